@@ -1,0 +1,1 @@
+"""Sonic Edge: an offline appliance that makes a photo speak."""

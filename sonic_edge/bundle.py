@@ -1,0 +1,244 @@
+"""What a model bundle says: a folder with bundle.yaml and the files it names.
+
+Nothing about a model stands in the code: tensor names, shapes, mel settings and motion channels come from here.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Literal, Optional, Tuple
+
+import yaml
+from pydantic import Field
+
+from .config import Section, check, share_dir
+from .errors import ConfigError
+from .mel import MelSettings
+
+
+class TensorSpec(Section):
+    """One input or output."""
+
+    shape: List[int]
+    """Fixed sizes."""
+    dtype: Literal["float32"] = "float32"
+
+
+class FileSpec(Section):
+    """One file of a stage for one backend."""
+
+    path: str
+    """Beside bundle.yaml."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class StageSpec(Section):
+    """One graph."""
+
+    inputs: Dict[str, TensorSpec]
+    outputs: Dict[str, TensorSpec]
+    files: Dict[str, FileSpec]
+    """Backend name -> its file."""
+
+
+class MelSpec(Section):
+    """See `mel.MelSettings`."""
+
+    sample_rate: int = Field(ge=8000, le=48000)
+    n_fft: int = Field(ge=64, le=4096)
+    hop: int = Field(ge=16, le=4096)
+    n_mels: int = Field(ge=8, le=256)
+    fmin: float
+    fmax: float
+    floor: float = Field(gt=0)
+    speech_db: float = Field(gt=0)
+    clip: List[float] = Field(min_length=2, max_length=2)
+    scale: float = Field(gt=0)
+
+    def settings(self) -> MelSettings:
+        """The same as what `mel` works with."""
+        values = self.model_dump()
+        return MelSettings(**{**values, "clip": (self.clip[0], self.clip[1])})
+
+
+class FaceSpec(Section):
+    """The canonical pose of `image_input`: eye centres as shares of the square."""
+
+    size: int = Field(ge=32, le=1024)
+    eye_left: List[float] = Field(min_length=2, max_length=2)
+    """The eye on the left of the picture, x and y."""
+    eye_right: List[float] = Field(min_length=2, max_length=2)
+
+
+class WindowSpec(Section):
+    """How the model walks over time."""
+
+    mel_frames: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    """Motion frames a window gives."""
+    stride: int = Field(ge=1)
+    """Motion frames from one window to the next; the rest overlaps."""
+    fps: float = Field(gt=0)
+    """Motion frames a second."""
+    offset_s: float
+    """Motion frame j speaks of the moment j / fps + offset_s."""
+
+
+class LipsSpec(Section):
+    """The directly computed channels, in the order of the output `lips`."""
+
+    channels: List[str]
+
+
+class ClosureSpec(Section):
+    """When the output `closure` means shut lips."""
+
+    enter: float = Field(ge=0, le=1)
+    """A closure begins with a probability over this ..."""
+    leave: float = Field(ge=0, le=1)
+    """... and lasts while it stays over this ..."""
+    max_frames: int = Field(ge=1)
+    """... but no longer than this about its peak."""
+
+
+class LifeSpec(Section):
+    """The sampled channels, in the order of `noisy_motion`, and how they are normalised."""
+
+    channels: List[str]
+    mean: List[float]
+    std: List[float]
+
+
+class BundleSpec(Section):
+    """bundle.yaml."""
+
+    format: Literal[1]
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    licence: str
+    description: str = ""
+    kind: Literal["motion"]
+    """motion: the model makes facial motion and the renderer makes the picture."""
+    mel: MelSpec
+    face: FaceSpec
+    window: WindowSpec
+    lips: LipsSpec
+    closure: ClosureSpec
+    life: LifeSpec
+    stages: Dict[str, StageSpec]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A graph with its file for one backend, checked against its hash."""
+
+    name: str
+    path: Path
+    inputs: Dict[str, Tuple[int, ...]]
+    """Input name -> shape; all float32."""
+    outputs: Dict[str, Tuple[int, ...]]
+    """Output name -> shape; all float32."""
+
+
+class Bundle:
+    """A bundle on disk.
+
+    Args:
+        folder: Where bundle.yaml lies.
+
+    Raises:
+        ConfigError: If bundle.yaml is missing, wrong, or does not fit together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        source = folder / "bundle.yaml"
+        try:
+            data = yaml.safe_load(source.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as e:
+            raise ConfigError(f"{source}: cannot be read: {e}") from e
+        except yaml.YAMLError as e:
+            raise ConfigError(f"{source}: is not YAML: {' '.join(str(e).split())}") from e
+        self.spec = check(BundleSpec, data, str(source))
+        self.mel = self.spec.mel.settings()
+        self._check_sense(source)
+
+    def _check_sense(self, source: Path) -> None:
+        spec = self.spec
+        window, life = spec.window, spec.life
+        wrong: List[str] = []
+        for stage in ("encoder", "denoiser"):
+            if stage not in spec.stages:
+                wrong.append(f"stages: has no {stage}")
+        if window.stride > window.frames:
+            wrong.append(f"window.stride = {window.stride}: must be at most window.frames = {window.frames}")
+        if len(life.mean) != len(life.channels) or len(life.std) != len(life.channels):
+            wrong.append(f"life: {len(life.channels)} channels, {len(life.mean)} mean, {len(life.std)} std")
+        if any(s <= 0 for s in life.std):
+            wrong.append(f"life.std = {life.std}: must be over 0")
+        if not wrong:
+            n, k = window.frames, len(life.channels)
+            face = spec.face.size
+            for stage, kind, tensor, want in (
+                ("encoder", "inputs", "audio_input", [1, 1, spec.mel.n_mels, window.mel_frames]),
+                ("encoder", "inputs", "image_input", [1, 3, face, face]),
+                ("encoder", "outputs", "lips", [1, len(spec.lips.channels), n]),
+                ("encoder", "outputs", "closure", [1, 1, n]),
+                ("denoiser", "inputs", "noisy_motion", [1, k, n]),
+                ("denoiser", "inputs", "past_motion", [1, k + 1, n]),
+                ("denoiser", "inputs", "step", [1, 1]),
+                ("denoiser", "outputs", "velocity", [1, k, n]),
+            ):
+                found = getattr(spec.stages[stage], kind).get(tensor)
+                if found is None or found.shape != want:
+                    has = "is missing" if found is None else f"is {found.shape}"
+                    wrong.append(f"stages.{stage}.{kind}.{tensor}: {has}; must be {want}")
+            made = spec.stages["encoder"].outputs.get("condition")
+            taken = spec.stages["denoiser"].inputs.get("condition")
+            if made is None or taken is None or made.shape != taken.shape:
+                wrong.append("stages: condition must go from encoder to denoiser in one shape")
+        if wrong:
+            raise ConfigError("\n".join(f"{source}: {w}" for w in wrong))
+
+    def stage(self, name: str, backend: str) -> Stage:
+        """A stage's file for a backend, its hash checked.
+
+        Raises:
+            ConfigError: If the bundle has no file for this backend, or the file is not the one it names.
+        """
+        spec = self.spec.stages[name]
+        if backend not in spec.files:
+            has = ", ".join(spec.files)
+            raise ConfigError(f"{self.folder}: stage {name} has no file for backend {backend}; it has: {has}")
+        file = spec.files[backend]
+        path = self.folder / file.path
+        if path.resolve().parent != self.folder.resolve():
+            raise ConfigError(
+                f"{self.folder}: stages.{name}.files.{backend}.path = {file.path}: must lie in the bundle"
+            )
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as e:
+            raise ConfigError(f"{path}: cannot be read: {e}") from e
+        if digest != file.sha256:
+            raise ConfigError(f"{path}: is damaged or changed: its sha256 is {digest}, bundle.yaml says {file.sha256}")
+        return Stage(
+            name=name,
+            path=path,
+            inputs={k: tuple(t.shape) for k, t in spec.inputs.items()},
+            outputs={k: tuple(t.shape) for k, t in spec.outputs.items()},
+        )
+
+
+def find_bundle(name: str, folder: Optional[Path] = None) -> Bundle:
+    """The bundle of this name among the installed ones, or the folder it names.
+
+    Raises:
+        ConfigError: If there is none, or it is wrong.
+    """
+    installed = (folder or share_dir()) / "bundles"
+    for path in (installed / name, Path(name)):
+        if (path / "bundle.yaml").is_file():
+            return Bundle(path)
+    there = sorted(p.parent.name for p in installed.glob("*/bundle.yaml"))
+    raise ConfigError(f"model.bundle = {name}: no such bundle in {installed}; there: {', '.join(there) or 'none'}")

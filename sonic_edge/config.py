@@ -1,0 +1,333 @@
+"""Settings: frozen sections, read from one YAML file, every mistake told at once.
+
+The docstring under each field is its help: it is the comment in the example file and part of the error message.
+"""
+
+import difflib
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, Type, TypeVar, Union
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from .errors import ConfigError
+
+
+def share_dir() -> Path:
+    """Where set-up puts what is not Python: model bundles, face detection, samples."""
+    return Path(sys.prefix) / "share" / "sonic-edge"
+
+
+class Section(BaseModel):
+    """A group of settings: unknown names and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def _unit(unit: str) -> Dict[str, Any]:
+    return {"unit": unit}
+
+
+class Controls(Section):
+    """What a person can ask of one video. Names are those of Sonic's own user controls."""
+
+    duration: Union[Literal["auto"], float] = "auto"
+    """Length of the video, seconds. auto is exactly the recording; any other length is refused, because it would cut
+    or freeze."""
+    min_resolution: int = Field(512, ge=128, le=1024, multiple_of=2, json_schema_extra=_unit("pixels"))
+    """Short side of the video. With keep_resolution: the least it may be."""
+    expand_ratio: float = Field(0.15, ge=0, le=1, json_schema_extra=_unit("of the head's size"))
+    """Room left around the head on each side; 0.15 to 0.2 looks best."""
+    keep_resolution: bool = False
+    """Animate the face inside the whole photo instead of in a crop around it."""
+    inference_steps: int = Field(25, ge=1, le=50, json_schema_extra=_unit("steps"))
+    """Denoising steps for head, eyes and brows: 20 to 30; under 10 is visibly worse."""
+    dynamic_scale: float = Field(1.1, ge=0, le=2, json_schema_extra=_unit("times"))
+    """How strongly the mouth and the face move."""
+    motion_scale: float = Field(1.05, ge=0, le=2, json_schema_extra=_unit("times"))
+    """How strongly the head moves; 0 keeps it still."""
+    align_offset: float = Field(0.03, ge=-0.5, le=0.5, json_schema_extra=_unit("seconds"))
+    """How far the lips lead the sound. People's lips do, a little."""
+    smooth: bool = True
+    """Take frame-to-frame jitter out of the motion (closures stay sharp)."""
+    fps: int = Field(25, ge=10, le=60, json_schema_extra=_unit("frames a second"))
+    """Frame rate of the video."""
+    seed: int = Field(0, ge=0, lt=2**32, json_schema_extra=_unit(""))
+    """Another seed gives another take of head, eyes and brows. The same seed gives the same frames."""
+
+
+class ModelSettings(Section):
+    """Which model runs, and on what."""
+
+    bundle: str = "sonic-net"
+    """Name of an installed model bundle, or the path of a bundle's folder."""
+    backend: Literal["cpu"] = "cpu"
+    """What runs the model. Never changed behind your back: if it fails, that is an error."""
+    threads: int = Field(2, ge=1, le=64, json_schema_extra=_unit("threads"))
+    """CPU threads the model may use."""
+
+
+class LabelSettings(Section):
+    """The mark that tells viewers that the picture was made by AI (GB 45438-2025)."""
+
+    text: str = Field("AI生成", min_length=1, max_length=40)
+    """The words on the picture. They must name both AI and generation."""
+    position: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "bottom-right"
+    """The corner they stand in."""
+    height: float = Field(0.055, ge=0.05, le=0.2, json_schema_extra=_unit("of the picture's short side"))
+    """Height of the characters; the rules ask for at least 0.05."""
+    producer: str = Field("", max_length=200, pattern=r'^[^"\\\x00-\x1f]*$')
+    """Your code as a provider of generated content, written into each file's AIGC metadata. Empty: the report says
+    so."""
+
+
+class EncodeSettings(Section):
+    """The video file."""
+
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
+    """x264's speed: slower presets make smaller files."""
+    crf: int = Field(18, ge=0, le=40, json_schema_extra=_unit("(lower is better)"))
+    """x264's quality."""
+    audio_kbps: int = Field(128, ge=32, le=320, json_schema_extra=_unit("kbit/s"))
+    """AAC rate of the sound."""
+
+
+class LimitSettings(Section):
+    """What is refused before it is decoded, so that no file can fill the memory."""
+
+    portrait_bytes: int = Field(64 << 20, ge=1, json_schema_extra=_unit("bytes"))
+    """Largest photo file."""
+    portrait_pixels: int = Field(64_000_000, ge=1, json_schema_extra=_unit("pixels"))
+    """Largest photo."""
+    speech_bytes: int = Field(2 << 30, ge=1, json_schema_extra=_unit("bytes"))
+    """Largest recording file."""
+    speech_s: float = Field(1800.0, gt=0, json_schema_extra=_unit("seconds"))
+    """Longest recording."""
+    min_speech_s: float = Field(0.3, gt=0, json_schema_extra=_unit("seconds"))
+    """Shortest recording."""
+
+
+class SpoolSettings(Section):
+    """The watched folders."""
+
+    root: str = "/var/spool/sonic-edge"
+    """Holds inbox, work, outbox and failed; made when missing."""
+    portrait: Optional[str] = None
+    """Photo for a recording that comes alone. null: such a recording fails with a word about it."""
+    keep_inputs: bool = True
+    """Keep a finished job's photo and recording in outbox beside the result; false deletes them."""
+    settle_s: float = Field(1.0, ge=0.1, le=60, json_schema_extra=_unit("seconds"))
+    """A file whose size has not changed for this long is complete."""
+    pair_s: float = Field(10.0, ge=0, le=600, json_schema_extra=_unit("seconds"))
+    """How long a recording waits for a photo of the same name before it is taken alone, and a photo for a recording
+    before it is only left lying."""
+    poll_s: float = Field(0.5, ge=0.05, le=60, json_schema_extra=_unit("seconds"))
+    """How often the inbox is looked through. Works on every file system, network shares too."""
+
+
+class WorkerSettings(Section):
+    """The process that reads strangers' files, holds the model and makes the pictures."""
+
+    memory_mb: int = Field(1500, ge=300, json_schema_extra=_unit("MB"))
+    """It may not take more."""
+    stall_s: float = Field(60.0, ge=1, json_schema_extra=_unit("seconds"))
+    """Without progress for this long it is ended and the job fails."""
+    attempts: int = Field(3, ge=1, le=10, json_schema_extra=_unit("times"))
+    """A job during which the worker died is tried this often in all."""
+
+
+class Config(Section):
+    """Everything that can be set."""
+
+    controls: Controls = Controls()
+    """What is asked of a video unless the job says otherwise."""
+    model: ModelSettings = ModelSettings()
+    """The model."""
+    label: LabelSettings = LabelSettings()
+    """The AI label."""
+    encode: EncodeSettings = EncodeSettings()
+    """The video file."""
+    limits: LimitSettings = LimitSettings()
+    """Largest inputs."""
+    spool: SpoolSettings = SpoolSettings()
+    """The watched folders."""
+    worker: WorkerSettings = WorkerSettings()
+    """The working process."""
+
+
+def load_config(path: Optional[Path]) -> Config:
+    """Read a YAML file; None gives the defaults.
+
+    Raises:
+        ConfigError: With every mistake in the file, each on a line of its own.
+    """
+    if path is None:
+        return Config()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read: {e}") from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(e).split())}") from e
+    return check(Config, {} if data is None else data, str(path))
+
+
+def with_controls(config: Config, controls: Mapping[str, object], source: str) -> Config:
+    """The same settings with some controls replaced.
+
+    Args:
+        config: What holds unless replaced.
+        controls: Control name -> value, of the types YAML gives.
+        source: Where they were given, for the error: a file, or ``--set``.
+
+    Raises:
+        ConfigError: With every mistake in them.
+    """
+    merged = {**config.controls.model_dump(), **controls}
+    return config.model_copy(update={"controls": check(Controls, merged, source)})
+
+
+def parse_assignments(assignments: List[str]) -> Dict[str, object]:
+    """``["seed=3", "smooth=false"]`` -> ``{"seed": 3, "smooth": False}``.
+
+    Raises:
+        ConfigError: If one is not of the form key=value.
+    """
+    out: Dict[str, object] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text}: must be of the form key=value, for example --set seed=3")
+        try:
+            out[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as e:
+            raise ConfigError(f"--set {text}: the value is not YAML: {' '.join(str(e).split())}") from e
+    return out
+
+
+def check(model: Type[SectionT], data: object, source: str) -> SectionT:
+    """`data` as a `model`.
+
+    Raises:
+        ConfigError: One line for each mistake: file, key path, value, what is allowed, the nearest name.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: must hold `key: value` lines; found {type(data).__name__} {_short(data)}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        lines: List[str] = []
+        for error in e.errors():
+            line = _explain(model, error, source)
+            if line not in lines:
+                lines.append(line)
+        raise ConfigError("\n".join(lines)) from e
+
+
+def _explain(model: Type[BaseModel], error: Any, source: str) -> str:
+    """One mistake in words."""
+    keys: List[str] = []
+    section: Type[BaseModel] = model
+    known: Optional[FieldInfo] = None
+    for part in error["loc"]:
+        if known is not None and not _is_section(known.annotation):
+            break  # deeper parts name pydantic's own branches of a Union
+        if known is not None:
+            section = known.annotation  # type: ignore[assignment]
+        keys.append(str(part))
+        known = section.model_fields.get(str(part))
+        if known is None:
+            break
+    where = f"{source}: {'.'.join(keys)}"
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(keys[-1], list(section.model_fields), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(section.model_fields)}"
+        return f"{where}: there is no such setting; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: is missing; it must be {allowed(known) if known else 'given'}"
+    if known is not None and _is_section(known.annotation):
+        return f"{where} = {_short(error['input'])}: must hold `key: value` lines"
+    return f"{where} = {_short(error['input'])}: must be {allowed(known) if known else error['msg']}"
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def _type_words(annotation: Any) -> str:
+    if annotation in _TYPE_WORDS:
+        return _TYPE_WORDS[annotation]
+    args = getattr(annotation, "__args__", ())
+    if getattr(annotation, "__origin__", None) is Literal:
+        return " or ".join(str(a) for a in args)
+    if getattr(annotation, "__origin__", None) is Union:
+        return " or ".join(_type_words(a) for a in args)
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes: ``a whole number, 128 to 1024 pixels, a multiple of 2``."""
+    limits: Dict[str, Any] = {}
+    for rule in field.metadata:
+        for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"):
+            if getattr(rule, name, None) is not None:
+                limits[name] = getattr(rule, name)
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    unit = str(extra.get("unit", ""))
+    parts = [_type_words(field.annotation)]
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    above, below = "over " if "gt" in limits else "", "under " if "lt" in limits else ""
+    if low is not None and high is not None:
+        parts.append(f"{above}{low} to {below}{high} {unit}".rstrip())
+    elif low is not None:
+        parts.append(f"{above or 'at least '}{low} {unit}".rstrip())
+    elif unit:
+        parts.append(unit)
+    if "multiple_of" in limits:
+        parts.append(f"a multiple of {limits['multiple_of']}")
+    if "min_length" in limits or "max_length" in limits:
+        parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} characters")
+    if "pattern" in limits:
+        parts.append("without quotation marks, backslashes or control characters")
+    return ", ".join(parts)
+
+
+def commented_yaml(config: Config) -> str:
+    """The whole configuration as YAML, each setting with its help as a comment."""
+    lines = ["# Sonic Edge settings. Every setting is optional; these are the values in force."]
+    for name, field in Config.model_fields.items():
+        section = getattr(config, name)
+        lines += ["", f"# {field.description}", f"{name}:"]
+        for key, sub in type(section).model_fields.items():
+            help_text = " ".join((sub.description or "").split())
+            lines += _wrapped(f"{help_text} ({allowed(sub)})")
+            value = yaml.safe_dump(getattr(section, key), allow_unicode=True, default_flow_style=True, width=1000)
+            lines.append(f"  {key}: {value.splitlines()[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> List[str]:
+    return textwrap.wrap(text, 110, initial_indent="  # ", subsequent_indent="  # ", break_long_words=False)
+
+
+def effective(config: Config) -> Tuple[Tuple[str, object], ...]:
+    """Every setting as (key path, value), in the order of the file."""
+    return tuple(
+        (f"{name}.{key}", getattr(getattr(config, name), key))
+        for name in Config.model_fields
+        for key in type(getattr(config, name)).model_fields
+    )

@@ -1,0 +1,104 @@
+"""The data that flows from stage to stage."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""A picture, [height, width, 3], BGR."""
+
+FloatArray = NDArray[np.float32]
+
+N_LANDMARKS = 468
+"""Points of the MediaPipe face mesh (without irises)."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A recording that has been read through once: its measures and what the model hears of it."""
+
+    path: Path
+    """The recording itself; its sound is read again when the video is written."""
+    duration_s: float
+    """Exact length: samples over sample rate, seconds."""
+    sample_rate: int
+    """Of the recording itself, Hz."""
+    n_channels: int
+    """Of the recording itself."""
+    mel: NDArray[np.float16]
+    """Log-mel, [n_mels, n_frames], log10 power, not normalised."""
+    warnings: Tuple[str, ...] = ()
+    """What was hard about it, in words, for the report."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A face, ready to be animated."""
+
+    image: Image
+    """The canvas every frame is made from, at the size of the video: [height, width, 3], both even."""
+    landmarks: FloatArray
+    """Face mesh on the canvas, [468, 3]: x right, y down, z away from the viewer, all in canvas pixels."""
+    warnings: Tuple[str, ...] = ()
+    """What was hard about it, in words, for the report."""
+
+    @property
+    def interocular(self) -> float:
+        """Distance between the two eye centres in the picture, pixels."""
+        eyes = self.landmarks[[33, 133, 362, 263], :2]
+        return float(np.linalg.norm(eyes[:2].mean(0) - eyes[2:].mean(0)))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Facial motion over time, in the terms the renderer understands.
+
+    Channels (a model may leave some out; they rest at 0):
+
+    ==================  =============  =====================================================================
+    jaw                 0..1.2         how far the lips are apart; 0 shut, 1 a wide "a"
+    width               -1..1          lip corners pulled apart (+) or together (-)
+    round               0..1           lips rounded and pushed forward, as in "u"
+    close               0..1           lips pressed together, as in "m"
+    tuck                0..1           lower lip under the upper teeth, as in "f"
+    blink               0..1           1 is lids shut
+    brow                -1..1          raised (+) or drawn down (-)
+    gaze_x, gaze_y      -1..1          right and down in the picture, in eye radii
+    yaw, pitch, roll    radians        turned to the right of the picture; nodding down; clockwise
+    tx, ty              interoculars   head moved right and down in the picture
+    ==================  =============  =====================================================================
+    """
+
+    channels: Tuple[str, ...]
+    values: FloatArray
+    """[n_frames, n_channels]"""
+    fps: float
+    """Frames a second; frame i is at i / fps."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def frame(self, index: int) -> Mapping[str, float]:
+        """One frame's pose: channel -> value."""
+        return dict(zip(self.channels, self.values[index].tolist()))
+
+    def channel(self, name: str) -> FloatArray:
+        """One channel over time, [n_frames]; zeros if the model does not make it."""
+        if name not in self.channels:
+            return np.zeros(len(self.values), np.float32)
+        column: FloatArray = self.values[:, self.channels.index(name)]
+        return column
+
+
+@dataclass(frozen=True)
+class Request:
+    """One photo and one recording to be made into one video."""
+
+    portrait: Path
+    speech: Path
+    output: Path
+    controls: Mapping[str, object] = field(default_factory=dict)
+    """Controls that differ from the configured ones, by name, as the person gave them."""
