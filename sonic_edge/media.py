@@ -76,7 +76,9 @@ class Motion:
     values: FloatArray
     """[n_frames, n_channels]"""
     fps: float
-    """Frames a second; frame i is at i / fps."""
+    """Frames a second."""
+    start_s: float = 0.0
+    """Moment of frame 0, seconds; frame i is at start_s + i / fps."""
 
     def __len__(self) -> int:
         return len(self.values)

@@ -6,12 +6,15 @@ form gives, chunk by chunk, exactly the frames the whole would give.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import List, Tuple
+from typing import List, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+AnyFloatArray = Union[NDArray[np.float32], NDArray[np.float16]]
+
+_PIECE = 8192  # mel frames worked on at once, so that memory does not grow with the recording
 
 
 @dataclass(frozen=True)
@@ -99,25 +102,34 @@ def log_mel(samples: FloatArray, settings: MelSettings) -> FloatArray:
     """
     stream = MelStream(settings)
     pieces: List[FloatArray] = []
-    for start in range(0, len(samples), 160 * 1000):  # bounded working memory
-        pieces.append(stream.push(samples[start : start + 160 * 1000]))
+    step = _PIECE * settings.hop
+    for start in range(0, len(samples), step):
+        pieces.append(stream.push(samples[start : start + step]))
     return np.concatenate([*pieces, stream.finish()], axis=1)
 
 
-def loudness(mel: FloatArray) -> FloatArray:
+def loudness(mel: AnyFloatArray) -> FloatArray:
     """Loudness of each mel frame, [n_frames], log10 of the summed power (1.0 is 10 dB)."""
-    out: FloatArray = np.log10((10 ** mel.astype(np.float32)).sum(0) + 1e-10)
+    out = np.empty(mel.shape[1], np.float32)
+    for start in range(0, len(out), _PIECE):
+        out[start : start + _PIECE] = np.log10(
+            (10 ** mel[:, start : start + _PIECE].astype(np.float32)).sum(0) + 1e-10
+        )
     return out
 
 
-def speech_mean(mel: FloatArray, settings: MelSettings) -> FloatArray:
+def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
     """Mean of each band over the frames that are speech, [n_mels]: what `normalise` takes away.
 
     It removes microphone, room and level, which say nothing about the lips.
     """
     level = loudness(mel)
     speech = level >= np.quantile(level, 0.95) - settings.speech_db / 10
-    mean: FloatArray = mel[:, speech].astype(np.float32).mean(axis=1)
+    total = np.zeros(mel.shape[0])
+    for start in range(0, len(level), _PIECE):
+        piece = mel[:, start : start + _PIECE].astype(np.float32)
+        total += piece[:, speech[start : start + _PIECE]].sum(axis=1)
+    mean: FloatArray = (total / speech.sum()).astype(np.float32)
     return mean
 
 

@@ -1,0 +1,177 @@
+"""The command line: ``sonic-edge render | run | check-config``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+from .config import Config, Controls, allowed, commented_yaml, load_config, parse_assignments, with_controls
+from .errors import RequestError, SonicEdgeError
+
+EXIT_HELP = """exit status:
+  0   done
+  1   a part of the machine failed (disk, model runtime): trying again later may help
+  2   this photo or this recording cannot be used; the message says why
+  78  the configuration or a control is wrong; the message says where
+"""
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Do what the command line says.
+
+    Args:
+        argv: Words after the program's name; None takes them from the process.
+
+    Returns:
+        The exit status.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.command(args)
+        return status
+    except SonicEdgeError as e:
+        print(f"sonic-edge: {e}", file=sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        print("sonic-edge: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sonic-edge",
+        description="Make a photo speak: one portrait and one recording become a talking video. Nothing leaves the box.",
+        epilog=EXIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    render = commands.add_parser(
+        "render",
+        help="make one video",
+        description="Make one talking video from a photo and a recording.",
+        epilog=_controls_help() + "\n" + EXIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    render.add_argument("portrait", type=Path, metavar="PORTRAIT", help="photo with a face: jpeg, png, webp, bmp ...")
+    render.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+    render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a control (see below)")
+    render.add_argument("--report", type=Path, metavar="FILE.json", help="also write the report of the job here")
+    render.add_argument("--quiet", action="store_true", help="no progress, no words unless something is wrong")
+    _add_config(render)
+    render.set_defaults(command=_render)
+
+    run = commands.add_parser(
+        "run", help="watch the inbox", description="The daemon: take jobs from the inbox until told to stop."
+    )
+    _add_config(run)
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser(
+        "check-config",
+        help="check a configuration",
+        description="Tell every mistake in a configuration, or print the values in force as a commented file.",
+    )
+    _add_config(check)
+    check.set_defaults(command=_check_config)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML; without it the defaults hold")
+
+
+def _controls_help() -> str:
+    lines = ["controls:"]
+    for name, field in Controls.model_fields.items():
+        lines.append(f"  {name}={field.default} ({allowed(field)})")
+        lines.append(f"      {' '.join((field.description or '').split())}")
+    return "\n".join(lines)
+
+
+def _render(args: argparse.Namespace) -> int:
+    import json
+    import logging
+
+    from .media import Request
+    from .pipeline import Pipeline
+
+    logging.basicConfig(format="%(message)s")
+    config: Config = load_config(args.config)
+    config = with_controls(config, parse_assignments(args.set), "--set")
+    _check_output(args)
+    request = Request(portrait=args.portrait, speech=args.speech, output=args.output)
+    bar = _Bar(quiet=args.quiet)
+    try:
+        with Pipeline(config) as pipeline:
+            report = pipeline.render(request, bar)
+    finally:
+        bar.close()
+    for warning in report["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.report:
+        try:
+            args.report.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        except OSError as e:
+            raise RequestError(f"{args.report}: cannot be written: {e}") from e
+    if not args.quiet:
+        print(args.output)
+    return 0
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Find a bad place for the result before the work, not after it."""
+    output: Path = args.output
+    if output.suffix.lower() != ".mp4":
+        raise RequestError(f"{output}: the result is an MP4 file; its name must end in .mp4")
+    if not output.parent.is_dir():
+        raise RequestError(f"{output}: there is no folder {output.parent}")
+    if output.is_dir():
+        raise RequestError(f"{output}: is a folder; the name of a file is needed")
+    for source in (args.portrait, args.speech):
+        if source.exists() and output.exists() and source.samefile(output):
+            raise RequestError(f"{output}: is an input of this job; the result needs a name of its own")
+
+
+class _Bar:
+    """Progress on a terminal: frames, percent, time left, and how many times real time it takes."""
+
+    def __init__(self, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        self._disabled = quiet or not sys.stderr.isatty()
+        self._bar: Optional["tqdm[None]"] = None
+        self._stage = ""
+
+    def __call__(self, progress: "Progress") -> None:  # noqa: F821
+        if progress.stage != self._stage:
+            self.close()
+            self._stage = progress.stage
+            self._bar = self._tqdm(
+                total=progress.total,
+                desc=progress.stage,
+                disable=self._disabled,
+                unit="frame" if progress.stage == "rendering" else "step",
+                dynamic_ncols=True,
+            )
+        if self._bar is not None:
+            self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import daemon
+
+    return daemon.run(load_config(args.config))
+
+
+def _check_config(args: argparse.Namespace) -> int:
+    print(commented_yaml(load_config(args.config)), end="")
+    return 0

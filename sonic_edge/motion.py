@@ -1,0 +1,143 @@
+"""From what the model says to what the face does: silence, closures, the person's controls, video times."""
+
+from typing import List, Tuple
+
+import numpy as np
+
+from .bundle import ClosureSpec
+from .config import Controls
+from .media import FloatArray, Motion, Speech
+from .mel import loudness
+
+LIPS = ("jaw", "width", "round", "close", "tuck")
+EXPRESSION = ("jaw", "width", "round", "tuck", "brow")
+"""Channels that dynamic_scale scales: pressing lips together harder than shut would mean nothing."""
+HEAD = ("yaw", "pitch", "roll", "tx", "ty")
+"""Channels that motion_scale scales."""
+
+SILENT_LEVEL = -4.5
+"""log10 power of a recording's loud parts under which nobody speaks in it (about -65 dB of full scale)."""
+QUIET_DB = 30.0
+"""This far under the loud parts nobody speaks."""
+QUIET_S = 0.16
+"""A pause shorter than this does not shut the mouth: people keep it parted."""
+FADE_S = 0.08
+"""How long the mouth takes to come to rest."""
+HOLD_S = 0.04
+"""A closure lasts at least this long to either side of its middle: two frames at 25 a second."""
+
+
+def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Controls, n_frames: int) -> Motion:
+    """Apply what the recording and the controls ask, at the moments of the video's frames.
+
+    Args:
+        raw: The model's motion, with its channel `closure`.
+        speech: The recording, for its silences.
+        closure: When the model means shut lips.
+        controls: dynamic_scale, motion_scale, smooth, align_offset and fps are used.
+        n_frames: Frames of the video.
+
+    Returns:
+        Motion of n_frames at controls.fps, its channels within the ranges of `media.Motion`.
+    """
+    names = tuple(n for n in raw.channels if n != "closure")
+    values = np.stack([raw.channel(n) for n in names], axis=1)  # [n_raw, n_channels]
+    if controls.smooth:
+        values = _smoothed(values, names)
+    # lips lead the sound: the picture at t shows what is said at t + align_offset
+    times = np.arange(n_frames) / controls.fps + controls.align_offset
+    raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
+    out = {n: np.interp(times, raw_times, values[:, i]) for i, n in enumerate(names)}
+
+    talk = 1 - quiet(speech, times)
+    shut = closures(raw.channel("closure"), raw, closure, times)
+    for name in LIPS:
+        if name in out:
+            out[name] = out[name] * talk
+    if "jaw" in out:
+        out["jaw"] = out["jaw"] * (1 - shut)
+    if "close" in out:
+        out["close"] = np.maximum(out["close"], shut)
+    for name in EXPRESSION:
+        if name in out:
+            out[name] = out[name] * controls.dynamic_scale
+    for name in HEAD:
+        if name in out:
+            out[name] = out[name] * controls.motion_scale
+    for name, (low, high) in RANGES.items():
+        if name in out:
+            out[name] = np.clip(out[name], low, high)
+    stacked = np.stack([out[n] for n in names], axis=1).astype(np.float32)
+    return Motion(names, stacked, float(controls.fps))
+
+
+RANGES = {
+    "jaw": (0.0, 1.2),
+    "width": (-1.0, 1.0),
+    "round": (0.0, 1.0),
+    "close": (0.0, 1.0),
+    "tuck": (0.0, 1.0),
+    "blink": (0.0, 1.0),
+    "brow": (-1.0, 1.0),
+    "gaze_x": (-1.0, 1.0),
+    "gaze_y": (-1.0, 1.0),
+    "yaw": (-0.5, 0.5),
+    "pitch": (-0.4, 0.4),
+    "roll": (-0.4, 0.4),
+    "tx": (-0.5, 0.5),
+    "ty": (-0.5, 0.5),
+}
+"""Least and most of each channel, whatever the scales ask."""
+
+
+def quiet(speech: Speech, times: FloatArray) -> FloatArray:
+    """1 where nobody speaks, 0 where somebody does, soft between; [len(times)]."""
+    level = loudness(speech.mel)
+    frame_s = speech.duration_s / max(1, len(level) - 1)
+    loud = float(np.quantile(level, 0.95))
+    silent = level < loud - QUIET_DB / 10 if loud > SILENT_LEVEL else np.ones(len(level), bool)
+    mask = np.zeros(len(level), np.float32)
+    for start, end in _runs(silent):
+        if (end - start) * frame_s >= QUIET_S or start == 0 or end == len(level):
+            mask[start:end] = 1
+    width = max(1, round(FADE_S / frame_s)) | 1
+    padded = np.pad(mask, width // 2, mode="edge")
+    soft = np.convolve(padded, np.full(width, 1 / width), "valid")
+    out: FloatArray = np.interp(times, np.arange(len(level)) * frame_s, soft).astype(np.float32)
+    return out
+
+
+def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: FloatArray) -> FloatArray:
+    """How far the lips are shut by p, b and m, 0..1, at `times`; [len(times)].
+
+    A closure begins over spec.enter, lasts while over spec.leave, is held long enough to be seen, and opens and shuts
+    over one frame of the model. Hysteresis as in Schmitt's trigger.
+    """
+    out = np.zeros(len(times), np.float32)
+    frame_s = 1 / raw.fps
+    for start, end in _runs(probability > spec.leave):
+        inside = probability[start:end]
+        peak = start + int(inside.argmax())
+        if inside.max() <= spec.enter:
+            continue
+        half = spec.max_frames // 2
+        first, last = max(start, peak - half), min(end - 1, peak + half)
+        middle = raw.start_s + (first + last) / 2 * frame_s
+        hold = max(HOLD_S, (last - first) / 2 * frame_s)
+        out = np.maximum(out, np.clip(1 + (hold - np.abs(times - middle)) / frame_s, 0, 1))
+    return out.astype(np.float32)
+
+
+def _smoothed(values: FloatArray, names: Tuple[str, ...]) -> FloatArray:
+    """A light three-frame average; blinks and gaze jumps stay sharp, the jaw nearly so."""
+    side = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.1, "close": 0.1}
+    w = np.array([side.get(n, 0.25) for n in names], np.float32)
+    padded = np.concatenate([values[:1], values, values[-1:]])
+    out: FloatArray = (1 - 2 * w) * values + w * (padded[:-2] + padded[2:])
+    return out
+
+
+def _runs(mask: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> List[Tuple[int, int]]:
+    """[(start, end)] of the stretches where mask is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]

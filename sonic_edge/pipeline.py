@@ -1,0 +1,318 @@
+"""A request from top to bottom: photo and recording in, video and report out."""
+
+import hashlib
+import math
+import queue
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar
+
+import cv2
+
+from .backends.base import Backend
+from .bundle import Bundle, find_bundle
+from .config import Config, Controls, share_dir, with_controls
+from .encode import write_video
+from .errors import ConfigError, RequestError
+from .label import Label, aigc_metadata
+from .media import Image, Motion, Portrait, Request, Speech
+from .motion import shape_motion
+from .portrait import FaceFinder, make_portrait, read_image
+from .renderer import Renderer
+from .sonic import SonicNet
+from .speech import read_speech, sound
+
+FRAMES_AHEAD = 3
+"""Frames the renderer may be ahead of the encoder: enough to keep both busy, too few to fill the memory."""
+SLACK_S = 0.001
+"""A `duration` this close to the recording's is the recording's."""
+WORST_STEPS = 10
+"""Fewer denoising steps than this are visibly worse."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is."""
+
+    stage: str
+    """portrait, listening, thinking or rendering, in this order."""
+    done: int
+    """Of `total`: windows when thinking, frames when rendering."""
+    total: int
+
+
+Report = Dict[str, Any]
+
+
+def _ignore(_: Progress) -> None:
+    pass
+
+
+class Pipeline:
+    """Everything that stays loaded between requests. Use it as a context manager; not for two threads at once.
+
+    Args:
+        config: What to load and what holds unless a request says otherwise.
+
+    Raises:
+        ConfigError: If the model bundle or the face files are missing or wrong.
+        DeviceError: If the backend cannot run the model.
+    """
+
+    def __init__(self, config: Config) -> None:
+        cv2.setNumThreads(1)  # stages run beside each other; threads inside them would fight for the same cores
+        self._config = config
+        with ExitStack() as stack:
+            self._finder = FaceFinder(share_dir() / "face")
+            self._bundle = find_bundle(config.model.bundle)
+            backend = _backend(config)
+            sessions = []
+            for name in ("encoder", "denoiser"):
+                session = backend.open(self._bundle.stage(name, backend.name))
+                stack.callback(session.close)
+                sessions.append(session)
+            self._net = SonicNet(self._bundle, *sessions)
+            self._net.warm_up()
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the model back."""
+        self._stack.close()
+
+    def render(self, request: Request, progress: Callable[[Progress], None] = _ignore) -> Report:
+        """Make one video.
+
+        Args:
+            request: What to make, and where.
+            progress: Told now and then how far it is; may be called from this thread only.
+
+        Returns:
+            The report: inputs with sha256, controls, model, video, timings, warnings; all of it fit for JSON.
+
+        Raises:
+            RequestError: If this photo, this recording or these controls cannot be used.
+            DeviceError: If the machine failed; nothing is published then.
+        """
+        config = _with_request(self._config, request)
+        controls = config.controls
+        clock = _Clock()
+
+        progress(Progress("portrait", 0, 1))
+        with clock("portrait"):
+            image = read_image(request.portrait, config.limits)
+            portrait = make_portrait(image, self._finder, controls, request.portrait.name)
+            del image  # a large photo need not stay while its small canvas is animated
+        progress(Progress("listening", 0, 1))
+        with clock("listening"):
+            speech = read_speech(request.speech, self._bundle.mel, config.limits)
+            _check_duration(controls, speech)
+        n_frames = max(1, math.floor(speech.duration_s * controls.fps + 0.5))
+        with clock("thinking"):
+            raw = self._net.motion(
+                speech,
+                portrait,
+                controls.inference_steps,
+                controls.seed,
+                lambda done, total: progress(Progress("thinking", done, total)),
+            )
+            motion = shape_motion(raw, speech, self._bundle.spec.closure, controls, n_frames)
+        inputs = {
+            "portrait": {"name": request.portrait.name, "sha256": _sha256(request.portrait)},
+            "speech": {"name": request.speech.name, "sha256": _sha256(request.speech)},
+        }
+        with clock("rendering"):
+            aigc = aigc_metadata(config.label.producer, _produce_id(inputs, controls, self._bundle))
+            self._write(request.output, portrait, speech, motion, config, aigc, progress)
+
+        height, width = portrait.image.shape[:2]
+        return {
+            "status": "done",
+            "result": request.output.name,
+            "inputs": inputs,
+            "controls": controls.model_dump(),
+            "model": {
+                "bundle": self._bundle.spec.name,
+                "version": self._bundle.spec.version,
+                "backend": config.model.backend,
+            },
+            "sonic_edge": version("sonic-edge"),
+            "speech_s": round(speech.duration_s, 6),
+            "video": {
+                "width": width,
+                "height": height,
+                "fps": controls.fps,
+                "n_frames": n_frames,
+                "duration_s": round(n_frames / controls.fps, 6),
+            },
+            "aigc": aigc,
+            "timings_s": clock.seconds,
+            "warnings": [*portrait.warnings, *speech.warnings, *_control_warnings(config)],
+        }
+
+    def _write(
+        self,
+        output: Path,
+        portrait: Portrait,
+        speech: Speech,
+        motion: Motion,
+        config: Config,
+        aigc: str,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """Render and encode, side by side."""
+        height, width = portrait.image.shape[:2]
+        label = Label(width, height, config.label)
+        n_frames = len(motion)
+        with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
+            write_video(
+                output,
+                frames,
+                n_frames,
+                config.controls.fps,
+                (width, height),
+                sound(speech.path),
+                min(speech.n_channels, 2),
+                aigc,
+                config.encode,
+                lambda done: progress(Progress("rendering", done, n_frames)),
+            )
+
+
+def _backend(config: Config) -> Backend:
+    """The configured backend; imported only when it is the one."""
+    from .backends.cpu import CpuBackend  # noqa: PLC0415
+
+    return CpuBackend(config.model.threads)
+
+
+def _with_request(config: Config, request: Request) -> Config:
+    """The settings with this request's own controls."""
+    try:
+        return with_controls(config, request.controls, request.speech.name)
+    except ConfigError as e:
+        raise RequestError(str(e)) from e
+
+
+def _check_duration(controls: Controls, speech: Speech) -> None:
+    asked = controls.duration
+    if asked != "auto" and abs(asked - speech.duration_s) > SLACK_S:
+        raise RequestError(
+            f"{speech.path.name}: duration = {asked:g} s, but the recording is {speech.duration_s:.3f} s long; "
+            "the video is exactly as long as the recording: leave duration at auto"
+        )
+
+
+def _control_warnings(config: Config) -> List[str]:
+    warnings = []
+    steps = config.controls.inference_steps
+    if steps < WORST_STEPS:
+        warnings.append(f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best")
+    if not config.label.producer:
+        warnings.append("label.producer is empty: the AIGC metadata names no provider")
+    return warnings
+
+
+def _frames(renderer: Renderer, motion: Motion, label: Label) -> Iterator[Image]:
+    for i in range(len(motion)):
+        image = renderer.frame(motion.frame(i))
+        label.draw(image)
+        yield image
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as f:
+            for piece in iter(lambda: f.read(1 << 20), b""):
+                digest.update(piece)
+    except OSError as e:
+        raise RequestError(f"{path.name}: cannot be read: {e}") from e
+    return digest.hexdigest()
+
+
+def _produce_id(inputs: Report, controls: Controls, bundle: Bundle) -> str:
+    """A name for this product: the same inputs, controls and model give the same one."""
+    told = f"{inputs['portrait']['sha256']} {inputs['speech']['sha256']} {controls.model_dump_json()} "
+    return hashlib.sha256(f"{told}{bundle.spec.name} {bundle.spec.version}".encode()).hexdigest()[:32]
+
+
+class _Clock:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: Dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - start, 3)
+
+
+T = TypeVar("T")
+
+
+class _End(Generic[T]):
+    """What the maker of a stream says last."""
+
+    def __init__(self, error: Optional[BaseException]) -> None:
+        self.error = error
+
+
+@contextmanager
+def _ahead(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
+    """The same stream, made by a thread of its own that is at most n items ahead.
+
+    Its error is raised where the item would have come; the thread has ended when the context ends.
+    """
+    items: "queue.Queue[object]" = queue.Queue(maxsize=n)
+    stop = threading.Event()
+
+    def put(item: object) -> None:
+        while not stop.is_set():
+            try:
+                items.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        error: Optional[BaseException] = None
+        try:
+            for item in source:
+                put(item)
+                if stop.is_set():
+                    return
+        except BaseException as e:
+            error = e
+        put(_End(error))
+
+    def take() -> Iterator[T]:
+        while True:
+            item = items.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item  # type: ignore[misc]
+
+    thread = threading.Thread(target=make, name="renderer", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        stop.set()
+        thread.join()
