@@ -2,11 +2,17 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
-from typing import List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from .config import Config, Controls, allowed, commented_yaml, load_config, parse_assignments, with_controls
 from .errors import RequestError, SonicEdgeError
+
+if TYPE_CHECKING:  # --help must not wait for numpy, OpenCV and the model runtime
+    from tqdm import tqdm
+
+    from .pipeline import Progress
 
 EXIT_HELP = """exit status:
   0   done
@@ -102,7 +108,7 @@ def _render(args: argparse.Namespace) -> int:
     config = with_controls(config, parse_assignments(args.set), "--set")
     _check_output(args)
     request = Request(portrait=args.portrait, speech=args.speech, output=args.output)
-    bar = _Bar(quiet=args.quiet)
+    bar = _Bar(config.controls.fps, quiet=args.quiet)
     try:
         with Pipeline(config) as pipeline:
             report = pipeline.render(request, bar)
@@ -116,6 +122,9 @@ def _render(args: argparse.Namespace) -> int:
         except OSError as e:
             raise RequestError(f"{args.report}: cannot be written: {e}") from e
     if not args.quiet:
+        video, spent = report["video"], sum(report["timings_s"].values())
+        speed = video["duration_s"] / max(spent, 1e-3)
+        print(f"{video['n_frames']} frames, {video['duration_s']:.2f} s, {speed:.1f}x real time", file=sys.stderr)
         print(args.output)
     return 0
 
@@ -135,29 +144,38 @@ def _check_output(args: argparse.Namespace) -> None:
 
 
 class _Bar:
-    """Progress on a terminal: frames, percent, time left, and how many times real time it takes."""
+    """Progress on a terminal: frames, percent, how many times real time, time left.
 
-    def __init__(self, quiet: bool) -> None:
+    Args:
+        fps: Frames a second of the video, to tell real time.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, fps: int, quiet: bool) -> None:
+        self._fps = fps
+        self._quiet = quiet
+        self._bar: Optional[tqdm[None]] = None
+        self._stage = ""
+        self._since = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
         from tqdm import tqdm
 
-        self._tqdm = tqdm
-        self._disabled = quiet or not sys.stderr.isatty()
-        self._bar: Optional["tqdm[None]"] = None
-        self._stage = ""
-
-    def __call__(self, progress: "Progress") -> None:  # noqa: F821
         if progress.stage != self._stage:
             self.close()
-            self._stage = progress.stage
-            self._bar = self._tqdm(
+            self._stage, self._since = progress.stage, time.monotonic()
+            self._bar = tqdm(
                 total=progress.total,
-                desc=progress.stage,
-                disable=self._disabled,
-                unit="frame" if progress.stage == "rendering" else "step",
+                desc=progress.stage.ljust(9),
+                disable=self._quiet or not sys.stderr.isatty(),
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total} {postfix} left {remaining}",
                 dynamic_ncols=True,
             )
-        if self._bar is not None:
-            self._bar.update(progress.done - self._bar.n)
+        assert self._bar is not None
+        if progress.stage == "rendering" and progress.done:
+            speed = progress.done / self._fps / max(time.monotonic() - self._since, 1e-3)
+            self._bar.set_postfix_str(f"frames, {speed:.1f}x real time,", refresh=False)
+        self._bar.update(progress.done - self._bar.n)
 
     def close(self) -> None:
         """End the line."""

@@ -112,9 +112,7 @@ def loudness(mel: AnyFloatArray) -> FloatArray:
     """Loudness of each mel frame, [n_frames], log10 of the summed power (1.0 is 10 dB)."""
     out = np.empty(mel.shape[1], np.float32)
     for start in range(0, len(out), _PIECE):
-        out[start : start + _PIECE] = np.log10(
-            (10 ** mel[:, start : start + _PIECE].astype(np.float32)).sum(0) + 1e-10
-        )
+        out[start : start + _PIECE] = np.log10((10 ** mel[:, start : start + _PIECE].astype(np.float32)).sum(0) + 1e-10)
     return out
 
 

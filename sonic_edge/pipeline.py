@@ -193,7 +193,7 @@ class Pipeline:
 
 def _backend(config: Config) -> Backend:
     """The configured backend; imported only when it is the one."""
-    from .backends.cpu import CpuBackend  # noqa: PLC0415
+    from .backends.cpu import CpuBackend
 
     return CpuBackend(config.model.threads)
 
@@ -219,7 +219,9 @@ def _control_warnings(config: Config) -> List[str]:
     warnings = []
     steps = config.controls.inference_steps
     if steps < WORST_STEPS:
-        warnings.append(f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best")
+        warnings.append(
+            f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best"
+        )
     if not config.label.producer:
         warnings.append("label.producer is empty: the AIGC metadata names no provider")
     return warnings
@@ -278,7 +280,7 @@ def _ahead(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
 
     Its error is raised where the item would have come; the thread has ended when the context ends.
     """
-    items: "queue.Queue[object]" = queue.Queue(maxsize=n)
+    items: queue.Queue[object] = queue.Queue(maxsize=n)
     stop = threading.Event()
 
     def put(item: object) -> None:

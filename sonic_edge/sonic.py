@@ -134,9 +134,7 @@ class SonicNet:
             piece[:, a - first : b - first] = mel[:, a:b]
         return normalise(piece, mean, settings)[None, None]
 
-    def _sample(
-        self, condition: FloatArray, past: FloatArray, steps: int, rng: np.random.Generator
-    ) -> FloatArray:
+    def _sample(self, condition: FloatArray, past: FloatArray, steps: int, rng: np.random.Generator) -> FloatArray:
         """One window of life by flow matching (Lipman et al. 2023), Euler steps from noise (0) to motion (1).
 
         Args:
@@ -166,4 +164,3 @@ class SonicNet:
         x[:, :known] = clean
         out: FloatArray = x * self._std + self._mean
         return out
-

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, the face networks,
+# the sample photo and recording, the model. Safe to run again; what is there is left alone.
+#
+#   board/setup.sh [--dev]        --dev adds what the tests need
+#
+# PYTHON   the interpreter to build on (default python3; 3.9 or newer)
+# VENV     where the environment goes (default .venv)
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+venv=${VENV:-.venv}
+extras=cpu
+[ "${1:-}" = --dev ] && extras=cpu,dev
+
+# Debian and Ubuntu ship Python without venv, and containers often without Python.
+need=
+command -v "$python" >/dev/null 2>&1 || need="python3 python3-venv"
+if [ -z "$need" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    need=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+fi
+if [ -n "$need" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: installing $need"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $need
+    else
+        echo "setup: missing system packages: $need" >&2
+        echo "setup: as root, run: apt-get install $need" >&2
+        exit 1
+    fi
+fi
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' || {
+    echo "setup: $python is $("$python" --version 2>&1); Python 3.9 or newer is needed (set PYTHON=...)" >&2
+    exit 1
+}
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "setup: installing packages into $venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+
+share=$venv/share/sonic-edge
+mkdir -p "$share/samples"
+cp board/samples/speech.flac "$share/samples/speech.flac"
+# the model is used where it is, so that a retrained one takes effect at once
+ln -sfn "$PWD/models/bundles" "$share/bundles"
+"$venv/bin/python" board/fetch_assets.py "$share"

@@ -1,0 +1,157 @@
+import copy
+import hashlib
+
+import pytest
+import yaml
+
+from sonic_edge.bundle import Bundle, find_bundle
+from sonic_edge.errors import ConfigError
+
+T = 40
+
+
+def tensor(*shape):
+    return {"shape": list(shape), "dtype": "float32"}
+
+
+SPEC = {
+    "format": 1,
+    "name": "test-net",
+    "version": "0",
+    "licence": "Apache-2.0",
+    "kind": "motion",
+    "mel": {
+        "sample_rate": 16000,
+        "n_fft": 400,
+        "hop": 160,
+        "n_mels": 80,
+        "fmin": 0.0,
+        "fmax": 8000.0,
+        "floor": 1e-10,
+        "speech_db": 30.0,
+        "clip": [-3.5, 2.5],
+        "scale": 0.8,
+    },
+    "face": {"size": 224, "eye_left": [0.34, 0.4], "eye_right": [0.66, 0.4]},
+    "window": {"mel_frames": 160, "frames": T, "stride": 24, "fps": 25.0, "offset_s": 0.015},
+    "lips": {"channels": ["jaw", "width"]},
+    "closure": {"enter": 0.5, "leave": 0.3, "max_frames": 5},
+    "life": {"channels": ["blink", "yaw"], "mean": [0.1, 0.0], "std": [0.3, 0.05]},
+    "stages": {
+        "encoder": {
+            "inputs": {"audio_input": tensor(1, 1, 80, 160), "image_input": tensor(1, 3, 224, 224)},
+            "outputs": {"lips": tensor(1, 2, T), "closure": tensor(1, 1, T), "condition": tensor(1, 8, T)},
+            "files": {"cpu": {"path": "encoder.onnx", "sha256": hashlib.sha256(b"encoder").hexdigest()}},
+        },
+        "denoiser": {
+            "inputs": {
+                "condition": tensor(1, 8, T),
+                "noisy_motion": tensor(1, 2, T),
+                "past_motion": tensor(1, 3, T),
+                "step": tensor(1, 1),
+            },
+            "outputs": {"velocity": tensor(1, 2, T)},
+            "files": {"cpu": {"path": "denoiser.onnx", "sha256": hashlib.sha256(b"denoiser").hexdigest()}},
+        },
+    },
+}
+
+
+def write_bundle(folder, change=None):
+    """A bundle whose files are not graphs; `change` edits its bundle.yaml first."""
+    spec = copy.deepcopy(SPEC)
+    if change:
+        change(spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    (folder / "encoder.onnx").write_bytes(b"encoder")
+    (folder / "denoiser.onnx").write_bytes(b"denoiser")
+    return folder
+
+
+def test_a_stage_has_its_file_and_shapes(tmp_path):
+    bundle = Bundle(write_bundle(tmp_path))
+    stage = bundle.stage("encoder", "cpu")
+    assert stage.path == tmp_path / "encoder.onnx"
+    assert stage.inputs["audio_input"] == (1, 1, 80, 160)
+    assert bundle.mel.clip == (-3.5, 2.5)
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    bundle = Bundle(write_bundle(tmp_path))
+    (tmp_path / "encoder.onnx").write_bytes(b"something else")
+    with pytest.raises(ConfigError, match=r"encoder\.onnx: is damaged or changed: its sha256 is"):
+        bundle.stage("encoder", "cpu")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    bundle = Bundle(write_bundle(tmp_path))
+    (tmp_path / "encoder.onnx").unlink()
+    with pytest.raises(ConfigError, match=r"encoder\.onnx: cannot be read"):
+        bundle.stage("encoder", "cpu")
+
+
+def test_a_backend_it_has_no_file_for(tmp_path):
+    with pytest.raises(ConfigError, match="has no file for backend acl; it has: cpu"):
+        Bundle(write_bundle(tmp_path)).stage("encoder", "acl")
+
+
+def test_files_outside_the_bundle_are_refused(tmp_path):
+    def escape(spec):
+        spec["stages"]["encoder"]["files"]["cpu"]["path"] = "../secret"
+
+    with pytest.raises(ConfigError, match="must lie in the bundle"):
+        Bundle(write_bundle(tmp_path / "b", escape)).stage("encoder", "cpu")
+
+
+def set_path(*keys, to):
+    def change(spec):
+        for key in keys[:-1]:
+            spec = spec[key]
+        spec[keys[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (set_path("format", to=2), "format = 2: must be 1"),
+        (set_path("window", "stride", to=50), "window.stride = 50: must be at most window.frames = 40"),
+        (set_path("life", "std", to=[0.3]), "life: 2 channels, 2 mean, 1 std"),
+        (set_path("life", "std", to=[0.3, 0.0]), "must be over 0"),
+        (
+            set_path("stages", "encoder", "outputs", "lips", to=tensor(1, 3, T)),
+            "lips: is [1, 3, 40]; must be [1, 2, 40]",
+        ),
+        (set_path("stages", "denoiser", "inputs", "condition", to=tensor(1, 9, T)), "condition must go from encoder"),
+        (set_path("stages", to={}), "stages: has no encoder"),
+        (set_path("widnow", to={}), "did you mean window?"),
+        (set_path("mel", "n_mels", to="x"), "mel.n_mels = 'x': must be a whole number"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(change, words, tmp_path):
+    with pytest.raises(ConfigError) as e:
+        Bundle(write_bundle(tmp_path, change))
+    assert words in str(e.value)
+    assert all(line.startswith(str(tmp_path / "bundle.yaml")) for line in str(e.value).splitlines())
+
+
+def test_a_missing_part_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="window: is missing"):
+        Bundle(write_bundle(tmp_path, lambda spec: spec.pop("window")))
+
+
+def test_a_bundle_is_found_by_name_and_by_path(tmp_path):
+    folder = write_bundle(tmp_path / "bundles" / "test-net")
+    assert find_bundle("test-net", tmp_path).folder == folder
+    assert find_bundle(str(folder), tmp_path / "elsewhere").folder == folder
+    with pytest.raises(ConfigError, match=r"model\.bundle = nope: no such bundle in .*; there: test-net"):
+        find_bundle("nope", tmp_path)
+
+
+def test_the_shipped_bundle_is_whole():
+    bundle = find_bundle("sonic-net")
+    for name in bundle.spec.stages:
+        for backend in bundle.spec.stages[name].files:
+            assert bundle.stage(name, backend).path.is_file()

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+
+from sonic_edge.bundle import ClosureSpec
+from sonic_edge.config import Controls
+from sonic_edge.media import Motion, Speech
+from sonic_edge.motion import closures, quiet, shape_motion
+
+CLOSURE = ClosureSpec(enter=0.5, leave=0.3, max_frames=5)
+NAMES = ("jaw", "width", "round", "close", "tuck", "closure", "blink", "brow", "yaw", "tx")
+STILL = Controls(dynamic_scale=1.0, motion_scale=1.0, align_offset=0.0, smooth=False)
+
+
+def speech(seconds, loud=((0, 1e9),)):
+    """Loud between the given moments, silent elsewhere."""
+    n = int(seconds * 100) + 1
+    mel = np.full((80, n), -8, np.float16)
+    t = np.arange(n) / 100
+    for a, b in loud:
+        mel[:, (t >= a) & (t < b)] = -1
+    return Speech("x.wav", seconds, 16000, 1, mel)
+
+
+def raw(seconds=4.0, **channels):
+    n = int(seconds * 25) + 2
+    values = np.zeros((n, len(NAMES)), np.float32)
+    for name, value in channels.items():
+        values[:, NAMES.index(name)] = value
+    return Motion(NAMES, values, 25.0, 0.015)
+
+
+def test_frames_are_those_of_the_video():
+    controls = Controls(fps=30)
+    motion = shape_motion(raw(jaw=0.5), speech(4), CLOSURE, controls, 120)
+    assert len(motion) == 120 and motion.fps == 30
+    assert "closure" not in motion.channels
+
+
+def test_motion_is_read_at_its_own_time():
+    ramp = np.arange(102, dtype=np.float32) / 25 / 10
+    motion = shape_motion(raw(jaw=ramp), speech(4), CLOSURE, STILL, 100)
+    t = np.arange(100) / 25
+    np.testing.assert_allclose(motion.channel("jaw")[2:-2], (t - 0.015)[2:-2] / 10, atol=1e-5)
+
+
+def test_align_offset_makes_the_lips_lead():
+    ramp = np.arange(102, dtype=np.float32) / 25 / 10
+    early = STILL.model_copy(update={"align_offset": 0.1})
+    a = shape_motion(raw(jaw=ramp), speech(4), CLOSURE, STILL, 100).channel("jaw")
+    b = shape_motion(raw(jaw=ramp), speech(4), CLOSURE, early, 100).channel("jaw")
+    np.testing.assert_allclose((b - a)[5:90], 0.01, atol=1e-5)
+
+
+def test_scales_bite_where_they_should_and_nowhere_else():
+    scaled = STILL.model_copy(update={"dynamic_scale": 2.0, "motion_scale": 0.0})
+    source = raw(jaw=0.3, width=-0.2, brow=0.1, blink=0.4, yaw=0.1, tx=0.05, close=0.2)
+    one = shape_motion(source, speech(4), CLOSURE, STILL, 100).frame(50)
+    two = shape_motion(source, speech(4), CLOSURE, scaled, 100).frame(50)
+    assert two["jaw"] == pytest.approx(2 * one["jaw"]) == pytest.approx(0.6)
+    assert two["width"] == pytest.approx(-0.4) and two["brow"] == pytest.approx(0.2)
+    assert two["blink"] == one["blink"] and two["close"] == one["close"]
+    assert two["yaw"] == 0 and two["tx"] == 0 and one["yaw"] == pytest.approx(0.1)
+
+
+def test_channels_stay_in_range():
+    wild = STILL.model_copy(update={"dynamic_scale": 2.0, "motion_scale": 2.0})
+    motion = shape_motion(raw(jaw=3, width=-3, blink=2, yaw=9), speech(4), CLOSURE, wild, 100)
+    pose = motion.frame(50)
+    assert (pose["jaw"], pose["width"], pose["blink"], pose["yaw"]) == pytest.approx((1.2, -1, 1, 0.5))
+
+
+def test_the_mouth_rests_in_silence_and_only_there():
+    said = speech(4, loud=((1, 3),))
+    jaw = shape_motion(raw(jaw=0.5), said, CLOSURE, STILL, 100).channel("jaw")
+    t = np.arange(100) / 25
+    assert jaw[t < 0.9].max() == 0 and jaw[t > 3.1].max() == 0
+    assert jaw[(t > 1.1) & (t < 2.9)].min() == pytest.approx(0.5)
+
+
+def test_a_short_pause_does_not_shut_the_mouth():
+    said = speech(4, loud=((0, 2), (2.1, 4)))
+    jaw = shape_motion(raw(jaw=0.5), said, CLOSURE, STILL, 100).channel("jaw")
+    assert jaw[5:95].min() == pytest.approx(0.5)
+
+
+def test_a_recording_without_sound_keeps_the_mouth_shut():
+    said = Speech("x.wav", 4.0, 16000, 1, np.full((80, 401), -9, np.float16))
+    assert shape_motion(raw(jaw=0.5), said, CLOSURE, STILL, 100).channel("jaw").max() == 0
+
+
+def test_a_closure_shuts_the_lips_for_two_frames():
+    p = np.zeros(102, np.float32)
+    p[50] = 0.9  # one frame of the network
+    motion = shape_motion(raw(jaw=0.6, closure=p), speech(4), CLOSURE, STILL, 100)
+    jaw, close = motion.channel("jaw"), motion.channel("close")
+    assert (jaw < 1e-6).sum() >= 2
+    assert close[jaw.argmin()] == 1
+    assert jaw[45] == pytest.approx(0.6) and jaw[56] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("fps", [10, 25, 30, 50, 60])
+def test_a_closure_is_seen_at_every_frame_rate(fps):
+    for peak in range(40, 60):
+        p = np.zeros(102, np.float32)
+        p[peak] = 0.9
+        controls = STILL.model_copy(update={"fps": fps})
+        jaw = shape_motion(raw(jaw=0.6, closure=p), speech(4), CLOSURE, controls, 4 * fps).channel("jaw")
+        assert jaw.min() < 0.31 if fps == 10 else jaw.min() < 1e-6
+
+
+def test_hysteresis():
+    t = np.arange(100) / 25
+
+    def shut(values):
+        p = np.zeros(102, np.float32)
+        p[40 : 40 + len(values)] = values
+        return closures(p, raw(), CLOSURE, t)
+
+    assert shut([0.45, 0.45]).max() == 0, "under enter: nothing"
+    assert shut([0.35, 0.9, 0.35])[41] == 1
+    long = shut([0.9] * 30)
+    assert (long > 0).sum() <= CLOSURE.max_frames + 2, "no closure lasts longer than lips stay shut"
+
+
+def test_smooth_takes_jitter_but_not_level():
+    jitter = np.tile([0.4, 0.6], 51)[:102].astype(np.float32)
+    rough = shape_motion(raw(width=jitter), speech(4), CLOSURE, STILL, 100).channel("width")
+    soft = shape_motion(raw(width=jitter), speech(4), CLOSURE, STILL.model_copy(update={"smooth": True}), 100)
+    assert np.ptp(soft.channel("width")[5:95]) < 0.1 * np.ptp(rough[5:95])
+    assert soft.channel("width")[5:95].mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_quiet_is_soft_and_between_0_and_1():
+    q = quiet(speech(4, loud=((1, 3),)), np.arange(400) / 100)
+    assert q.min() == 0 and q.max() == 1 and np.abs(np.diff(q)).max() < 0.2
