@@ -13,10 +13,10 @@ demo: .venv/ready
 	.venv/bin/sonic-edge render $(SHARE)/samples/portrait.jpg $(SHARE)/samples/speech.flac -o demo/talking.mp4
 	@echo "The talking portrait: $$PWD/demo/talking.mp4"
 
-test: .venv/ready-dev
+test: .venv/ready-test
 	.venv/bin/python -m pytest
 
-check: .venv/ready-dev
+check: .venv/ready-lint
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
@@ -32,9 +32,13 @@ example-config: .venv/ready
 	board/setup.sh
 	@touch $@
 
-.venv/ready-dev: $(SETUP)
-	board/setup.sh --dev
+.venv/ready-test: $(SETUP)
+	board/setup.sh test
 	@touch .venv/ready $@
+
+.venv/ready-lint: $(SETUP)
+	board/setup.sh test lint
+	@touch .venv/ready .venv/ready-test $@
 
 clean:
 	rm -rf .venv .venv39 build demo *.egg-info

@@ -2,7 +2,7 @@
 # Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, the face networks,
 # the sample photo and recording, the model. Safe to run again; what is there is left alone.
 #
-#   board/setup.sh [--dev]        --dev adds what the tests need
+#   board/setup.sh [EXTRA ...]    EXTRA: test (what the tests need), lint (what `make check` needs)
 #
 # PYTHON   the interpreter to build on (default python3; 3.9 or newer)
 # VENV     where the environment goes (default .venv)
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=${VENV:-.venv}
 extras=cpu
-[ "${1:-}" = --dev ] && extras=cpu,dev
+for extra in "$@"; do extras=$extras,$extra; done
 
 # Debian and Ubuntu ship Python without venv, and containers often without Python.
 need=

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 from .config import Config, Controls, allowed, commented_yaml, load_config, parse_assignments, with_controls
 from .errors import RequestError, SonicEdgeError
@@ -46,7 +46,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sonic-edge",
-        description="Make a photo speak: one portrait and one recording become a talking video. Nothing leaves the box.",
+        description="Make a photo speak: a portrait and a recording become a talking video. Nothing leaves the box.",
         epilog=EXIT_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -97,16 +97,15 @@ def _controls_help() -> str:
 
 
 def _render(args: argparse.Namespace) -> int:
+    config: Config = load_config(args.config)
+    config = with_controls(config, parse_assignments(args.set), "--set")
+    _check_output(args)
+
     import json
-    import logging
 
     from .media import Request
     from .pipeline import Pipeline
 
-    logging.basicConfig(format="%(message)s")
-    config: Config = load_config(args.config)
-    config = with_controls(config, parse_assignments(args.set), "--set")
-    _check_output(args)
     request = Request(portrait=args.portrait, speech=args.speech, output=args.output)
     bar = _Bar(config.controls.fps, quiet=args.quiet)
     try:
@@ -154,7 +153,7 @@ class _Bar:
     def __init__(self, fps: int, quiet: bool) -> None:
         self._fps = fps
         self._quiet = quiet
-        self._bar: Optional[tqdm[None]] = None
+        self._bar: Optional[tqdm[NoReturn]] = None
         self._stage = ""
         self._since = 0.0
 

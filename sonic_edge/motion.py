@@ -45,7 +45,7 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
     if controls.smooth:
         values = _smoothed(values, names)
     # lips lead the sound: the picture at t shows what is said at t + align_offset
-    times = np.arange(n_frames) / controls.fps + controls.align_offset
+    times = (np.arange(n_frames) / controls.fps + controls.align_offset).astype(np.float32)
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
     out = {n: np.interp(times, raw_times, values[:, i]) for i, n in enumerate(names)}
 

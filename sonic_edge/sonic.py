@@ -35,11 +35,11 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
     b = target_z[0] - a * source_z[0]
     image, scale = portrait.image, abs(a)
     if scale < 0.7:  # shrink with averaging first, or the warp would alias
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         a = a / scale
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
     aligned = cv2.warpAffine(image, matrix, (spec.size, spec.size), borderMode=cv2.BORDER_REPLICATE)
-    rgb: FloatArray = np.ascontiguousarray(aligned[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    rgb: FloatArray = np.ascontiguousarray(aligned[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
     return rgb
 
 

@@ -1,0 +1,66 @@
+import subprocess
+import sys
+
+import pytest
+
+from sonic_edge.cli import main
+from sonic_edge.config import Config, Controls, commented_yaml
+
+
+def test_check_config_prints_the_values_in_force(capsys):
+    assert main(["check-config"]) == 0
+    assert capsys.readouterr().out == commented_yaml(Config())
+
+
+def test_check_config_tells_every_mistake_and_exits_78(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text("controls: {fps: 5, sead: 1}\n")
+    assert main(["check-config", "--config", str(path)]) == 78
+    said = capsys.readouterr().err
+    assert "controls.fps = 5: must be a whole number, 10 to 60 frames a second" in said
+    assert "did you mean seed?" in said
+
+
+@pytest.mark.parametrize(
+    "words, status, said",
+    [
+        (["--set", "fps=5"], 78, "--set: fps = 5: must be a whole number, 10 to 60 frames a second"),
+        (["--set", "nonsense"], 78, "must be of the form key=value"),
+        (["--config", "/nowhere.yaml"], 78, "/nowhere.yaml: cannot be read"),
+        (["-o", "out.avi"], 2, "must end in .mp4"),
+        (["-o", "/nowhere/out.mp4"], 2, "there is no folder /nowhere"),
+    ],
+)
+def test_mistakes_end_in_words_and_their_own_status(words, status, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = [] if "-o" in words else ["-o", "out.mp4"]
+    assert main(["render", "a.jpg", "b.wav", *output, *words]) == status
+    err = capsys.readouterr().err
+    assert said in err and err.startswith("sonic-edge: ") and "Traceback" not in err
+
+
+def test_the_result_may_not_replace_an_input(tmp_path, capsys):
+    video = tmp_path / "talk.mp4"
+    video.write_bytes(b"x")
+    assert main(["render", "a.jpg", str(video), "-o", str(video)]) == 2
+    assert "is an input of this job" in capsys.readouterr().err
+    assert video.read_bytes() == b"x"
+
+
+def test_help_names_every_control_with_its_range(capsys):
+    with pytest.raises(SystemExit) as e:
+        main(["render", "--help"])
+    assert e.value.code == 0
+    said = capsys.readouterr().out
+    for name in Controls.model_fields:
+        assert f"{name}=" in said
+    assert "128 to 1024 pixels" in said and "exit status:" in said
+
+
+def test_help_does_not_load_what_it_does_not_need():
+    code = (
+        "import sys\nfrom sonic_edge.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'numpy', 'cv2', 'av', 'onnxruntime'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,159 @@
+"""The whole way, with the real model and the real encoder."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import av
+import numpy as np
+import pytest
+
+from sonic_edge.config import Config, share_dir, with_controls
+from sonic_edge.errors import ConfigError, DeviceError, RequestError
+from sonic_edge.media import Request
+from sonic_edge.pipeline import Pipeline, Progress, _ahead
+
+PORTRAIT = share_dir() / "samples" / "portrait.jpg"
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    with Pipeline(with_controls(Config(), {"min_resolution": 128, "inference_steps": 4}, "test")) as made:
+        yield made
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray(format="bgr24") for f in container.decode(video=0)])
+
+
+def render(pipeline, tmp_path, speech, name="out.mp4", **controls):
+    out = tmp_path / name
+    report = pipeline.render(Request(PORTRAIT, speech, out, controls))
+    return out, report
+
+
+def test_a_video_as_long_as_the_recording(pipeline, tmp_path, short_speech):
+    out, report = render(pipeline, tmp_path, short_speech)
+    frames = decoded(out)
+    assert len(frames) == round(report["speech_s"] * 25) == report["video"]["n_frames"]
+    assert frames.shape[1:] == (128, 128, 3)
+    assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 20, "something must move"
+
+
+def test_the_report_tells_what_was_made_of_what(pipeline, tmp_path, short_speech):
+    _, report = render(pipeline, tmp_path, short_speech, seed=3)
+    assert json.loads(json.dumps(report)) == report
+    assert report["inputs"]["portrait"]["name"] == "portrait.jpg"
+    assert len(report["inputs"]["speech"]["sha256"]) == 64
+    assert report["controls"]["seed"] == 3
+    assert report["model"]["bundle"] == "sonic-net" and report["model"]["version"]
+    assert set(report["timings_s"]) == {"portrait", "listening", "thinking", "rendering"}
+    assert json.loads(report["aigc"])["Label"] == "1"
+    assert any("inference_steps = 4" in w for w in report["warnings"])
+    assert any("label.producer is empty" in w for w in report["warnings"])
+
+
+def test_the_seed_decides_the_take(pipeline, tmp_path, short_speech):
+    one, _ = render(pipeline, tmp_path, short_speech, "1.mp4", seed=1)
+    again, _ = render(pipeline, tmp_path, short_speech, "2.mp4", seed=1)
+    other, _ = render(pipeline, tmp_path, short_speech, "3.mp4", seed=2)
+    assert one.read_bytes() == again.read_bytes()
+    assert np.abs(decoded(one).astype(int) - decoded(other).astype(int)).max() > 20
+
+
+def test_progress_runs_through_all_stages(pipeline, tmp_path, short_speech):
+    told = []
+    pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "out.mp4"), told.append)
+    stages = list(dict.fromkeys(p.stage for p in told))
+    assert stages == ["portrait", "listening", "thinking", "rendering"]
+    last = told[-1]
+    assert last == Progress("rendering", last.total, last.total)
+
+
+def test_duration_may_only_be_the_recordings_own(pipeline, tmp_path, short_speech):
+    _, report = render(pipeline, tmp_path, short_speech)
+    render(pipeline, tmp_path, short_speech, duration=report["speech_s"])
+    with pytest.raises(RequestError, match=r"duration = 9 s, but the recording is 1\.\d+ s long"):
+        render(pipeline, tmp_path, short_speech, duration=9.0)
+
+
+def test_a_jobs_own_bad_controls_cost_the_job_only(pipeline, tmp_path, short_speech):
+    with pytest.raises(RequestError, match="did you mean seed?"):
+        render(pipeline, tmp_path, short_speech, sead=3)
+
+
+def test_nothing_is_left_of_a_failed_request(pipeline, tmp_path, short_speech):
+    (tmp_path / "no.wav").write_bytes(b"nothing to hear")
+    with pytest.raises(RequestError, match="no.wav"):
+        render(pipeline, tmp_path, tmp_path / "no.wav")
+    assert [p.name for p in tmp_path.iterdir()] == ["no.wav"]
+    render(pipeline, tmp_path, short_speech)  # and the next one is done
+
+
+def test_a_bundle_that_is_not_there():
+    config = Config(model=Config().model.model_copy(update={"bundle": "nowhere"}))
+    with pytest.raises(ConfigError, match="no such bundle"):
+        Pipeline(config)
+
+
+def test_keep_resolution_keeps_the_photo(pipeline, tmp_path, short_speech):
+    _, report = render(pipeline, tmp_path, short_speech, keep_resolution=True)
+    assert (report["video"]["width"], report["video"]["height"]) == (512, 600)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from sonic_edge.config import Config, with_controls
+from sonic_edge.media import Request
+from sonic_edge.pipeline import Pipeline
+controls = {"min_resolution": 128, "fps": 10, "inference_steps": 1}
+with Pipeline(with_controls(Config(), controls, "test")) as pipeline:
+    pipeline.render(Request(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])))
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path, make_speech):
+    peak = {}
+    for seconds in (10, 600):
+        speech = make_speech(tmp_path / f"{seconds}.wav", seconds)
+        command = [sys.executable, "-c", MEMORY, PORTRAIT, speech, tmp_path / "out.mp4"]
+        peak[seconds] = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout)
+    assert peak[600] < 1.1 * peak[10], peak
+
+
+def test_a_thread_ahead_gives_the_same_items():
+    with _ahead(iter(range(100)), 3) as items:
+        assert list(items) == list(range(100))
+    assert "renderer" not in [t.name for t in threading.enumerate()]
+
+
+def test_a_thread_ahead_raises_where_it_happened():
+    def source():
+        yield 1
+        yield 2
+        raise DeviceError("broken")
+
+    got = []
+    with pytest.raises(DeviceError, match="broken"), _ahead(source(), 3) as items:
+        got.extend(items)
+    assert "renderer" not in [t.name for t in threading.enumerate()]
+
+
+def test_a_thread_ahead_is_bounded_and_ends_with_its_context():
+    made = []
+
+    def source():
+        for i in range(1000):
+            made.append(i)
+            yield i
+
+    with _ahead(source(), 3) as items:
+        next(items)
+        time.sleep(0.3)
+        assert len(made) <= 6
+    assert "renderer" not in [t.name for t in threading.enumerate()]
