@@ -1,0 +1,1 @@
+"""How Sonic's network is made: corpus, training, export, quantisation. Never imported by the running product."""

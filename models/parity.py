@@ -1,0 +1,106 @@
+"""Compares the MindSpore network (fp32) with the INT8 ONNX that the CPU backend runs, on voices held out of training.
+
+    python -m models.parity [--trained models/build/trained] [--bundle models/bundles/sonic-net]
+
+Prints the agreement of every output and the time of a window and of a denoising step on one thread.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+import onnxruntime as ort
+import yaml
+from numpy.typing import NDArray
+
+from models.corpus import BUILD
+
+LIPS_R, CLOSURE_AGREEMENT = 0.99, 0.98
+"""What the bundle is held to."""
+
+
+def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Pearson's r of two arrays of one shape; 1 where both are constant."""
+    a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / size) if size > 1e-12 else 1.0
+
+
+def agreement(a: NDArray[Any], b: NDArray[Any], limit: float) -> float:
+    """Share of places where both are over the limit or both are not."""
+    return float(((a > limit) == (b > limit)).mean())
+
+
+def open_session(path: Path) -> ort.InferenceSession:
+    """A graph on one thread of the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def median_ms(call: Callable[[], Any], n_calls: int = 60) -> float:
+    """Median time of a call, ms."""
+    times: List[float] = []
+    for _ in range(n_calls):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times) * 1e3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="MindSpore fp32 beside INT8 ONNX.")
+    parser.add_argument("--trained", type=Path, default=BUILD / "trained")
+    parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
+    parser.add_argument("--bundle", type=Path, default=Path(__file__).parent / "bundles" / "sonic-net")
+    parser.add_argument("--windows", type=int, default=96)
+    args = parser.parse_args()
+
+    import mindspore as ms
+
+    from models.export import OUTPUTS, load_cell, run_cell
+    from models.quantize import denoiser_feeds, encoder_feeds
+    from models.train import Corpus
+
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
+    described = yaml.safe_load((args.bundle / "bundle.yaml").read_text("utf8"))
+    corpus = Corpus(args.corpus, held_out=True)
+    statistics = json.loads((args.trained / "life.json").read_text())
+    feeds = {
+        "encoder": list(encoder_feeds(corpus, args.windows, seed=21)),
+        "denoiser": list(denoiser_feeds(corpus, args.trained / "encoder.onnx", statistics, args.windows, seed=22)),
+    }
+    good = True
+    for stage, windows in feeds.items():
+        cell = load_cell(stage, args.trained)
+        session = open_session(args.bundle / described["stages"][stage]["files"]["cpu"]["path"])
+        exact = [run_cell(cell, window) for window in windows]
+        names = list(OUTPUTS[stage])
+        quantised = [session.run(names, window) for window in windows]
+        for i, name in enumerate(names):
+            a, b = np.concatenate([out[i] for out in exact]), np.concatenate([out[i] for out in quantised])
+            if name == "lips":
+                channels: Dict[str, float] = {c: correlation(a[:, k], b[:, k]) for k, c in enumerate(described["lips"]["channels"])}
+                good &= min(channels.values()) >= LIPS_R
+                print("encoder lips: r " + ", ".join(f"{channel} {r:.4f}" for channel, r in channels.items()))
+            elif name == "closure":
+                same = agreement(a, b, described["closure"]["enter"])
+                good &= same >= CLOSURE_AGREEMENT
+                print(f"encoder closure: r {correlation(a, b):.4f}, decisions agree {100 * same:.2f} %")
+            elif name == "visemes":
+                print(f"encoder visemes: r {correlation(a, b):.4f}, same class {100 * (a.argmax(1) == b.argmax(1)).mean():.1f} %")
+            elif name == "face":
+                print("encoder face: r " + ", ".join(f"{correlation(a[:, k], b[:, k]):.4f}" for k in range(a.shape[1])))
+            else:
+                print(f"{stage} {name}: r {correlation(a, b):.4f}")
+        print(f"{stage}: {median_ms(lambda: session.run(names, windows[0])):.2f} ms INT8 on one thread")
+    print(f"lips r >= {LIPS_R} and closures >= {CLOSURE_AGREEMENT}: {'held' if good else 'NOT held'}")
+    if not good:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

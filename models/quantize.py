@@ -1,0 +1,161 @@
+"""Quantises the exported graphs to INT8 and assembles the bundle.
+
+    python -m models.quantize [--trained models/build/trained] [--bundle models/bundles/sonic-net]
+
+Static QDQ: symmetric signed weights per channel, activations calibrated on windows of the corpus, as FACTS of Ascend's
+AMCT and onnxruntime both take them. Only convolutions and dense layers are INT8; the sums and curves between stay float.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import yaml
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from models import life, teacher
+from models.corpus import BUILD
+from models.export import INPUTS, OUTPUTS
+from models.network import FRAMES, MEL_FRAMES, N_LIFE
+from models.train import PAST, Corpus, face_batch, life_batch, speech_batch
+from sonic_edge.mel import MelSettings
+
+Feeds = Dict[str, NDArray[np.float32]]
+N_CALIBRATION = 120
+VERSION = "0.1.0"
+KEPT_FLOAT: Dict[str, List[str]] = {"encoder": [], "denoiser": []}
+"""Nodes that are not quantised, by stage."""
+
+
+class Reader(CalibrationDataReader):
+    """Feeds for onnxruntime's calibration, one by one."""
+
+    def __init__(self, feeds: Iterator[Feeds]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Optional[Feeds]:
+        return next(self._feeds, None)
+
+
+def encoder_feeds(corpus: Corpus, n: int, seed: int) -> Iterator[Feeds]:
+    """Speech windows (a third of them as synthesized, the others augmented) with faces."""
+    rng = np.random.default_rng(seed)
+    parts = [speech_batch(corpus, rng, 4, raw=i % 3 == 0)[0] for i in range(-(-n // 12))]
+    audio, images = np.concatenate(parts)[:n], face_batch(rng, n)[0]
+    for window, grey in zip(audio, images):
+        yield {"audio_input": window[None], "image_input": np.repeat(grey[None], 3, axis=1)}
+
+
+def denoiser_feeds(corpus: Corpus, encoder: Path, statistics: Dict[str, List[float]], n: int, seed: int) -> Iterator[Feeds]:
+    """Takes of the teacher on their way from noise, with the condition that the encoder gives."""
+    rng = np.random.default_rng(seed)
+    session = ort.InferenceSession(str(encoder), providers=["CPUExecutionProvider"])
+    mean, std = (np.array(statistics[key], np.float32)[:, None] for key in ("mean", "std"))
+    made = 0
+    while made < n:
+        audio, face, motion, known = life_batch(corpus, rng)
+        for i in range(min(len(audio), n - made)):
+            feeds = {"audio_input": audio[i : i + 1], "image_input": np.full((1, 3, 224, 224), 0.5, np.float32)}
+            condition = session.run(["condition"], feeds)[0]
+            condition[0, -face.shape[1] :] = face[i][:, None]
+            clean = ((motion[i] - mean) / std)[None]  # [1, 9, 40]
+            step = rng.uniform(0, 1, (1, 1)).astype(np.float32)
+            noisy = rng.standard_normal((1, N_LIFE, FRAMES)) * (1 - step) + clean * step
+            past = np.concatenate([clean * known[i], known[i][None, None]], axis=1)
+            yield {
+                "condition": condition, "noisy_motion": noisy.astype(np.float32),
+                "past_motion": past.astype(np.float32), "step": step,
+            }  # fmt: skip
+            made += 1
+
+
+def quantise(stage: str, source: Path, target: Path, feeds: Iterator[Feeds]) -> None:
+    """One graph to INT8."""
+    prepared = source.with_suffix(".prepared.onnx")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # folds batch norm into convolutions, constants away
+    quantize_static(
+        str(prepared), str(target), Reader(feeds), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv", "Gemm"],
+        per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=KEPT_FLOAT[stage],
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+    )  # fmt: skip
+    onnx.checker.check_model(str(target))
+
+
+def _entry(path: Path) -> Dict[str, str]:
+    return {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def description(bundle: Path, statistics: Dict[str, List[float]]) -> Dict[str, Any]:
+    """What bundle.yaml says."""
+    mel = MelSettings()
+    stages: Dict[str, Any] = {}
+    for stage in INPUTS:
+        described = {
+            kind: {name: {"shape": list(shape), "dtype": "float32"} for name, shape in shapes[stage].items()}
+            for kind, shapes in (("inputs", INPUTS), ("outputs", OUTPUTS))
+        }
+        files = {"cpu": _entry(bundle / f"{stage}.int8.onnx"), "mindspore_lite": _entry(bundle / f"{stage}.mindir")}
+        stages[stage] = {**described, "files": files}
+    return {
+        "format": 1,
+        "name": "sonic-net",
+        "version": VERSION,
+        "licence": "Apache-2.0",
+        "description": "Speech and a face in, lips, head, eyes and brows out. Trained on synthetic speech only.",
+        "kind": "motion",
+        "mel": {
+            "sample_rate": mel.sample_rate, "n_fft": mel.n_fft, "hop": mel.hop, "n_mels": mel.n_mels, "fmin": mel.fmin,
+            "fmax": mel.fmax, "floor": mel.floor, "speech_db": mel.speech_db, "clip": list(mel.clip), "scale": mel.scale,
+        },
+        "face": {"size": 224, "eye_left": [0.34, 0.40], "eye_right": [0.66, 0.40]},
+        # frame j is centred on mel frame 4 j + 1.5
+        "window": {"mel_frames": MEL_FRAMES, "frames": FRAMES, "stride": FRAMES - PAST, "fps": life.FPS, "offset_s": 0.015},
+        "lips": {"channels": list(teacher.CHANNELS)},
+        "closure": {"enter": 0.5, "leave": 0.3, "max_frames": 5},
+        "life": {
+            "channels": list(life.CHANNELS),
+            "mean": [round(value, 6) for value in statistics["mean"]],
+            "std": [round(value, 6) for value in statistics["std"]],
+        },
+        "stages": stages,
+    }  # fmt: skip
+
+
+def write_bundle(trained: Path, bundle: Path, corpus_path: Path) -> None:
+    """Quantise both graphs and write the bundle folder."""
+    bundle.mkdir(parents=True, exist_ok=True)
+    statistics = json.loads((trained / "life.json").read_text())
+    corpus = Corpus(corpus_path, held_out=False)
+    feeds = {
+        "encoder": encoder_feeds(corpus, N_CALIBRATION, seed=11),
+        "denoiser": denoiser_feeds(corpus, trained / "encoder.onnx", statistics, N_CALIBRATION, seed=12),
+    }
+    for stage in INPUTS:
+        quantise(stage, trained / f"{stage}.onnx", bundle / f"{stage}.int8.onnx", feeds[stage])
+        shutil.copyfile(trained / f"{stage}.mindir", bundle / f"{stage}.mindir")
+    text = yaml.safe_dump(description(bundle, statistics), sort_keys=False, default_flow_style=None, width=120)
+    (bundle / "bundle.yaml").write_text(text, "utf8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Quantise to INT8 and assemble the bundle.")
+    parser.add_argument("--trained", type=Path, default=BUILD / "trained")
+    parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
+    parser.add_argument("--bundle", type=Path, default=Path(__file__).parent / "bundles" / "sonic-net")
+    args = parser.parse_args()
+    write_bundle(args.trained, args.bundle, args.corpus)
+    for path in sorted(args.bundle.iterdir()):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""Trains SonicNet.
+
+    python -m models.train [--minutes 16] [--corpus models/build/corpus.npz] [--out models/build/trained]
+
+Three parts one after the other: the face branch on faces with known answers, the lips on the speech corpus, then, with
+both frozen, the condition and the denoiser on takes of the statistical teacher.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+from numpy.typing import NDArray
+
+from models import faces, life
+from models.augment import augment
+from models.corpus import BUILD, HELD_OUT
+from models.network import FACE, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE, N_VISEMES, Denoiser, Encoder
+from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
+
+SEED = 1
+STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
+N_STREAMS = 16
+N_FACES = 48
+FACE_SHARE, LIPS_SHARE = 0.15, 0.55  # of the minutes; the rest is the denoiser's
+FACE_SCALE = np.array([0.12, 0.15, 0.3, 0.06, 0.2, 0.12], np.float32)  # spread of each answer, to weigh them alike
+PAST = 16  # frames of a window that the one before has already made
+Batch = Tuple[NDArray[Any], ...]
+
+
+class Corpus:
+    """The corpus file, opened: utterances by index."""
+
+    def __init__(self, path: Path, held_out: bool) -> None:
+        data = np.load(path)
+        self.arrays = {key: data[key] for key in ("mel", "lips", "held", "viseme")}
+        self.ends = np.cumsum(data["lengths"])
+        self.starts = self.ends - data["lengths"]
+        self.voices: List[str] = [str(voice) for voice in data["voices"]]
+        self.kept = [i for i, v in enumerate(self.voices) if any(name in v for name in HELD_OUT) == held_out]
+        # recorded timbre counts for more than formant synthesis
+        weight = np.array([data["lengths"][i] * (1.0 if self.voices[i].startswith("espeak") else 1.6) for i in self.kept])
+        self.share = weight / weight.sum()
+
+    def viseme_jaw(self) -> NDArray[np.float32]:
+        """[16] mean opening that the teacher gives each viseme: what the network's class probabilities are read with."""
+        jaw, viseme = self.arrays["lips"][:, 0].astype(np.float64), self.arrays["viseme"]
+        count = np.maximum(np.bincount(viseme, minlength=N_VISEMES), 1)
+        return (np.bincount(viseme, jaw, N_VISEMES) / count).astype(np.float32)
+
+    def stream(self, n_frames: int, rng: np.random.Generator) -> Tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Utterances one after the other with pauses, each at its own tempo.
+
+        Returns:
+            mel [n_frames, 80] and targets [n_frames, 7]: lips (5), lips held shut, viseme.
+        """
+        mels: List[NDArray[np.float32]] = []
+        targets: List[NDArray[np.float32]] = []
+        total = 0
+        while total < n_frames + 8:
+            i = self.kept[int(rng.choice(len(self.kept), p=self.share))]
+            part = slice(self.starts[i], self.ends[i])
+            mel = self.arrays["mel"][part].astype(np.float32)
+            columns = [self.arrays["lips"][part], self.arrays["held"][part][:, None], self.arrays["viseme"][part][:, None]]
+            target = np.concatenate(columns, axis=1).astype(np.float32)
+            tempo = rng.uniform(0.78, 1.3)
+            length = int(len(mel) / tempo)
+            start = 0 if mels else int(rng.integers(0, max(1, length - n_frames // 2)))
+            at = np.minimum(np.arange(start, min(length, start + n_frames + 8)) * tempo, len(mel) - 1.001)
+            low = at.astype(int)
+            part_of_next = (at - low).astype(np.float32)[:, None]
+            mels.append(mel[low] * (1 - part_of_next) + mel[low + 1] * part_of_next)
+            between = target[low] * (1 - part_of_next) + target[low + 1] * part_of_next
+            between[:, 5:] = target[low][:, 5:]  # classes are not mixed
+            targets.append(between)
+            total += len(at)
+            gap = int(rng.integers(5, 90)) if rng.random() < 0.6 else 0
+            if gap:  # a pause: the utterance's own noise floor
+                floor = np.quantile(mel, 0.03) + 0.15 * rng.standard_normal((gap, mel.shape[1]))
+                mels.append(floor.astype(np.float32))
+                rest = np.zeros((gap, 7), np.float32)
+                rest[:, 0] = 0.12 if gap < 35 else 0.03  # as the lip teacher has it
+                targets.append(rest)
+                total += gap
+        shift = int(rng.integers(0, 8))
+        return np.concatenate(mels)[shift : shift + n_frames], np.concatenate(targets)[shift : shift + n_frames]
+
+
+def to_motion_rate(targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Targets at 100 frames a second [n, 7] to 25 [n // 4, 7]; frame j is centred on 4 j + 1.5, as the network's is."""
+    four = targets.reshape(-1, MEL_PER_FRAME, 7)
+    out: NDArray[np.float32] = four[:, 1:3].mean(1)
+    out[:, 3:6] = four[:, :, 3:6].max(1)  # a short closure is not averaged away
+    out[:, 6] = four[:, 2, 6]
+    return out
+
+
+def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int, raw: bool = False) -> Batch:
+    """Windows as the runtime cuts them.
+
+    Returns:
+        audio [3 n, 1, 80, 160], targets [3 n, 7, 40], loudness 0..1 [3 n, 40].
+    """
+    streams = [corpus.stream(STREAM, rng) for _ in range(n_streams)]
+    clean = np.stack([mel.T for mel, _ in streams])  # [n, 80, 480]
+    heard = clean if raw else augment(clean, rng)
+    settings = MelSettings()
+    audio = np.stack([normalise(mel, speech_mean(mel, settings), settings) for mel in heard])
+    lowest = settings.clip[0] / settings.scale
+    for i in range(n_streams):  # what the runtime puts before the start and after the end of a clip
+        if not raw and rng.random() < 0.15:
+            n = int(rng.integers(4, 60)) // 4 * 4
+            audio[i, :, :n] = lowest
+            streams[i][1][:n] = [0.03, 0, 0, 0, 0, 0, 0]
+    targets = np.stack([to_motion_rate(target).T for _, target in streams])  # [n, 7, 120]
+    level = np.stack([loudness(mel) for mel in clean])
+    level = np.clip((level - np.quantile(level, 0.95, axis=1, keepdims=True)) / 3 + 1, 0, 1)  # 30 dB
+    level = level.reshape(n_streams, -1, MEL_PER_FRAME).mean(2)
+
+    def windows(x: NDArray[Any], size: int) -> NDArray[Any]:  # [n, C, 3 size] -> [3 n, C, size]
+        return x.reshape(n_streams, -1, 3, size).transpose(0, 2, 1, 3).reshape(n_streams * 3, -1, size)
+
+    audio = windows(audio, MEL_FRAMES)[:, None].astype(np.float32)
+    return audio, windows(targets, FRAMES).astype(np.float32), windows(level[:, None], FRAMES)[:, 0].astype(np.float32)
+
+
+def face_batch(rng: np.random.Generator, n_faces: int = N_FACES) -> Batch:
+    """Grey pictures [n, 1, 224, 224] and answers [n, 6]."""
+    examples = [faces.face(rng) for _ in range(n_faces)]
+    return np.stack([picture for picture, _ in examples]), np.stack([answers for _, answers in examples])
+
+
+def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
+    """What the face branch might read of a portrait, [6]."""
+    shut = rng.random() < 0.7
+    return np.array([
+        rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4), rng.uniform(0.6, 1.1),
+        rng.uniform(0, 0.2) if shut else rng.uniform(0, 1), rng.uniform(0.06, 0.24) if rng.random() < 0.92 else rng.uniform(0, 0.06),
+        rng.normal(0, 0.22), rng.normal(0, 0.13),
+    ], np.float32)  # fmt: skip
+
+
+def life_batch(corpus: Corpus, rng: np.random.Generator) -> Batch:
+    """Speech windows with one take of the teacher each, as the runtime walks through a clip.
+
+    Returns:
+        audio [n, 1, 80, 160], face [n, 6], motion [n, 9, 40], known [n, 40] 1 where the past is known.
+    """
+    audio, _, level = speech_batch(corpus, rng, 10)
+    n = len(audio)
+    face = np.stack([random_face(rng) for _ in range(n)])
+    motion, known = np.zeros((n, N_LIFE, FRAMES), np.float32), np.zeros((n, FRAMES), np.float32)
+    for i in range(n):
+        if rng.random() < 0.3:  # start of a clip: from the portrait's own pose, nothing known before
+            motion[i] = life.sample(level[i].astype(np.float64), face[i], rng).T
+        else:  # in the middle of one: the window is the end of a longer take
+            lead = np.resize(level[i - 1], 40)
+            motion[i] = life.sample(np.concatenate([lead, level[i]]).astype(np.float64), face[i], rng).T[:, 40:]
+            known[i, :PAST] = 1
+    return audio, face, motion, known
+
+
+class FaceLoss(nn.Cell):
+    """Weighted squared error of the face's answers."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.branch = encoder.face_branch
+        self.weight = Tensor((1 / FACE_SCALE).reshape(1, -1))
+        self.mean = ops.ReduceMean()
+
+    def construct(self, image, answers):
+        error = (self.branch(image) - answers) * self.weight
+        return self.mean(error * error)
+
+
+class LipLoss(nn.Cell):
+    """Regression, its speed, closures and visemes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.trunk = encoder.trunk
+        self.heads = encoder.heads
+        self.mean = ops.ReduceMean()
+        self.sum = ops.ReduceSum()
+        self.log_softmax = nn.LogSoftmax(axis=1)
+        self.softplus = ops.Softplus()
+        self.channel_weight = Tensor(np.array([2, 1, 1, 1, 0.7], np.float32).reshape(1, 5, 1))
+        self.rare = Tensor(np.array([0, 0, 4, 4, 4], np.float32).reshape(1, 5, 1))
+        viseme_weight = np.ones((1, N_VISEMES, 1), np.float32)
+        viseme_weight[0, :3, 0] = 0.6, 1.5, 1.5  # silence is common, lip consonants matter
+        self.viseme_weight = Tensor(viseme_weight)
+        ends = np.ones((1, 1, FRAMES), np.float32)
+        ends[0, 0, :4] = ends[0, 0, -4:] = 0.4  # half of what they need is outside the window
+        self.ends = Tensor(ends)
+
+    def construct(self, audio, lips, held, visemes):
+        raw, closure, logits = self.heads(self.trunk(audio))
+        error = raw - lips
+        weight = self.channel_weight * (1.0 + self.rare * (lips > 0.4).astype(ms.float32))
+        loss = self.mean(error * error * weight * self.ends)
+        speed = error[:, :, 1:FRAMES] - error[:, :, 0 : FRAMES - 1]
+        loss = loss + 0.3 * self.mean(speed * speed * self.channel_weight)
+        # cross-entropy on logits, closures three times as dear as openings
+        missed = held * 3.0 * self.softplus(-closure) + (1.0 - held) * self.softplus(closure)
+        loss = loss + 0.25 * self.mean(missed * self.ends)
+        smooth = 0.95 * visemes + 0.05 / N_VISEMES
+        entropy = -self.sum(smooth * self.log_softmax(logits) * self.viseme_weight, 1)
+        return loss + 0.12 * self.mean(entropy)
+
+
+class FlowLoss(nn.Cell):
+    """Flow matching: the velocity from noise to the teacher's motion, learnt where the past is not given."""
+
+    def __init__(self, encoder: Encoder, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.denoiser = denoiser
+        self.mean = ops.ReduceMean()
+        self.cat = ops.Concat(axis=1)
+        self.ones = Tensor(np.ones((1, 1, FRAMES), np.float32))
+
+    def construct(self, features, face, motion, known, noise, step):
+        speech = ops.reshape(self.encoder.to_condition(features), (-1, 64 - len(FACE), FRAMES))
+        condition = self.cat((speech, ops.reshape(face, (-1, len(FACE), 1)) * self.ones))
+        past = self.cat((motion * known, known))
+        t = ops.reshape(step, (-1, 1, 1))
+        noisy = noise * (1.0 - t) + motion * t
+        error = (self.denoiser(condition, noisy, past, step) - (motion - noise)) * (1.0 - known)
+        return self.mean(error * error)
+
+
+def _produce(make: Callable[[np.random.Generator], Batch], seed: int, queue: Any) -> None:
+    rng = np.random.default_rng(seed)
+    while True:
+        queue.put(make(rng))
+
+
+def prefetched(make: Callable[[np.random.Generator], Batch], seed: int) -> Iterator[Batch]:
+    """Batches made by another process while this one trains."""
+    context = get_context("fork")
+    queue = context.Queue(6)
+    process = context.Process(target=_produce, args=(make, seed, queue), daemon=True)
+    process.start()
+    try:
+        while True:
+            try:
+                yield queue.get(timeout=60)
+            except Empty:
+                raise RuntimeError(f"the process that makes batches is gone: exit code {process.exitcode}") from None
+    finally:
+        process.terminate()
+
+
+@dataclass
+class Averaged:
+    """Exponential mean of weights and norm statistics: steadier than where the optimiser last stood."""
+
+    parameters: List[Any]
+    keep: float = 0.995
+
+    def __post_init__(self) -> None:
+        self.means = [parameter.asnumpy().copy() for parameter in self.parameters]
+        self.steps = 0
+
+    def update(self) -> None:
+        self.steps += 1
+        keep = min(self.keep, self.steps / (self.steps + 10))
+        for mean, parameter in zip(self.means, self.parameters):
+            mean *= keep
+            mean += (1 - keep) * parameter.asnumpy()
+
+    def apply(self) -> None:
+        for mean, parameter in zip(self.means, self.parameters):
+            parameter.set_data(Tensor(mean))
+
+
+def fit(name: str, loss: nn.Cell, cells: List[nn.Cell], batches: Iterator[Tuple[Tensor, ...]], seconds: float, rate: float) -> None:
+    """Train cells for so many seconds, learning rate up over 60 steps and down along a cosine of the time."""
+    parameters = [parameter for cell in cells for parameter in cell.trainable_params()]
+    optimiser = nn.AdamWeightDecay(parameters, learning_rate=rate, weight_decay=0.02)
+    step = nn.TrainOneStepCell(loss, optimiser)
+    step.set_train()
+    averaged = Averaged([parameter for cell in cells for parameter in cell.get_parameters()])
+    started, losses = time.monotonic(), []
+    while (done := (time.monotonic() - started) / seconds) < 1:
+        now = rate * min(1.0, (len(losses) + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+        ops.assign(optimiser.learning_rate, Tensor(now, ms.float32))
+        losses.append(float(step(*next(batches)).asnumpy()))
+        averaged.update()
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"{name}: loss is {losses[-1]} at step {len(losses)}")
+        if len(losses) % 100 == 0:
+            print(f"{name} {len(losses):5d} {time.monotonic() - started:4.0f} s loss {np.mean(losses[-100:]):.4f}", flush=True)
+    averaged.apply()
+    print(f"{name} {len(losses):5d} steps, loss {np.mean(losses[-100:]):.4f}", flush=True)
+
+
+def tensors(batches: Iterator[Batch]) -> Iterator[Tuple[Tensor, ...]]:
+    for batch in batches:
+        yield tuple(Tensor(np.ascontiguousarray(array)) for array in batch)
+
+
+def lip_targets(batches: Iterator[Batch]) -> Iterator[Batch]:
+    for audio, targets, _ in batches:
+        viseme = targets[:, 6].round().astype(int)  # [n, 40]
+        one_hot = np.eye(N_VISEMES, dtype=np.float32)[viseme].transpose(0, 2, 1)  # [n, 16, 40]
+        yield audio, targets[:, :5], (targets[:, 5:6] > 0.5).astype(np.float32), one_hot
+
+
+def report_lips(encoder: Encoder, corpus: Corpus) -> None:
+    """How the lips do on voices that training never heard."""
+    encoder.set_train(False)
+    audio, targets, _ = speech_batch(corpus, np.random.default_rng(7), 24, raw=True)
+    image = Tensor(np.full((len(audio), 3, 224, 224), 0.5, np.float32))
+    lips, closure, visemes = (x.asnumpy() for x in encoder(Tensor(audio), image)[:3])
+    inner = slice(4, -4)
+    r = [np.corrcoef(lips[:, k, inner].ravel(), targets[:, k, inner].ravel())[0, 1] for k in range(5)]
+    shut, truly = closure[:, 0, inner] > 0.5, targets[:, 5, inner] > 0.5
+    right = (visemes.argmax(1) == targets[:, 6])[:, inner].mean()
+    print(
+        f"held-out voices: jaw {r[0]:.2f} width {r[1]:.2f} round {r[2]:.2f} close {r[3]:.2f} tuck {r[4]:.2f}, closure recall "
+        f"{(shut & truly).sum() / truly.sum():.2f} precision {(shut & truly).sum() / max(1, shut.sum()):.2f}, visemes {right:.2f}",
+        flush=True,
+    )
+
+
+def life_statistics(corpus: Corpus, rng: np.random.Generator) -> Tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and spread of each life channel over takes of the teacher, [9] each."""
+    motion = np.concatenate([life_batch(corpus, rng)[2] for _ in range(20)])
+    return motion.mean((0, 2)).astype(np.float32), motion.std((0, 2)).astype(np.float32)
+
+
+def flow_batches(encoder: Encoder, batches: Iterator[Batch], mean: NDArray[np.float32], std: NDArray[np.float32]) -> Iterator[Batch]:
+    """The denoiser's batches: frozen speech features, normalised motion, noise and a flow time."""
+    rng = np.random.default_rng(SEED)
+    trunk = encoder.trunk
+    for audio, face, motion, known in batches:
+        trunk.set_train(False)
+        features = trunk(Tensor(audio)).asnumpy()
+        motion = (motion - mean[:, None]) / std[:, None]
+        step = 1 / (1 + np.exp(-rng.standard_normal((len(audio), 1))))  # the middle of the way is hardest
+        noise = rng.standard_normal(motion.shape)
+        yield tuple(x.astype(np.float32) for x in (features, face, motion, known[:, None], noise, step))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train SonicNet.")
+    parser.add_argument("--minutes", type=float, default=16, help="minutes of training in all")
+    parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
+    parser.add_argument("--out", type=Path, default=BUILD / "trained")
+    args = parser.parse_args()
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
+    ms.set_seed(SEED)
+    seconds = args.minutes * 60
+    heard, held_out = Corpus(args.corpus, held_out=False), Corpus(args.corpus, held_out=True)
+    encoder, denoiser = Encoder(heard.viseme_jaw()), Denoiser()
+
+    batches = tensors(prefetched(face_batch, SEED))
+    fit("face", FaceLoss(encoder), [encoder.face_branch], batches, seconds * FACE_SHARE, 2e-3)
+    make_speech: Callable[[np.random.Generator], Batch] = lambda rng: speech_batch(heard, rng, N_STREAMS)
+    batches = tensors(lip_targets(prefetched(make_speech, SEED + 1)))
+    fit("lips", LipLoss(encoder), [encoder.trunk, encoder.heads], batches, seconds * LIPS_SHARE, 2.5e-3)
+    report_lips(encoder, held_out)
+
+    mean, std = life_statistics(heard, np.random.default_rng(SEED + 2))
+    make_life: Callable[[np.random.Generator], Batch] = lambda rng: life_batch(heard, rng)
+    batches = tensors(flow_batches(encoder, prefetched(make_life, SEED + 3), mean, std))
+    share = 1 - FACE_SHARE - LIPS_SHARE
+    fit("life", FlowLoss(encoder, denoiser), [encoder.to_condition, denoiser], batches, seconds * share, 2e-3)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    for stage, cell in (("encoder", encoder), ("denoiser", denoiser)):
+        # names by place in the cell: training, which wraps cells in cells, renames the parameters themselves
+        named = [{"name": name, "data": parameter} for name, parameter in cell.parameters_and_names()]
+        ms.save_checkpoint(named, str(args.out / f"{stage}.ckpt"))
+    statistics: Dict[str, List[float]] = {"mean": mean.tolist(), "std": std.tolist()}
+    (args.out / "life.json").write_text(json.dumps(statistics))
+    print(f"saved {args.out}")
+
+
+if __name__ == "__main__":
+    main()
