@@ -1,0 +1,188 @@
+"""Photo and pose to frame: the displacements of head, mouth and eyes put together and looked up in the photo once."""
+
+from typing import List, Mapping, Tuple
+
+import cv2
+import numpy as np
+
+from ..media import FloatArray, Image, Portrait
+from .eyes import EYES, Eye, brow_basis
+from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
+from .head import Head, moving_box
+from .mouth import (
+    CHIN_SHARE,
+    UPPER_SHARE,
+    WEIGHTS,
+    WIDE_OPEN,
+    Lips,
+    MouthInterior,
+    MouthShape,
+    below_line,
+    lip_outline,
+    lip_weights,
+)
+from .pose import held
+
+CELLS_PER_UNIT = 20
+"""Grid cells to the distance between the eyes."""
+LEAST_VISIBLE = 1e-4
+"""Weights below this change no pixel."""
+
+
+class Renderer:
+    """Makes frames of one portrait. The same pose gives the same bytes; nothing is kept between frames.
+
+    A point of the photo is first moved by the face (lips, jaw, brows, lids), then by the head. A frame is made
+    backwards: for each pixel the head's motion is undone, then the face's, and the photo is looked up there, once, with
+    cubic interpolation. Displacements live on a coarse grid; only the edges of lips and lids are drawn at full size.
+
+    Args:
+        portrait: The photo and its face.
+    """
+
+    def __init__(self, portrait: Portrait) -> None:
+        image, landmarks = portrait.image, portrait.landmarks
+        self._image = np.ascontiguousarray(image)
+        self._canvas = Box(0, 0, image.shape[1], image.shape[0])
+        self._frame = frame = FaceFrame(landmarks)
+        self._box = moving_box(frame, landmarks).within(self._canvas)
+        cell = max(2, round(frame.unit / CELLS_PER_UNIT))
+        self._grid = Grid(self._box, cell)
+        self._head = Head(frame, landmarks, self._grid, self._canvas)
+        self._shape = MouthShape(frame, landmarks)
+        self._lips = Lips(frame, self._shape, self._grid)
+        self._interior = MouthInterior(self._image, frame, landmarks, self._shape)
+        self._brow = brow_basis(frame, landmarks, self._grid)
+        self._eyes = [
+            eye for eye in (Eye(self._image, frame, landmarks, groups) for groups in EYES) if not eye.box.empty
+        ]
+
+    def frame(self, pose: Mapping[str, float]) -> Image:
+        """One picture.
+
+        Args:
+            pose: Channels as in `media.Motion`; missing ones rest at 0. Values beyond what a photo can bear are held
+                at that limit.
+
+        Returns:
+            BGR, the size of the portrait's canvas, a fresh array.
+
+        Raises:
+            ValueError: A channel is unknown or not a number.
+        """
+        values = held(pose)
+        by_name = lip_weights(self._shape, values)
+        weights = np.array([by_name[name] for name in WEIGHTS], np.float32)
+        grid = self._grid
+
+        head = self._head.displacement(values)
+        on_still_head = grid.nodes + grid.inverse(head) if np.any(head) else grid.nodes
+        sheets: List[FloatArray] = []
+        for sheet in self._lips.displacement(weights):
+            sheet = sheet + np.float32(values["brow"]) * self._brow
+            undone = grid.inverse(sheet)
+            sheets.append(on_still_head + grid.sample(undone, on_still_head))
+        upper, lower = sheets
+
+        edges = self._lips.edges(weights)
+        edges = self._follow(head, edges[0]), self._follow(head, edges[1])
+        middle = (edges[0] + edges[1]) / 2
+        reach = 8 * self._frame.unit + max(self._canvas.right, self._canvas.bottom)
+        under = below_line(middle, self._frame, reach)
+
+        out = self._image.copy()
+        self._warp(out, self._select(upper, lower, under))
+        self._draw_eyes(out, values, head, upper)
+        self._draw_mouth(out, values, by_name, edges, under, (on_still_head, upper, lower))
+        return out
+
+    def _follow(self, head: FloatArray, points: Array) -> Array:
+        """Points on a still head, [n, 2], where the head takes them."""
+        followed: Array = points + self._grid.sample(head, points[None])[0]
+        return followed
+
+    def _select(self, upper: FloatArray, lower: FloatArray, under: Array) -> FloatArray:
+        """The sheet that counts at each node: they differ only behind the lips, which are drawn again at full size."""
+        mask = np.zeros(upper.shape[:2], np.uint8)
+        placed = np.round(self._grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+        cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
+        return np.where(mask[..., None] > 0, lower, upper)
+
+    def _warp(self, out: Image, source: FloatArray) -> None:
+        """Look the moving part of the picture up in the photo."""
+        box = self._box
+        if box.empty:
+            return
+        out[box.rows, box.columns] = self._look_up(self._grid.enlarge(source, box))
+
+    def _look_up(self, positions: FloatArray) -> Image:
+        return look_up(self._image, positions, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+
+    def _draw_eyes(self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray) -> None:
+        """Lids and irises."""
+        blink = values["blink"]
+        if max(blink, abs(values["gaze_x"]), abs(values["gaze_y"])) < LEAST_VISIBLE:
+            return
+        face = head + np.float32(values["brow"]) * self._brow
+        for eye in self._eyes:
+            patch = eye.box
+            corners = np.array(
+                [(x, y) for x in (patch.left, patch.right) for y in (patch.top, patch.bottom)], np.float64
+            )
+            box = Box.around(self._follow(face, corners), 0.05 * self._frame.unit + 2).within(self._box)
+            if box.empty:
+                continue
+            positions = self._grid.enlarge(source, box)
+            shift = look_up(
+                eye.shift(values),
+                positions - np.array([patch.left, patch.top], np.float32),
+                cv2.INTER_LINEAR,
+                cv2.BORDER_CONSTANT,
+            )
+            out[box.rows, box.columns] = self._look_up(positions + shift)
+            if blink > LEAST_VISIBLE:
+                eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink)
+
+    def _draw_mouth(
+        self,
+        out: Image,
+        values: Mapping[str, float],
+        weights: Mapping[str, float],
+        edges: Tuple[Array, Array],
+        under: Array,
+        sources: Tuple[FloatArray, FloatArray, FloatArray],
+    ) -> None:
+        """Lips at full size on both sides of their line, and what shows between them."""
+        if weights["drop"] + weights["part"] + weights["shut"] + weights["tuck"] + abs(
+            weights["press"]
+        ) < LEAST_VISIBLE and not (weights["round"] > 0):
+            return
+        unit = self._frame.unit
+        opening = lip_outline(*edges)
+        box = Box.around(opening, 3 * self._grid.cell + 0.06 * unit).within(self._box)
+        if box.empty:
+            return
+        still, upper, lower = (self._grid.enlarge(source, box) for source in sources)
+        edge_blur = max(0.45, 0.006 * unit)
+        low = soft_polygon(under, box, 0.0)
+        lips = cv2.blendLinear(self._look_up(upper), self._look_up(lower), 1 - low, low)
+        gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
+        if gap > 0.004:
+            opened = soft_polygon(opening, box, edge_blur)
+            light = self._light(opening, box, values["tuck"])
+            jaw_drop = WIDE_OPEN * (1 - UPPER_SHARE) * (CHIN_SHARE * weights["drop"])
+            kept = 0.8 if self._shape.gap > 0 else 0.0
+            inside = self._interior.draw(still, jaw_drop, light, kept)
+            mixed = lips + (inside - lips) * (opened * np.float32(min(1.0, gap / 0.012)))[..., None]
+            lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        out[box.rows, box.columns] = lips
+
+    def _light(self, opening: Array, box: Box, tuck: float) -> FloatArray:
+        """How much light falls through the opening: little through a narrow one, least under the upper lip."""
+        unit = self._frame.unit
+        shadowed = soft_polygon(opening + self._frame.down * (0.03 * unit), box, 0.0)
+        small = cv2.resize(shadowed, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.055 * unit / 4))
+        light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
+        raised: FloatArray = np.clip(light, 0, 1) ** np.float32(1.6 - 0.8 * tuck)
+        return raised

@@ -1,0 +1,235 @@
+"""Where things are on a face: its own coordinates, groups of mesh points, and the coarse grid displacements live on."""
+
+from dataclasses import dataclass
+from typing import Any, Sequence, Tuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..media import FloatArray
+
+Array = NDArray[np.floating[Any]]
+
+# Groups of MediaPipe face mesh points. "Left" and "right" are those of the picture; contours run from left to right.
+INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
+OUTER_LOWER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+LEFT_EYE_UPPER = (33, 246, 161, 160, 159, 158, 157, 173, 133)
+LEFT_EYE_LOWER = (33, 7, 163, 144, 145, 153, 154, 155, 133)
+LEFT_BROW = (70, 63, 105, 66, 107)
+RIGHT_EYE_UPPER = (362, 398, 384, 385, 386, 387, 388, 466, 263)
+RIGHT_EYE_LOWER = (362, 382, 381, 380, 374, 373, 390, 249, 263)
+RIGHT_BROW = (336, 296, 334, 293, 300)
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+CHEEKS = (50, 280, 205, 425, 101, 330)
+EYE_CORNERS = (33, 133, 362, 263)
+LIP_CENTRES = (13, 14)
+CHIN, NOSE_BASE, LEFT_JAW, RIGHT_JAW, FOREHEAD = 152, 2, 58, 288, 10
+
+
+def smoothstep(x: Array) -> Array:
+    """0 below 0, 1 above 1, and the cubic with level ends in between."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of whole canvas pixels, right and bottom exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Columns; never negative."""
+        return max(0, self.right - self.left)
+
+    @property
+    def height(self) -> int:
+        """Rows; never negative."""
+        return max(0, self.bottom - self.top)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pixel in it."""
+        return self.width == 0 or self.height == 0
+
+    @property
+    def rows(self) -> slice:
+        """To index the first axis of a picture."""
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        """To index the second axis of a picture."""
+        return slice(self.left, self.right)
+
+    def within(self, other: "Box") -> "Box":
+        """The part of it that lies in another box (perhaps empty)."""
+        return Box(
+            min(max(self.left, other.left), other.right),
+            min(max(self.top, other.top), other.bottom),
+            max(min(self.right, other.right), other.left),
+            max(min(self.bottom, other.bottom), other.top),
+        )
+
+    @classmethod
+    def around(cls, points: Array, margin: float) -> "Box":
+        """The smallest box that holds all points [n, 2] and a margin."""
+        low, high = np.floor(points.min(0) - margin), np.ceil(points.max(0) + margin) + 1
+        return cls(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+class FaceFrame:
+    """A face's own coordinates, so that a tilted head is an upright one to everything else.
+
+    The origin is the middle between the lips, u runs along the line of the eyes to the right of the picture, v down
+    the face, and the unit is the distance between the eyes.
+
+    Args:
+        landmarks: Face mesh on the canvas, [468, 3], pixels.
+    """
+
+    def __init__(self, landmarks: FloatArray) -> None:
+        points = np.asarray(landmarks, np.float64)[:, :2]
+        eyes = points[list(EYE_CORNERS)]
+        across = eyes[2:].mean(0) - eyes[:2].mean(0)
+        self.unit = max(float(np.linalg.norm(across)), 1.0)
+        """Pixels between the eye centres."""
+        self.right: Array = across / self.unit if np.any(across) else np.array([1.0, 0.0])
+        """The canvas direction of u."""
+        self.down: Array = np.array([-self.right[1], self.right[0]])
+        """The canvas direction of v."""
+        self.origin: Array = points[list(LIP_CENTRES)].mean(0)
+        """Canvas pixel where u = v = 0."""
+
+    def of(self, points: Array) -> Array:
+        """Canvas points [..., 2] in face coordinates."""
+        offset = (np.asarray(points, np.float64) - self.origin) / self.unit
+        return np.stack([offset @ self.right, offset @ self.down], -1)
+
+    def canvas(self, uv: Array) -> Array:
+        """Face coordinates [..., 2] as canvas points."""
+        return self.origin + self.vector(uv)
+
+    def vector(self, uv: Array) -> Array:
+        """A displacement in face coordinates [..., 2] as one in canvas pixels."""
+        return (uv[..., :1] * self.right + uv[..., 1:] * self.down) * self.unit
+
+
+def smooth_curve(points: Array, per_span: int = 4) -> Array:
+    """A Catmull-Rom curve through points [n, 2]: [(n - 1) * per_span + 1, 2]."""
+    ends = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    p0, p1, p2, p3 = (ends[i : i + len(points) - 1, None] for i in range(4))
+    s = (np.arange(per_span) / per_span)[None, :, None]
+    spans = 0.5 * (2 * p1 + (p2 - p0) * s + (2 * p0 - 5 * p1 + 4 * p2 - p3) * s**2 + (3 * p1 - p0 - 3 * p2 + p3) * s**3)
+    return np.concatenate([spans.reshape(-1, 2), points[-1:]])
+
+
+def height_at(u: Array, curve: Array) -> Array:
+    """The v of a curve [n, 2] at each u; level beyond its ends. A curve that turns back is read in order of u."""
+    order = np.argsort(curve[:, 0], kind="stable")
+    heights: Array = np.interp(u, curve[order, 0], curve[order, 1])
+    return heights
+
+
+def look_up(picture: NDArray[Any], positions: FloatArray, interpolation: int, border: int) -> NDArray[Any]:
+    """A picture at fractional (x, y) positions [height, width, 2]; `cv2.remap` with types."""
+    remap: Any = cv2.remap
+    found: NDArray[Any] = remap(picture, positions, None, interpolation, borderMode=border)
+    return found
+
+
+class Grid:
+    """A coarse grid of square cells over the part of the canvas that can move.
+
+    Displacements are computed at its nodes and enlarged with `cv2.resize`, whose sample positions are those of
+    `nodes`. One ring of nodes lies outside the box, so that inside it nothing is extrapolated.
+
+    Args:
+        box: What must be covered, canvas pixels (may reach beyond the canvas).
+        cell: Side of a cell, pixels.
+    """
+
+    def __init__(self, box: Box, cell: int) -> None:
+        self.cell = cell
+        self.left, self.top = box.left - cell, box.top - cell
+        self.columns = -(-box.width // cell) + 2
+        self.rows = -(-box.height // cell) + 2
+        x = self.left + (np.arange(self.columns) + 0.5) * cell - 0.5
+        y = self.top + (np.arange(self.rows) + 0.5) * cell - 0.5
+        self.nodes: FloatArray = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+        """Canvas position of each node, [rows, columns, 2]."""
+
+    def place(self, positions: Array) -> FloatArray:
+        """Canvas positions [..., 2] as (column, row) in the grid, for `cv2.remap`."""
+        start = np.array([self.left + self.cell / 2 - 0.5, self.top + self.cell / 2 - 0.5], np.float32)
+        placed: FloatArray = ((positions - start) * np.float32(1 / self.cell)).astype(np.float32)
+        return placed
+
+    def sample(self, field: FloatArray, positions: Array) -> FloatArray:
+        """A field [rows, columns, 2] between its nodes, at canvas positions [n, m, 2]."""
+        return look_up(field, self.place(positions), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+
+    def inverse(self, displacement: FloatArray, rounds: int = 3) -> FloatArray:
+        """Turn "this point goes there" into "what is here came from there", by fixed-point iteration.
+
+        Args:
+            displacement: Where each point of the photo goes, relative, pixels, [rows, columns, 2].
+            rounds: Each multiplies the error by the steepness of the displacement (under .5 here).
+
+        Returns:
+            Where each point of the frame comes from, relative, pixels, [rows, columns, 2].
+        """
+        found = displacement
+        for _ in range(rounds):
+            found = self.sample(displacement, self.nodes - found)
+        return -found
+
+    def enlarge(self, field: FloatArray, box: Box) -> FloatArray:
+        """A field of positions [rows, columns, 2] at every pixel of a box inside the grid: [height, width, 2]."""
+        c = self.cell
+        first_column = max(0, (box.left - self.left) // c - 1)
+        first_row = max(0, (box.top - self.top) // c - 1)
+        last_column = min(self.columns, (box.right - 1 - self.left) // c + 2)
+        last_row = min(self.rows, (box.bottom - 1 - self.top) // c + 2)
+        part = field[first_row:last_row, first_column:last_column]
+        size = (part.shape[1] * c, part.shape[0] * c)
+        full = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        left, top = box.left - self.left - first_column * c, box.top - self.top - first_row * c
+        return full[top : top + box.height, left : left + box.width]  # type: ignore[return-value]
+
+
+def soft_polygon(points: Array, box: Box, blur: float) -> FloatArray:
+    """How much of each pixel of a box lies in a polygon: 0..1, [height, width].
+
+    Args:
+        points: Corners in canvas pixels, [n, 2].
+        box: The part of the canvas wanted.
+        blur: Softness of the edge, standard deviation in pixels.
+    """
+    mask = np.zeros((box.height, box.width), np.uint8)
+    fixed = np.round((points - (box.left, box.top)) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+    if blur > 0:
+        mask = cv2.GaussianBlur(mask, (0, 0), blur)  # type: ignore[assignment]
+    soft: FloatArray = mask.astype(np.float32) * np.float32(1 / 255)
+    return soft
+
+
+def points_of(landmarks: FloatArray, group: Sequence[int]) -> Array:
+    """The mesh points of a group in the picture, [n, 2]."""
+    chosen: Array = np.asarray(landmarks, np.float64)[list(group), :2]
+    return chosen
+
+
+def median_colour(image: NDArray[np.uint8], mask: NDArray[np.uint8], fallback: Tuple[float, float, float]) -> Array:
+    """Median BGR where the mask is set; the fallback where nothing is."""
+    chosen = image[mask > 0]
+    return np.median(chosen, axis=0).astype(np.float64) if len(chosen) else np.array(fallback, np.float64)

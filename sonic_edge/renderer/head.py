@@ -1,0 +1,113 @@
+"""The head as a whole: how every point of the photo moves when it turns, nods, tilts and shifts."""
+
+from typing import Mapping, Tuple
+
+import numpy as np
+
+from ..media import FloatArray
+from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, points_of, smoothstep
+
+AXIS_DEPTH = 0.75
+"""The axis the head turns about lies this far behind the mesh's own zero (about the lips' corners), interoculars."""
+PIVOT_BELOW_CHIN = 0.3
+"""The head tilts about a point in the neck, this far under the chin, interoculars."""
+HAIR = (1.32, 1.45)
+"""Half axes of the ellipse that moves with the head in full, as multiples of the face oval's."""
+FALLOFF = 0.95
+"""Over this distance around the head the motion fades into the background, interoculars."""
+EDGE_FALLOFF = 0.35
+"""Towards the borders of the canvas the motion fades within this distance, interoculars: beyond is no picture."""
+
+
+def head_outline(frame: FaceFrame, landmarks: FloatArray) -> Tuple[Array, Array]:
+    """Centre and half axes, in face coordinates, of an ellipse around face and hair."""
+    oval = frame.of(points_of(landmarks, OVAL))
+    low, high = oval.min(0), oval.max(0)
+    half = (high - low) / 2 * np.array(HAIR)
+    centre = (low + high) / 2
+    centre[1] = high[1] - half[1]  # all the extra height is hair, above
+    return centre, half
+
+
+class Head:
+    """Displacement of each grid node per unit of yaw, pitch, roll, tx and ty.
+
+    Args:
+        frame: Of the face.
+        landmarks: Face mesh on the canvas, [468, 3].
+        grid: Where displacements are wanted.
+        canvas: The whole picture.
+    """
+
+    def __init__(self, frame: FaceFrame, landmarks: FloatArray, grid: Grid, canvas: Box) -> None:
+        nodes = grid.nodes.astype(np.float64)
+        mask = self._mask(frame, landmarks, nodes, canvas)
+        depth = self._depth(frame, landmarks, nodes) * mask
+        pivot = frame.canvas(frame.of(points_of(landmarks, [CHIN]))[0] + [0.0, PIVOT_BELOW_CHIN])
+        arm = (nodes - pivot) * mask[..., None]
+        right = np.broadcast_to(frame.right, arm.shape)
+        down = np.broadcast_to(frame.down, arm.shape)
+        bases = [
+            depth[..., None] * right,
+            depth[..., None] * down,
+            np.stack([-arm[..., 1], arm[..., 0]], -1),
+            arm,
+            np.stack([mask * frame.unit, np.zeros_like(mask)], -1),
+            np.stack([np.zeros_like(mask), mask * frame.unit], -1),
+        ]
+        self._bases: FloatArray = np.stack(bases).reshape(len(bases), -1).astype(np.float32)
+        self._shape = arm.shape
+
+    def displacement(self, pose: Mapping[str, float]) -> FloatArray:
+        """Where each grid node goes, relative, canvas pixels, [rows, columns, 2]."""
+        weights = np.array(
+            [
+                np.sin(pose["yaw"]),
+                np.sin(pose["pitch"]),
+                np.sin(pose["roll"]),
+                np.cos(pose["roll"]) - 1,
+                pose["tx"],
+                pose["ty"],
+            ],
+            np.float32,
+        )
+        moved: FloatArray = (weights @ self._bases).reshape(self._shape)
+        return moved
+
+    @staticmethod
+    def _mask(frame: FaceFrame, landmarks: FloatArray, nodes: Array, canvas: Box) -> Array:
+        """1 on the head, 0 on background and shoulders."""
+        centre, half = head_outline(frame, landmarks)
+        offset = frame.of(nodes) - centre
+        radius = np.hypot(offset[..., 0] / half[0], offset[..., 1] / half[1])
+        # Distance to the ellipse, near enough: exact along its axes.
+        outside = (radius - 1) * np.hypot(offset[..., 0], offset[..., 1]) / np.maximum(radius, 1e-6)
+        mask = smoothstep(1 - outside / FALLOFF)
+        x, y = nodes[..., 0], nodes[..., 1]
+        border = np.minimum.reduce([x - canvas.left, canvas.right - 1 - x, y - canvas.top, canvas.bottom - 1 - y])
+        faded: Array = mask * smoothstep(border / (EDGE_FALLOFF * frame.unit))
+        return faded
+
+    @staticmethod
+    def _depth(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
+        """How far in front of the axis each node lies, pixels: a smooth surface through the mesh, level behind it."""
+        uv = frame.of(nodes).reshape(-1, 2)
+        mesh_uv = frame.of(landmarks[:, :2])[::2]
+        height = AXIS_DEPTH - np.asarray(landmarks[::2, 2], np.float64) / frame.unit
+        sigma = 0.17
+        distance = ((uv[:, None] - mesh_uv[None]) ** 2).sum(-1)
+        weight = np.exp(-distance / (2 * sigma**2))
+        total = weight.sum(1)
+        # Where the mesh is far the axis' own depth takes over: hair and ears stay put in a turn.
+        surface = (weight @ height) / (total + 0.15)
+        depth: Array = surface.reshape(nodes.shape[:2]) * frame.unit
+        return depth
+
+
+def moving_box(frame: FaceFrame, landmarks: FloatArray) -> Box:
+    """Everything that can move at all, canvas pixels (may reach beyond the canvas)."""
+    centre, half = head_outline(frame, landmarks)
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    reach = half + FALLOFF * 1.05
+    ring = centre + np.stack([np.cos(angle) * reach[0], np.sin(angle) * reach[1]], -1)
+    return Box.around(frame.canvas(ring), 2.0)
