@@ -1,0 +1,277 @@
+"""A recording becomes mel frames, and later the sound of the video: streamed, never whole in memory."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Iterator, List, Tuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import LimitSettings
+from .errors import RequestError
+from .media import FloatArray, Speech
+from .mel import MelSettings, MelStream
+
+_FORMATS = (
+    "wav,w64,aiff,au,caf,voc,mp3,aac,loas,ac3,eac3,dts,flac,ogg,mov,matroska,asf,avi,flv,mpegts,mpeg,mxf,nut,rm,amr,"
+    "amrnb,amrwb,wv,tta,ape,mpc,mpc8,dsf,xwma,qcp,oma"
+)
+"""Files that hold their sound themselves. FFmpeg also reads lists of other files and addresses (concat, HLS, DASH, SDP,
+picture series): these are refused, or a recording dropped into the inbox could make the box read anything."""
+_HONEST_LENGTH = ("wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "caf")
+"""Formats that say how long they are; others are guessed by FFmpeg from the bit rate."""
+_RATES = range(2000, 768001)
+"""Sample rates taken for real, Hz."""
+_SILENT = 1e-4
+"""Recordings with no sample over this (-80 dB) hold no speech."""
+_SCALES = {"u1": 128.0, "i2": 32768.0, "i4": 2147483648.0, "i8": 9223372036854775808.0}
+"""Largest sample of each type of whole numbers."""
+_PAIRS = {"L": (1.0, 0.0), "R": (0.0, 1.0), "C": (0.7071, 0.7071)}
+"""What a channel gives to left and right, by the last letter of its name (FL, BR, FC)."""
+
+
+def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
+    """Read a recording once, from front to end.
+
+    Args:
+        path: Any file with sound in it that FFmpeg can decode, whatever its name ends in.
+        mel: How the model hears.
+        limits: Largest file, longest and shortest recording. The length is counted, not believed.
+
+    Returns:
+        Its exact length and its log-mel frames, [n_mels, round(duration * rate) // hop + 1].
+
+    Raises:
+        RequestError: If it is too large, too long, too short, damaged or has no sound.
+    """
+    _check_file(path, limits)
+    tape = _Tape(path)
+    stream = MelStream(mel)
+    frames: List[NDArray[np.float16]] = []
+    waiting: List[FloatArray] = []
+    middle_power = side_power = peak = 0.0
+    for piece in tape.play(mel.sample_rate):
+        if tape.duration > limits.speech_s:
+            raise RequestError(f"{path.name}: longer than {limits.speech_s:g} s; that is the most a recording may last")
+        middle = piece.mean(axis=0)
+        middle_power += float(middle @ middle)
+        side_power += float(np.square(piece).sum()) / len(piece)
+        peak = max(peak, float(np.abs(piece).max(initial=0)))
+        waiting.append(middle)
+        if sum(map(len, waiting)) >= mel.sample_rate:
+            frames.append(stream.push(np.concatenate(waiting)).astype(np.float16))
+            waiting = []
+    frames.append(stream.push(np.concatenate([*waiting, np.zeros(0, np.float32)])).astype(np.float16))
+    frames.append(stream.finish().astype(np.float16))
+    duration = float(tape.duration)
+    if duration < limits.min_speech_s:
+        raise RequestError(f"{path.name}: {duration:.2g} s of sound; at least {limits.min_speech_s:g} s is needed")
+    remarks = tape.remarks()
+    if peak < _SILENT:
+        remarks.append(f"{path.name}: no speech in it, it is silent; the mouth stays shut")
+    elif middle_power < 0.01 * side_power:
+        remarks.append(f"{path.name}: left and right cancel each other out; the lips follow what little is left")
+    n_frames = round(tape.duration * mel.sample_rate) // mel.hop + 1
+    return Speech(
+        path=path,
+        duration_s=duration,
+        sample_rate=tape.sample_rate,
+        n_channels=tape.n_channels,
+        mel=np.concatenate(frames, axis=1)[:, :n_frames],
+        warnings=tuple(remarks),
+    )
+
+
+def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
+    """The sound of a recording, piece by piece.
+
+    Args:
+        path: A recording that `read_speech` has taken.
+        rate: Samples a second, Hz.
+
+    Yields:
+        [n_channels, n], -1..1, mono or stereo; in all round(duration * rate) samples.
+
+    Raises:
+        RequestError: If it can no longer be read.
+    """
+    for piece in _Tape(path).play(rate):
+        yield np.clip(piece, -1, 1)
+
+
+def _check_file(path: Path, limits: LimitSettings) -> None:
+    try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is not there"
+            raise RequestError(f"{path.name}: {what}; a recording is needed")
+        n_bytes = path.stat().st_size
+    except (OSError, ValueError) as e:
+        raise RequestError(f"{path.name}: cannot be read: {e}") from e
+    if n_bytes == 0:
+        raise RequestError(f"{path.name}: is empty (0 bytes); a recording is needed")
+    if n_bytes > limits.speech_bytes:
+        raise RequestError(f"{path.name}: {n_bytes} bytes; a recording may have at most {limits.speech_bytes}")
+
+
+class _Tape:
+    """Plays a file once; afterwards it knows how long it was and what was wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_damaged = 0
+        self._n_repaired = 0
+        self._promised_s = 0.0
+        self.duration = Fraction(0)
+        """Played so far, seconds, exactly."""
+        self.sample_rate = 0
+        """Of the file, Hz; of the first part if it changes."""
+        self.n_channels = 0
+        """Of the file; of the first part if it changes."""
+
+    def play(self, rate: int) -> Iterator[FloatArray]:
+        """Pieces [1 or 2, n] at `rate`, in all round(duration * rate) samples.
+
+        Raises:
+            RequestError: If nothing in the file can be decoded.
+        """
+        n_given = 0
+        for piece in self._resampled(rate):
+            n_given += piece.shape[1]
+            excess = n_given - round(self.duration * rate)  # the resampler rounds up when it is emptied
+            if excess > 0:
+                piece = piece[:, : max(0, piece.shape[1] - excess)]
+                n_given -= excess
+            yield piece
+        n_missing = round(self.duration * rate) - n_given
+        if n_missing > 0:
+            yield np.zeros((min(self.n_channels, 2), n_missing), np.float32)
+
+    def remarks(self) -> List[str]:
+        """What was wrong, in words."""
+        name, played = self._path.name, float(self.duration)
+        out: List[str] = []
+        if self._n_damaged:
+            out.append(f"{name}: {self._n_damaged} damaged pieces were left out")
+        if self._promised_s > played + max(0.25, 0.02 * played):
+            out.append(f"{name}: cut off: it says {self._promised_s:.1f} s but holds {played:.1f} s, which are used")
+        if self._n_repaired:
+            out.append(f"{name}: {self._n_repaired} samples that are no numbers were taken as silence")
+        return out
+
+    def _resampled(self, rate: int) -> Iterator[FloatArray]:
+        resampler, key = None, (0, 0)
+        for samples, sample_rate in self._samples():
+            if (sample_rate, len(samples)) != key:  # some files change on the way
+                yield from _push(resampler, None)
+                key = (sample_rate, len(samples))
+                layout = "mono" if len(samples) == 1 else "stereo"
+                same = sample_rate == rate
+                resampler = None if same else av.AudioResampler(format="fltp", layout=layout, rate=rate)
+            if resampler is None:
+                yield samples
+                continue
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono" if len(samples) == 1 else "stereo")
+            frame.sample_rate = sample_rate
+            yield from _push(resampler, frame)
+        yield from _push(resampler, None)
+
+    def _samples(self) -> Iterator[Tuple[FloatArray, int]]:
+        """What the decoder gives: [1 or 2, n], cleaned, and its sample rate."""
+        n_good = 0
+        width = 0
+        for frame in self._frames():
+            samples = self._cleaned(frame)
+            if frame.sample_rate not in _RATES:
+                raise RequestError(
+                    f"{self._path.name}: {frame.sample_rate} samples a second; "
+                    f"{_RATES.start} to {_RATES.stop - 1} are needed"
+                )
+            if not n_good:
+                self.sample_rate, self.n_channels = frame.sample_rate, len(samples)
+                width = min(2, self.n_channels)
+            n_good += 1
+            self.duration += Fraction(samples.shape[1], frame.sample_rate)
+            yield np.ascontiguousarray(_mixed(samples, frame, width)), frame.sample_rate
+        if not n_good:
+            raise RequestError(f"{self._path.name}: no sound could be decoded; the file is damaged or empty")
+        if self._n_damaged > n_good:
+            raise RequestError(f"{self._path.name}: damaged: {self._n_damaged} of {n_good + self._n_damaged} pieces")
+
+    def _frames(self) -> Iterator[Any]:
+        try:
+            container = av.open(
+                str(self._path.absolute()),
+                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+                metadata_errors="replace",
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as e:
+            raise RequestError(
+                f"{self._path.name}: is not a recording that can be read ({_words(e)}); a sound file such as WAV, MP3, "
+                "M4A, Opus, Ogg or FLAC is needed"
+            ) from e
+        with container:
+            if not container.streams.audio:
+                raise RequestError(f"{self._path.name}: there is no sound in it; a recording is needed")
+            stream = container.streams.audio[0]
+            if container.format.name in _HONEST_LENGTH and stream.duration and stream.time_base:
+                self._promised_s = float(stream.duration * stream.time_base)
+            yield from self._decoded(container, stream)
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Frames; damaged packets are counted and left out, a broken end is an end."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError, ValueError):
+                self._n_damaged += 1
+                return
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except (av.error.FFmpegError, OSError, ValueError):
+                self._n_damaged += packet.size > 0
+                continue
+            yield from frames
+
+    def _cleaned(self, frame: Any) -> FloatArray:
+        """All channels of a frame, [n_channels, n], -1..1, without NaN and the like."""
+        raw: NDArray[Any] = frame.to_ndarray()
+        n_channels = len(frame.layout.channels)
+        if not frame.format.is_planar:
+            raw = raw.reshape(-1, n_channels).T
+        if raw.dtype.kind != "f":
+            scale = np.float32(1 / _SCALES[raw.dtype.str[1:]])
+            return np.asarray((raw.astype(np.float32) - (128 if raw.dtype.kind == "u" else 0)) * scale, np.float32)
+        if np.abs(raw).max(initial=0) <= 1:  # false for NaN
+            return raw.astype(np.float32)
+        bad = ~np.isfinite(raw)
+        self._n_repaired += int(bad.sum())
+        return np.where(bad, 0, np.clip(raw, -1, 1)).astype(np.float32)
+
+
+def _push(resampler: Any, frame: Any) -> Iterator[FloatArray]:
+    """Give the resampler a frame, or None to empty it; take what it has."""
+    if resampler is not None:
+        for out in resampler.resample(frame):
+            yield out.to_ndarray()
+
+
+def _mixed(samples: FloatArray, frame: Any, width: int) -> FloatArray:
+    """[n_channels, n] mixed to mono or stereo, [width, n]."""
+    n_channels = len(samples)
+    if n_channels > 2:
+        names = [channel.name.upper() for channel in frame.layout.channels]
+        known = [_PAIRS.get(name[-1:]) if name != "LFE" else (0.0, 0.0) for name in names]
+        gains = np.array([pair or ((1.0, 0.0), (0.0, 1.0))[i % 2] for i, pair in enumerate(known)], np.float32)
+        gains /= max(float(gains.sum(axis=0).max()), 1.0)
+        samples = gains.T @ samples
+    if len(samples) == width:
+        return samples
+    return samples.mean(axis=0, keepdims=True) if width == 1 else np.repeat(samples, 2, axis=0)
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
