@@ -137,7 +137,9 @@ class WorkerSettings(Section):
     memory_mb: int = Field(1500, ge=300, json_schema_extra=_unit("MB"))
     """It may not take more."""
     stall_s: float = Field(60.0, ge=1, json_schema_extra=_unit("seconds"))
-    """Without progress for this long it is ended and the job fails."""
+    """Without progress for this long it is ended, which counts as an attempt at the job."""
+    start_s: float = Field(300.0, ge=1, json_schema_extra=_unit("seconds"))
+    """Loading the model may take this long; then the worker is ended and started again."""
     attempts: int = Field(3, ge=1, le=10, json_schema_extra=_unit("times"))
     """A job during which the worker died is tried this often in all."""
 
