@@ -10,21 +10,22 @@ from .eyes import EYES, Eye, brow_basis
 from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
 from .head import Head, moving_box
 from .mouth import (
-    CHIN_SHARE,
-    UPPER_SHARE,
     WEIGHTS,
-    WIDE_OPEN,
     Lips,
     MouthInterior,
     MouthShape,
     below_line,
     lip_outline,
     lip_weights,
+    lower_lip_drop,
 )
+from .photo import FinePhoto
 from .pose import held
 
 CELLS_PER_UNIT = 20
 """Grid cells to the distance between the eyes."""
+SOURCE_MARGIN = 0.4
+"""What is looked up for the moving box lies at most this far outside it, interoculars."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -33,8 +34,8 @@ class Renderer:
     """Makes frames of one portrait. The same pose gives the same bytes; nothing is kept between frames.
 
     A point of the photo is first moved by the face (lips, jaw, brows, lids), then by the head. A frame is made
-    backwards: for each pixel the head's motion is undone, then the face's, and the photo is looked up there, once, with
-    cubic interpolation. Displacements live on a coarse grid; only the edges of lips and lids are drawn at full size.
+    backwards: for each pixel the head's motion is undone, then the face's, and the photo is looked up there, once.
+    Displacements live on a coarse grid; only the edges of lips and lids are drawn at full size.
 
     Args:
         portrait: The photo and its face.
@@ -48,8 +49,11 @@ class Renderer:
         self._box = moving_box(frame, landmarks).within(self._canvas)
         cell = max(2, round(frame.unit / CELLS_PER_UNIT))
         self._grid = Grid(self._box, cell)
-        self._head = Head(frame, landmarks, self._grid, self._canvas)
-        self._shape = MouthShape(frame, landmarks)
+        reach = round(SOURCE_MARGIN * frame.unit) + 4
+        around = Box(self._box.left - reach, self._box.top - reach, self._box.right + reach, self._box.bottom + reach)
+        self._photo = FinePhoto(self._image, around.within(self._canvas))
+        self._head = Head(frame, landmarks, self._grid)
+        self._shape = MouthShape(self._image, frame, landmarks)
         self._lips = Lips(frame, self._shape, self._grid)
         self._interior = MouthInterior(self._image, frame, landmarks, self._shape)
         self._brow = brow_basis(frame, landmarks, self._grid)
@@ -81,7 +85,7 @@ class Renderer:
         for sheet in self._lips.displacement(weights):
             sheet = sheet + np.float32(values["brow"]) * self._brow
             undone = grid.inverse(sheet)
-            sheets.append(on_still_head + grid.sample(undone, on_still_head))
+            sheets.append(self._photo.place(on_still_head + grid.sample(undone, on_still_head)))
         upper, lower = sheets
 
         edges = self._lips.edges(weights)
@@ -113,10 +117,7 @@ class Renderer:
         box = self._box
         if box.empty:
             return
-        out[box.rows, box.columns] = self._look_up(self._grid.enlarge(source, box))
-
-    def _look_up(self, positions: FloatArray) -> Image:
-        return look_up(self._image, positions, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+        out[box.rows, box.columns] = self._photo.look_up(self._grid.enlarge(source, box))
 
     def _draw_eyes(self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray) -> None:
         """Lids and irises."""
@@ -132,14 +133,17 @@ class Renderer:
             box = Box.around(self._follow(face, corners), 0.05 * self._frame.unit + 2).within(self._box)
             if box.empty:
                 continue
-            positions = self._grid.enlarge(source, box)
+            fine = self._grid.enlarge(source, box)
             shift = look_up(
                 eye.shift(values),
-                positions - np.array([patch.left, patch.top], np.float32),
+                fine * np.float32(1 / self._photo.scale) + self._photo.start_in(patch),
                 cv2.INTER_LINEAR,
                 cv2.BORDER_CONSTANT,
             )
-            out[box.rows, box.columns] = self._look_up(positions + shift)
+            moved = self._photo.look_up(fine + shift[..., :2] * np.float32(self._photo.scale))
+            if blink > LEAST_VISIBLE:
+                moved = eye.smooth_lid(moved, shift[..., 2], shift[..., 3])
+            out[box.rows, box.columns] = moved
             if blink > LEAST_VISIBLE:
                 eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink)
 
@@ -165,12 +169,12 @@ class Renderer:
         still, upper, lower = (self._grid.enlarge(source, box) for source in sources)
         edge_blur = max(0.45, 0.006 * unit)
         low = soft_polygon(under, box, 0.0)
-        lips = cv2.blendLinear(self._look_up(upper), self._look_up(lower), 1 - low, low)
+        lips = cv2.blendLinear(self._photo.look_up(upper), self._photo.look_up(lower), 1 - low, low)
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
         if gap > 0.004:
             opened = soft_polygon(opening, box, edge_blur)
-            light = self._light(opening, box, values["tuck"])
-            jaw_drop = WIDE_OPEN * (1 - UPPER_SHARE) * (CHIN_SHARE * weights["drop"])
+            light = self._light(opening, box, values["tuck"]) * np.float32(1 - 0.5 * min(1.0, values["round"]))
+            jaw_drop = lower_lip_drop(weights)
             kept = 0.8 if self._shape.gap > 0 else 0.0
             inside = self._interior.draw(still, jaw_drop, light, kept)
             mixed = lips + (inside - lips) * (opened * np.float32(min(1.0, gap / 0.012)))[..., None]
@@ -180,9 +184,9 @@ class Renderer:
     def _light(self, opening: Array, box: Box, tuck: float) -> FloatArray:
         """How much light falls through the opening: little through a narrow one, least under the upper lip."""
         unit = self._frame.unit
-        shadowed = soft_polygon(opening + self._frame.down * (0.03 * unit), box, 0.0)
+        shadowed = soft_polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
         small = cv2.resize(shadowed, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.055 * unit / 4))
+        small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
         light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
-        raised: FloatArray = np.clip(light, 0, 1) ** np.float32(1.6 - 0.8 * tuck)
+        raised: FloatArray = np.clip(light, 0, 1) ** np.float32(1.3 - 0.6 * tuck)
         return raised

@@ -4,7 +4,6 @@ from typing import Mapping, Sequence, Tuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
 from .geometry import (
@@ -22,15 +21,22 @@ from .geometry import (
     points_of,
     smooth_curve,
     smoothstep,
+    soft_polygon,
 )
 
 EYES = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER, LEFT_BROW), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_BROW))
 """Mesh points of each eye: upper lid, lower lid, brow."""
 BROW_TRAVEL = 0.055
 """How far a brow rises at brow = 1, interoculars."""
-EYE_RADIUS = 0.19
-"""Of the eyeball, interoculars (12 mm of 63)."""
-LASH = 0.016
+GAZE_TRAVEL = 0.10
+"""How far the iris goes at gaze = 1, interoculars: well under the eyeball's radius, .19."""
+RIM = 0.032
+"""A lid that comes down begins this far above the mesh's rim, interoculars: above the lashes, and above any error."""
+CREASE = 0.085
+"""The crease over a lid, or where one would be, lies this far above the mesh's rim, interoculars."""
+CREASE_FOLLOWS = 0.4
+"""How far the crease goes down with the lid."""
+LASH = 0.013
 """Thickness of the line of lashes on a shut lid, interoculars."""
 
 
@@ -54,9 +60,9 @@ def brow_basis(frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> FloatArra
 class Eye:
     """One eye: a map that brings its lid down without ever folding, and the line of lashes.
 
-    Everything is worked out on a patch of the photo, in columns along the eye. For a pixel at height v between the
-    crease ``top`` and the lid's new edge ``new``, the source is ``v - gap * blink * w((v - top) / (new - top))`` with w
-    rising from 0 to 1 and never so fast that the map would turn back: skin is stretched, nothing is copied.
+    Everything is worked out on a patch of the photo, in columns along the eye, as a map from a height in the frame to
+    one in the photo that rises everywhere: between the brow and the crease skin is stretched a little, between the
+    crease and the rim of the lid, which is unrolled, a lot. Nothing is ever copied.
 
     Args:
         image: The photo.
@@ -79,10 +85,10 @@ class Eye:
         self._low = frame.canvas(np.stack([upper[:, 0], height_at(upper[:, 0], lower)], -1))
         left, right = float(upper[:, 0].min()), float(upper[:, 0].max())
         lid_top = float(upper[:, 1].min())
-        crease = lid_top - max(0.7 * (lid_top - brow), 0.10)
+        top = lid_top - max(0.6 * (lid_top - brow), CREASE + 0.03)
         canvas = Box(0, 0, image.shape[1], image.shape[0])
-        corners = np.array([[left, crease], [right, crease], [left, lower[:, 1].max()], [right, lower[:, 1].max()]])
-        self.box = Box.around(frame.canvas(corners), 0.06 * frame.unit + 2).within(canvas)
+        corners = np.array([[left, top], [right, top], [left, lower[:, 1].max()], [right, lower[:, 1].max()]])
+        self.box = Box.around(frame.canvas(corners), 0.16 * frame.unit + 2).within(canvas)
         """The patch of the photo that a blink can change."""
         if self.box.empty:
             return
@@ -94,13 +100,14 @@ class Eye:
         lid = height_at(u, upper)
         gap = np.maximum(height_at(u, lower) - lid, 0) * ((u > left) & (u < right))
         fade = smoothstep((np.minimum(u - left, right - u)) / 0.05)
+        self._rim: FloatArray = (np.minimum(RIM, 0.5 * gap) * fade).astype(np.float32)
+        self._widest = max(float(gap.max()), 0.02)
         self._lid_v: FloatArray = lid.astype(np.float32)
-        self._gap: FloatArray = (gap * 1.02 * fade).astype(np.float32)
-        self._top: FloatArray = np.full_like(self._lid_v, crease)
-        # w = k q^2 + (1 - k) q rises at most by 1 + k: as curved as the room above the lid allows.
-        room = self._lid_v - self._top + self._gap
-        bend = 0.85 * room / np.maximum(self._gap, 1e-3) - 1
-        self._bend: FloatArray = np.clip(bend, 0, 1).astype(np.float32)
+        self._gap: FloatArray = ((gap * 1.02 + np.minimum(gap, 0.012)) * fade).astype(np.float32)
+        self._top = np.float32(top)
+        self._crease: FloatArray = np.maximum(self._lid_v - np.float32(CREASE), self._top + np.float32(0.02))
+        # Away from the rim the skin is pulled along on a broader front than the eye is open.
+        self._pull: FloatArray = cv2.GaussianBlur(self._gap, (0, 0), 0.09 * frame.unit).astype(np.float32)
         self._lash_colour = self._darkest(image, uv, upper, lower)
         self._centre = (left + right) / 2
         self._half = max((right - left) / 2, 0.05)
@@ -120,33 +127,64 @@ class Eye:
         return dark
 
     def shift(self, pose: Mapping[str, float]) -> FloatArray:
-        """How far each pixel of the patch is from its source, canvas pixels, [height, width, 2]."""
+        """What a blink and a glance do to each pixel of the patch.
+
+        Returns:
+            How far its source is away in x and in y, canvas pixels, how much of it is stretched lid, 0..1, and how much
+            darker it is for being round, 0..1: [height, width, 4].
+        """
         blink = np.float32(pose["blink"])
         du = np.zeros_like(self._v)
         dv = np.zeros_like(self._v)
+        lid = np.zeros_like(self._v)
+        shade = np.zeros_like(self._v)
         if pose["gaze_x"] or pose["gaze_y"]:
-            # The ball turns behind the lids: full in the middle of the opening, none at its rim, sources stay inside.
-            inside = np.clip(np.minimum(self._v - self._lid_v, self._low_v - self._v) / 0.025, 0, 1)
+            # The ball turns: in full between the lids, less and less on the lids themselves, which follow a little.
+            inside = smoothstep(1 + np.minimum(self._v - self._lid_v, self._low_v - self._v) / 0.04)
             across = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1)
-            amount = (inside * across * np.float32(EYE_RADIUS * 0.6)).astype(np.float32)
+            amount = (inside * across * np.float32(GAZE_TRAVEL)).astype(np.float32)
             du -= amount * np.float32(pose["gaze_x"])
-            dv -= amount * np.float32(pose["gaze_y"] * 0.5)
-            source = np.clip(self._v + dv, self._lid_v + 0.012, np.maximum(self._low_v - 0.012, self._lid_v + 0.012))
-            dv = np.where(inside > 0, source - self._v, dv).astype(np.float32)
+            dv -= amount * np.float32(0.5 * pose["gaze_y"])
         if blink > 0:
             edge = self._lid_v + self._gap * blink
-            reach = edge - self._top
-            q = np.clip((self._v - self._top) / np.maximum(reach, 1e-3), 0, 1)
-            drop = self._gap * blink * q * (1 - self._bend + self._bend * q)
-            covered = (self._v <= edge) & (self._gap > 0)
+            crease = self._crease + np.float32(CREASE_FOLLOWS) * self._pull * blink
+            rim = self._lid_v - self._rim * min(blink * 4, np.float32(1))
+            above = (self._v - self._top) * (self._crease - self._top) / (crease - self._top) + self._top
+            on_lid = (self._v - crease) * (rim - self._crease) / np.maximum(edge - crease, 1e-3) + self._crease
+            drop = self._v - np.where(self._v < crease, above, on_lid)
+            covered = (self._v <= edge) & (self._v > self._top)
             dv = np.where(covered, -drop, dv)
             du = np.where(covered, 0, du)
-        moved: FloatArray = self._frame.vector(np.stack([du, dv], -1)).astype(np.float32)
-        return moved
+            lid = smoothstep((self._v - crease) / 0.05) * covered * smoothstep(self._gap * blink / (0.8 * self._widest))
+            down = np.clip((self._v - crease) / np.maximum(edge - crease, 1e-3), 0, 1)
+            sides = ((self._u - self._centre) / self._half) ** 2
+            shade = lid * (0.16 * down * down + 0.12 * np.minimum(sides, 1))
+        moved = self._frame.vector(np.stack([du, dv], -1))
+        shift: FloatArray = np.dstack([moved, lid, shade]).astype(np.float32)
+        return shift
 
     def edge(self, blink: float) -> Array:
         """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
         return self._lid + (self._low - self._lid) * blink
+
+    def smooth_lid(self, patch: Image, lid: FloatArray, shade: FloatArray) -> Image:
+        """Even out stretched skin: what was a narrow band of lid has become streaks.
+
+        Args:
+            patch: Part of a frame.
+            lid: How much of each pixel is stretched lid, 0..1, [height, width].
+            shade: How much darker it becomes, 0..1, [height, width].
+        """
+        # Bright pixels count for more: lashes that lie on the lid are not skin.
+        grey = patch.mean(axis=2, keepdims=True, dtype=np.float32) * np.float32(1 / 255)
+        weight = (lid[..., None] + np.float32(1e-3)) * (grey * grey * grey + np.float32(1e-3))
+        sigma = max(0.5, 0.045 * self._frame.unit)
+        summed = cv2.GaussianBlur(np.dstack([patch * weight, weight]), (0, 0), sigma)
+        even = summed[..., :3] / summed[..., 3:]
+        mixed = patch + (even - patch) * (np.float32(0.85) * lid[..., None])
+        mixed *= 1 - shade[..., None]
+        smoothed: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        return smoothed
 
     def draw_lashes(self, out: Image, edge: Array, blink: float) -> None:
         """Darken the line where the lids meet.
@@ -160,14 +198,11 @@ class Eye:
         box = Box.around(edge, 0.05 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
         if box.empty:
             return
-        thick = LASH * unit * np.sin(np.linspace(0.12, np.pi - 0.12, len(edge)))[:, None]
+        thick = LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
         down = self._frame.down
-        outline = np.concatenate([edge - down * thick * 0.6, (edge + down * thick * 0.5)[::-1]])
-        mask: NDArray[np.uint8] = np.zeros((box.height, box.width), np.uint8)
-        fixed = np.round((outline - (box.left, box.top)) * 16).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
-        fine = cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.007 * unit)).astype(np.float32)
-        strength = fine[..., None] * np.float32(0.75 / 255 * min(1.0, 1.6 * blink))
+        outline = np.concatenate([edge - down * thick * 0.7, (edge + down * thick * 0.6)[::-1]])
+        blur = max(0.5, 0.008 * unit)
+        strength = soft_polygon(outline, box, blur)[..., None] * np.float32(0.8 * min(1.0, 1.6 * blink))
         patch = out[box.rows, box.columns]
         mixed = patch + (self._lash_colour.astype(np.float32) - patch) * strength
         out[box.rows, box.columns] = np.where(patch > mixed, np.round(mixed), patch).astype(np.uint8)

@@ -139,7 +139,7 @@ def height_at(u: Array, curve: Array) -> Array:
     return heights
 
 
-def look_up(picture: NDArray[Any], positions: FloatArray, interpolation: int, border: int) -> NDArray[Any]:
+def look_up(picture: NDArray[Any], positions: Array, interpolation: int, border: int) -> NDArray[Any]:
     """A picture at fractional (x, y) positions [height, width, 2]; `cv2.remap` with types."""
     remap: Any = cv2.remap
     found: NDArray[Any] = remap(picture, positions, None, interpolation, borderMode=border)

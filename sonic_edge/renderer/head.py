@@ -15,8 +15,6 @@ HAIR = (1.32, 1.45)
 """Half axes of the ellipse that moves with the head in full, as multiples of the face oval's."""
 FALLOFF = 0.95
 """Over this distance around the head the motion fades into the background, interoculars."""
-EDGE_FALLOFF = 0.35
-"""Towards the borders of the canvas the motion fades within this distance, interoculars: beyond is no picture."""
 
 
 def head_outline(frame: FaceFrame, landmarks: FloatArray) -> Tuple[Array, Array]:
@@ -36,12 +34,11 @@ class Head:
         frame: Of the face.
         landmarks: Face mesh on the canvas, [468, 3].
         grid: Where displacements are wanted.
-        canvas: The whole picture.
     """
 
-    def __init__(self, frame: FaceFrame, landmarks: FloatArray, grid: Grid, canvas: Box) -> None:
+    def __init__(self, frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> None:
         nodes = grid.nodes.astype(np.float64)
-        mask = self._mask(frame, landmarks, nodes, canvas)
+        mask = self._mask(frame, landmarks, nodes)
         depth = self._depth(frame, landmarks, nodes) * mask
         pivot = frame.canvas(frame.of(points_of(landmarks, [CHIN]))[0] + [0.0, PIVOT_BELOW_CHIN])
         arm = (nodes - pivot) * mask[..., None]
@@ -75,18 +72,14 @@ class Head:
         return moved
 
     @staticmethod
-    def _mask(frame: FaceFrame, landmarks: FloatArray, nodes: Array, canvas: Box) -> Array:
+    def _mask(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
         """1 on the head, 0 on background and shoulders."""
         centre, half = head_outline(frame, landmarks)
         offset = frame.of(nodes) - centre
         radius = np.hypot(offset[..., 0] / half[0], offset[..., 1] / half[1])
         # Distance to the ellipse, near enough: exact along its axes.
         outside = (radius - 1) * np.hypot(offset[..., 0], offset[..., 1]) / np.maximum(radius, 1e-6)
-        mask = smoothstep(1 - outside / FALLOFF)
-        x, y = nodes[..., 0], nodes[..., 1]
-        border = np.minimum.reduce([x - canvas.left, canvas.right - 1 - x, y - canvas.top, canvas.bottom - 1 - y])
-        faded: Array = mask * smoothstep(border / (EDGE_FALLOFF * frame.unit))
-        return faded
+        return smoothstep(1 - outside / FALLOFF)
 
     @staticmethod
     def _depth(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:

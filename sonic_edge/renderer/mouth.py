@@ -46,12 +46,14 @@ CORNER_SHARE = 0.32
 """How far the corners follow the lower lip down."""
 CHIN_SHARE = 0.85
 """How far the chin follows the lower lip down."""
-SHUT_BELOW, OPEN_ABOVE = 0.055, 0.085
+SHUT_BELOW, OPEN_ABOVE = 0.065, 0.095
 """Mesh gap, interoculars, under which the lips of a photo count as shut, and over which they count as open."""
 LIP_MARGIN = 0.014
 """The lips of an open mouth are taken to begin this far inside the mesh's, interoculars: no tooth sticks to them."""
+CORNER_OUT = 0.5
+"""Where the lips begin to part: this far from the mesh's inner to its outer corner."""
 
-WEIGHTS = ("drop", "part", "shut", "width", "round", "press", "tuck")
+WEIGHTS = ("drop", "part", "part_round", "shut", "width", "round", "press", "tuck")
 """What the displacements are made of; `lip_weights` says how much of each a pose has."""
 
 
@@ -59,26 +61,33 @@ class MouthShape:
     """The mouth as it is in the photo, in face coordinates.
 
     Args:
+        image: The photo.
         frame: Of the face.
         landmarks: Face mesh on the canvas, [468, 3].
     """
 
-    def __init__(self, frame: FaceFrame, landmarks: FloatArray) -> None:
+    def __init__(self, image: Image, frame: FaceFrame, landmarks: FloatArray) -> None:
         def curve(group: Tuple[int, ...]) -> Array:
             return smooth_curve(frame.of(points_of(landmarks, group)))
 
+        self.outer_upper: Array = curve(OUTER_UPPER)
+        self.outer_lower: Array = curve(OUTER_LOWER)
         upper, lower = curve(INNER_UPPER), curve(INNER_LOWER)
+        # The mesh's inner corners lie inside the real ones, its outer corners outside: lips part in between.
+        ends = CORNER_OUT * (self.outer_upper[[0, -1]] - upper[[0, -1]])
+        lean = np.linspace(-1, 1, len(upper))[:, None]
+        spread = np.where(lean < 0, ends[0], ends[1]) * np.abs(lean) ** 3
+        upper, lower = upper + spread, lower + spread
         gap = height_at(upper[:, 0], lower) - upper[:, 1]
         widest = float(gap.max())
         openness = float(smoothstep(np.array((widest - SHUT_BELOW) / (OPEN_ABOVE - SHUT_BELOW))))
         middle = (upper + lower) / 2
+        middle = middle + (1 - openness) * (lip_line(image, frame, middle) - middle)
         margin = np.array([0.0, LIP_MARGIN]) * np.sin(np.linspace(0, np.pi, len(upper)))[:, None]
         self.upper: Array = middle + openness * (upper - margin - middle)
         """Lower edge of the upper lip, [n, 2], left to right."""
         self.lower: Array = middle + openness * (lower + margin - middle)
         """Upper edge of the lower lip, [n, 2], left to right."""
-        self.outer_upper: Array = curve(OUTER_UPPER)
-        self.outer_lower: Array = curve(OUTER_LOWER)
         self.gap = float((self.lower[:, 1] - self.upper[:, 1]).max())
         """Between the lips in the photo, interoculars; 0 for a mouth that counts as shut."""
         self.left = min(float(upper[0, 0]), -0.1)
@@ -102,6 +111,50 @@ class MouthShape:
         """Shape of the opening: 1 in the middle, 0 at the corners and beyond."""
         return np.clip(1 - t**2, 0, 1) ** 0.8
 
+    def round_bow(self, t: Array) -> Array:
+        """The same for rounded lips: nearly as far apart at the sides as in the middle."""
+        return np.clip(1 - t**4, 0, 1) ** 0.9
+
+
+def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
+    """The dark line between shut lips, looked for near the mesh's.
+
+    The mesh is a few pixels off as often as not, most of all under a moustache. The line is the path along the mouth
+    with the least sum of brightness against its surroundings, distance from the guess and steps, found exactly by
+    dynamic programming.
+
+    Args:
+        image: The photo.
+        frame: Of the face.
+        guess: The line according to the mesh, face coordinates, [n, 2], left to right.
+
+    Returns:
+        The line, face coordinates, [n, 2].
+    """
+    reach, n_steps = 0.08, 33
+    offsets = np.linspace(-reach, reach, n_steps)
+    beyond = np.linspace(-2 * reach, 2 * reach, 2 * n_steps - 1)
+    uv = np.stack(np.broadcast_arrays(guess[:, None, 0], guess[:, None, 1] + beyond), -1)
+    grey = look_up(image, frame.canvas(uv).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE).mean(-1)
+    grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), sigmaX=1.5, sigmaY=1.0)
+    around = cv2.blur(grey, (n_steps, 1))
+    here = slice(n_steps // 2, n_steps // 2 + n_steps)
+    contrast = (grey - around)[:, here] / max(float(grey.std()), 1.0)
+    trust = 0.4 + 0.6 * np.sin(np.linspace(0, np.pi, len(guess)))[:, None]
+    cost = contrast * trust + 0.45 * (offsets / reach) ** 2
+    step = 25 * ((offsets[:, None] - offsets[None]) / reach) ** 2
+    best, came_from = cost[0], []
+    for row in cost[1:]:
+        total = best[None, :] + step
+        came_from.append(total.argmin(1))
+        best = total.min(1) + row
+    path = [int(best.argmin())]
+    for choice in reversed(came_from):
+        path.append(int(choice[path[-1]]))
+    found = offsets[path[::-1]]
+    smooth = np.convolve(np.pad(found, 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
+    return np.stack([guess[:, 0], guess[:, 1] + smooth], -1)
+
 
 def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
     """Displacement per unit of each of `WEIGHTS`, in face coordinates.
@@ -115,7 +168,6 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
     """
     u, v = uv[..., 0], uv[..., 1]
     t = shape.along(u)
-    bow = shape.bow(t)
     out = np.maximum(np.abs(t) - 1, 0)
     above = np.maximum(height_at(u, shape.upper) - v, 0)
     below = np.maximum(v - height_at(u, shape.lower), 0)
@@ -149,10 +201,11 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
 
     bases: Dict[str, Tuple[Array, Array]] = {}
     bases["drop"] = both(-0.06 * half * corner_pull, travel * carried)
-    bases["part"] = split(
-        -bow * (travel * CORNER_SHARE + WIDE_OPEN * UPPER_SHARE) * to_nose,
-        bow * travel * (1 - CORNER_SHARE) * (1 - smoothstep(below / (0.75 * shape.chin))),
-    )
+    for name, bow in (("part", shape.bow(t)), ("part_round", shape.round_bow(t))):
+        bases[name] = split(
+            -bow * (travel * CORNER_SHARE + WIDE_OPEN * UPPER_SHARE) * to_nose,
+            bow * travel * (1 - CORNER_SHARE) * (1 - smoothstep(below / (0.75 * shape.chin))),
+        )
     photo_gap = np.maximum(height_at(u, shape.lower) - height_at(u, shape.upper), 0) * (np.abs(t) < 1)
     bases["shut"] = split(0.4 * photo_gap * to_nose, -0.6 * photo_gap * to_chin)
     lifted = -0.06 * half * np.minimum(np.abs(t), 1) ** 2 * np.exp(-((out / 0.8) ** 2)) * np.exp(-((v / half) ** 2))
@@ -167,7 +220,7 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
         np.stack([narrowing, 0.06 * half * fuller_down], -1),
     )
     bases["press"] = split(0.045 * half * fuller_up, -0.055 * half * fuller_down)
-    bases["tuck"] = split(-0.055 * bow * to_nose, -0.05 * fuller_down)
+    bases["tuck"] = split(-0.04 * shape.bow(t) * to_nose, -0.05 * fuller_down)
     upper, lower = zip(*(bases[name] for name in WEIGHTS))
     return np.stack(upper), np.stack(lower)
 
@@ -184,13 +237,21 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
     lowered = max(0.0, pose["jaw"] * (1 - 0.6 * closed) - own)
     return {
         "drop": max(lowered, further),
-        "part": further,
+        "part": further * (1 - min(1.0, pose["round"])),
+        "part_round": further * min(1.0, pose["round"]),
         "shut": 1 - min(1.0, wanted / own) if own > 0 else 0.0,
         "width": pose["width"],
         "round": pose["round"],
         "press": closed,
         "tuck": pose["tuck"] * (1 - closed),
     }
+
+
+def lower_lip_drop(weights: Mapping[str, float]) -> float:
+    """How far the middle of the lower lip is down, interoculars: lower teeth and tongue go with it."""
+    parted = weights["part"] + weights["part_round"]
+    travel = WIDE_OPEN * (1 - UPPER_SHARE)
+    return travel * (CORNER_SHARE * weights["drop"] + (1 - CORNER_SHARE) * parted)
 
 
 class Lips:
@@ -296,10 +357,12 @@ class MouthInterior:
 
         grey = np.full(3, skin.mean())
         brightness = float(np.clip(max(1.02 * skin.mean(), white), 80, 205))
-        self.tooth: Array = (grey + 0.22 * (skin - grey)) * (brightness / max(skin.mean(), 1.0))
+        self.tooth: Array = (grey + 0.38 * (skin - grey)) * (brightness / max(skin.mean(), 1.0))
         flesh = lip + 0.25 * (lip - lip.mean())
         self.flesh: Array = np.clip(flesh, 0.35 * lip.mean(), 255) * min(1.0, 0.8 * skin.mean() / max(lip.mean(), 1.0))
         """Of the tongue in full light."""
+        # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
+        self._shadow: FloatArray = (1 + 0.7 * (1 - self.flesh / max(self.flesh.max(), 1.0))).astype(np.float32)
         self.dark: Array = self.flesh * 0.17
 
     def _painted(self, colour: Array, solid: Array) -> NDArray[np.uint8]:
@@ -315,7 +378,7 @@ class MouthInterior:
         nearest = np.abs(reach[..., None] - bounds).min(-1)
         number = np.clip(np.searchsorted(bounds, reach, side="right") - 1, 0, len(bounds) - 1)
         shorter = np.array([0.0, 0.012, 0.004, 0.018, 0.022, 0.03])[number]
-        edge = line + 0.026 - shorter - 0.10 * reach**2 - 0.014 * np.exp(-((nearest / 0.016) ** 2))
+        edge = line + 0.032 - shorter - 0.10 * reach**2 - 0.014 * np.exp(-((nearest / 0.016) ** 2))
         crown = smoothstep((edge - v) / 0.012 + 0.5) * smoothstep((bounds[-1] - reach) / 0.03)
         gum = smoothstep((edge - 0.15 - v) / 0.03)
         # Round in plan and in profile: darker towards the sides of the arch, at the gaps and near the gum.
@@ -334,9 +397,9 @@ class MouthInterior:
         tongue_light = (0.45 + 0.4 * smoothstep((v - line + 0.10) / 0.12)) * furrow
         bounds = np.array([0.0, 0.085, 0.17, 0.25, 0.32])
         nearest = np.abs(reach[..., None] - bounds).min(-1)
-        edge = line - 0.010 + 0.25 * reach**2 + 0.006 * np.exp(-((nearest / 0.012) ** 2))
+        edge = line - 0.002 + 0.25 * reach**2 + 0.006 * np.exp(-((nearest / 0.012) ** 2))
         crown = smoothstep((v - edge) / 0.012 + 0.5) * smoothstep((0.30 - reach) / 0.06)
-        tooth_light = 0.62 * np.clip(1 - (reach / 0.36) ** 2, 0, 1) * (1 - 0.3 * np.exp(-((nearest / 0.009) ** 2)))
+        tooth_light = 0.42 * np.clip(1 - (reach / 0.36) ** 2, 0, 1) * (1 - 0.3 * np.exp(-((nearest / 0.009) ** 2)))
         colour = self.flesh * tongue_light[..., None] * (1 - crown[..., None])
         colour = colour + self.tooth * tooth_light[..., None] * crown[..., None]
         return self._painted(colour, np.maximum(tongue, crown))
@@ -366,7 +429,7 @@ class MouthInterior:
         """
         skull: FloatArray = cv2.transform(positions, self.to_painting).astype(np.float32, copy=False)
         jaw = skull - np.array([0.0, jaw_drop * self._scale], np.float32)
-        lit = light[..., None]
+        lit = light[..., None] ** self._shadow
         colour = self.dark.astype(np.float32) * (0.35 + 0.65 * lit)
         for painting, where in ((self.jaw, jaw), (self.skull, skull)):
             layer = look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT).astype(np.float32)
