@@ -184,9 +184,11 @@ class _Bar:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from . import daemon
+    config = load_config(args.config)
 
-    return daemon.run(load_config(args.config))
+    from .daemon import run
+
+    return run(config)
 
 
 def _check_config(args: argparse.Namespace) -> int:
