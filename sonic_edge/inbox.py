@@ -68,6 +68,8 @@ PHOTOS = frozenset((
 CONTROLS = frozenset((".yaml", ".yml"))
 """Suffixes of a job's controls, lower case."""
 
+_SUFFIXES = RECORDINGS | PHOTOS | CONTROLS
+
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".download", "~")
 """How copying programs end the names of files they are still writing."""
 
@@ -371,21 +373,21 @@ class Spool:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                with suppress(FileNotFoundError):  # it went while we looked
+                base = _finished_name(entry.name)
+                suffix = _suffix(base)
+                try:
                     if entry.is_dir(follow_symlinks=False):
-                        folder = _look_into(entry)
-                        if folder is None:
-                            strangers.add(entry.name)
-                        else:
-                            folders.append(folder)
-                        continue
-                    base = _finished_name(entry.name)
-                    if _suffix(base) in RECORDINGS | PHOTOS | CONTROLS:
-                        stem = unicodedata.normalize("NFC", base[: -len(_suffix(base))])
-                        group = groups.setdefault(stem, _Candidate(stem, is_folder=False))
-                        _note(group, entry)
+                        folders.append(_look_into(entry))
+                    elif suffix in _SUFFIXES:
+                        # a Mac decomposes accents in names, others do not
+                        stem = unicodedata.normalize("NFC", base[: -len(suffix)])
+                        _note(groups.setdefault(stem, _Candidate(stem, is_folder=False)), entry)
                     elif base == entry.name:
                         strangers.add(entry.name)
+                except FileNotFoundError:  # it went while we looked
+                    continue
+                except (PermissionError, _TooMuch):
+                    strangers.add(entry.name)
         new = sorted(strangers - self._strangers)
         if new:
             more = f" and {len(new) - 5} more" if len(new) > 5 else ""
@@ -651,13 +653,17 @@ class Spool:
         return f"{name}-{n_tried}"
 
 
-def _look_into(entry: "os.DirEntry[str]") -> Optional[_Candidate]:
-    """A folder in the inbox as a candidate; None if it holds too much to be a job."""
+class _TooMuch(Exception):
+    """A folder in the inbox holds too much to be a job."""
+
+
+def _look_into(entry: "os.DirEntry[str]") -> _Candidate:
+    """A folder in the inbox as a candidate."""
     found = _Candidate(entry.name, is_folder=True)
     with os.scandir(entry.path) as entries:
         for n_seen, inner in enumerate(entries):
             if n_seen >= _MAX_ENTRIES:
-                return None
+                raise _TooMuch
             if not inner.name.startswith("."):
                 _note(found, inner)
     return found
