@@ -205,10 +205,10 @@ def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
 def _turned(image: Image, orientation: object) -> Image:
     """The picture upright; `orientation` is EXIF tag 0x0112, 1..8, anything else is taken as upright."""
     if orientation in (5, 6, 7, 8):
-        image = cv2.transpose(image)  # type: ignore[assignment]
+        image = np.asarray(cv2.transpose(image), np.uint8)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation if isinstance(orientation, int) else 1)
     if flip is not None:
-        image = cv2.flip(image, flip)  # type: ignore[assignment]
+        image = np.asarray(cv2.flip(image, flip), np.uint8)
     return np.ascontiguousarray(image)
 
 
@@ -223,7 +223,7 @@ _RIGHT_EYE, _LEFT_EYE = (33, 133), (362, 263)
 _NOSE_TIP, _CHIN, _FOREHEAD, _UPPER_LIP, _LOWER_LIP = 1, 152, 10, 13, 14
 
 _SEARCH_SIDE = 1920
-"""Photos are searched no larger than this, pixels; faces are measured in the original."""
+"""Photos are searched no larger than this, pixels; the portrait is measured again on its canvas."""
 _WINDOWS = (1.0, 0.6, 0.35, 0.2, 0.1)
 """Sides of the square windows searched, of the photo's longer side."""
 _TURNS = (np.pi / 4, -np.pi / 4, np.pi / 2, -np.pi / 2, np.pi)
@@ -260,15 +260,13 @@ class _Patch:
         shrink = self.side / n
         if shrink > 1.4:
             size = (max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink)))
-            part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         first = self.to_photo((np.array([[0, 0], [1, 0], [0, 1]]) + 0.5) / n)  # pixels (0, 0), (1, 0), (0, 1)
         scale = np.array([part.shape[1] / (x1 - x0), part.shape[0] / (y1 - y0)])
         origin, right, down = (first - [x0, y0] + 0.5) * scale - 0.5
         matrix = np.stack([right - origin, down - origin, origin], axis=1)
-        out: Image = cv2.warpAffine(  # type: ignore[assignment]
-            part, matrix, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border
-        )
-        return out
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(part, matrix, (n, n), flags=flags, borderMode=border), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -325,12 +323,10 @@ class FaceFinder:
         small = photo
         if shrink > 1:
             size = (max(1, round(photo.shape[1] / shrink)), max(1, round(photo.shape[0] / shrink)))
-            small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
         scale = np.array([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]])
         found = self._search(small, _WINDOWS, (0.0,)) or self._search(small, _WINDOWS[:3], _TURNS)
-        if shrink > 1:
-            found = [Face(f.score, self.refine(photo, _scaled(f.landmarks, scale))) for f in found]
-        return sorted(found, key=lambda f: -f.interocular)
+        return sorted((Face(f.score, _scaled(f.landmarks, scale)) for f in found), key=lambda f: -f.interocular)
 
     def _search(self, photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> List[Face]:
         """Large windows first; where faces are found, one size more is looked at for others."""
@@ -478,13 +474,15 @@ def _mesh_patch(landmarks: FloatArray) -> _Patch:
 
 def _eyes(landmarks: FloatArray) -> Tuple[FloatArray, FloatArray]:
     """Centres of the person's right and left eye, [3] each."""
-    return landmarks[list(_RIGHT_EYE)].mean(axis=0), landmarks[list(_LEFT_EYE)].mean(axis=0)
+    right: FloatArray = landmarks[list(_RIGHT_EYE)].mean(axis=0)
+    left: FloatArray = landmarks[list(_LEFT_EYE)].mean(axis=0)
+    return right, left
 
 
 def _scaled(landmarks: FloatArray, scale: Points) -> FloatArray:
     """Landmarks in a picture resized by `scale`, [2]."""
     xy = (landmarks[:, :2] + 0.5) * scale - 0.5
-    return np.concatenate([xy, landmarks[:, 2:] * scale.mean()], axis=1).astype(np.float32)
+    return np.asarray(np.concatenate([xy, landmarks[:, 2:] * scale.mean()], axis=1), np.float32)
 
 
 def _is_face(landmarks: FloatArray, keypoints: Points) -> bool:
@@ -610,7 +608,9 @@ Box = Tuple[int, int, int, int]
 
 
 def _whole(image: Image) -> Box:
-    return 0, 0, image.shape[1], image.shape[0]
+    """The photo, less a last row or column that would make its sides odd."""
+    height, width = image.shape[:2]
+    return 0, 0, max(width // 2 * 2, 1), max(height // 2 * 2, 1)
 
 
 def _head_box(image: Image, landmarks: FloatArray, expand_ratio: float) -> Box:
@@ -637,7 +637,11 @@ def _canvas_size(box: Box, controls: Controls) -> Tuple[int, int]:
         scale = min(scale, _MAX_SIDE / max(width, height), (_MAX_PIXELS / (width * height)) ** 0.5)
     else:
         scale = controls.min_resolution / min(width, height)
-    return tuple(max(2, round(n * scale / 2 - 1e-6) * 2) for n in (width, height))  # type: ignore[return-value]
+    return _even(width * scale), _even(height * scale)
+
+
+def _even(length: float) -> int:
+    return max(2, round(length / 2 - 1e-6) * 2)
 
 
 def _cut(image: Image, landmarks: FloatArray, box: Box, size: Tuple[int, int]) -> Tuple[Image, FloatArray]:
@@ -649,11 +653,58 @@ def _cut(image: Image, landmarks: FloatArray, box: Box, size: Tuple[int, int]) -
         canvas = part.copy()
     else:
         way = cv2.INTER_AREA if scale.min() < 1 else cv2.INTER_CUBIC
-        canvas = cv2.resize(part, size, interpolation=way)  # type: ignore[assignment]
+        canvas = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
     return canvas, _scaled(landmarks - np.array([x0, y0, 0], np.float32), scale)
 
 
 def _remarks(canvas: Image, landmarks: FloatArray, name: str, enlarged: float) -> List[str]:
-    """What will make this portrait hard to animate, in words."""
+    """What makes this portrait hard to animate, in words. The limits are between sheets of good and bad ones."""
     out: List[str] = []
+    right, left = _eyes(landmarks)
+    unit = float(np.linalg.norm((left - right)[:2]))
+    across = landmarks[454] - landmarks[234]
+    yaw = abs(float(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))
+    if yaw > 30:
+        out.append(f"{name}: the face is turned away by {yaw:.0f} degrees; one that looks at the camera looks better")
+    gap = float(np.mean([np.linalg.norm(landmarks[a, :2] - landmarks[b, :2]) for a, b in _LIP_GAPS])) / unit
+    teeth = _teeth(canvas, landmarks)
+    if gap > 0.1 or teeth > 0.2:
+        what = "the mouth is open" if gap > 0.1 else "teeth are showing"
+        what += " and teeth are showing" if gap > 0.1 and teeth > 0.2 else ""
+        out.append(f"{name}: {what}; a closed mouth looks better")
+    if enlarged <= 2.5 and _detail(canvas, landmarks, unit) < 0.05:
+        out.append(f"{name}: the face is blurred; a sharp photo looks better")
     return out
+
+
+_LIP_GAPS = ((13, 14), (82, 87), (312, 317))
+"""Points of the inner lips over each other."""
+_INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+_OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+
+
+def _teeth(canvas: Image, landmarks: FloatArray) -> float:
+    """How much of what is between the lips is clearly lighter and less red than they are, 0..1."""
+    low = np.maximum(np.floor(landmarks[list(_OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
+    high = np.ceil(landmarks[list(_OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
+    lab = cv2.cvtColor(canvas[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
+    masks = []
+    for points in (_INNER_LIPS, _OUTER_LIPS):
+        mask = np.zeros(lab.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2] - low).astype(np.int32)], (1,))
+        masks.append(mask.astype(bool))
+    between, lips = lab[masks[0]].astype(int), lab[masks[1] & ~masks[0]].astype(int)
+    if not len(between) or not len(lips):
+        return 0.0
+    lightness, redness, _ = np.median(lips, axis=0)
+    return float(np.mean((between[:, 0] > lightness + 15) & (between[:, 1] < redness - 4)))
+
+
+def _detail(canvas: Image, landmarks: FloatArray, unit: float) -> float:
+    """Fine detail of the face, finer than a fortieth of the interocular distance, of its contrast."""
+    low = np.maximum(landmarks[:, :2].min(axis=0).astype(int), 0)
+    high = landmarks[:, :2].max(axis=0).astype(int) + 1
+    grey = cv2.cvtColor(canvas[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY)
+    size = (max(8, round(grey.shape[1] * 100 / unit)), max(8, round(grey.shape[0] * 100 / unit)))
+    face = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if unit > 100 else cv2.INTER_CUBIC).astype(np.float32)
+    return float(np.abs(face - cv2.GaussianBlur(face, (0, 0), 2.5)).mean() / max(float(face.std()), 1.0))
