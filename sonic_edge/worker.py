@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "sonic_edge.worker")
 """How the daemon starts the process."""
 
-MAX_CONTROLS_BYTES = 64 << 10
+MAX_CONTROLS_BYTES = 16 << 10
 """A larger job.yaml is refused unread."""
 
 _MAX_LINE_BYTES = 4 << 20
@@ -350,8 +350,11 @@ def _read_controls(path: Path) -> Dict[str, object]:
         if len(raw) > MAX_CONTROLS_BYTES:
             raise RequestError(f"{path.name}: larger than {MAX_CONTROLS_BYTES} bytes; controls are a few lines")
         text = raw.decode("utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise RequestError(f"{path.name}: holds YAML aliases (*name), which are not taken")
+        depth = 0
+        for event in yaml.parse(text):  # before anything is built: some YAML takes for ever, or all memory
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > 2 or isinstance(event, yaml.AliasEvent):
+                raise RequestError(f"{path.name}: must hold `name: value` lines, not nested lists or YAML aliases")
         data = yaml.safe_load(text)
     except OSError as e:
         raise RequestError(f"{path.name}: cannot be read: {e.strerror}") from e

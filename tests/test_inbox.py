@@ -768,7 +768,7 @@ class Power:
 
     def _in_the_middle_of(self, rmtree):
         def call(path, ignore_errors=False):
-            for inner in sorted(Path(path).iterdir()):
+            for inner in sorted(Path(path).iterdir(), reverse=True):  # the record before the inputs: the worst order
                 self.step()
                 rmtree(inner) if inner.is_dir() and not inner.is_symlink() else inner.unlink()
             self.step()

@@ -1,0 +1,330 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonic_edge import worker
+from sonic_edge.config import Config
+from sonic_edge.errors import ConfigError, DeviceError, RequestError
+from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working
+
+STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
+DEADLINE_S = 60
+
+
+def settings(**changed):
+    return Config.model_validate({"worker": changed})
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def start(*words, **changed):
+        made = Worker(settings(**changed), (*STUB, *words))
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        made.kill()
+
+
+@pytest.fixture
+def ready(start):
+    def ready(**changed):
+        made = start(**changed)
+        assert last(made) == Ready()
+        return made
+
+    return ready
+
+
+def last(made):
+    """The next message that is not about progress."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        message = made.receive(1.0)
+        if message is not None and not isinstance(message, Working):
+            return message
+    raise AssertionError("the worker said nothing")
+
+
+@pytest.fixture
+def give(tmp_path):
+    def give(made, action, controls=None):
+        folder = tmp_path / "work" / "a" / "inputs"
+        folder.mkdir(parents=True, exist_ok=True)
+        speech = folder / "a.wav"
+        speech.write_text(action)
+        path = None
+        if controls is not None:
+            path = folder / "job.yaml"
+            path.write_bytes(controls if isinstance(controls, bytes) else controls.encode())
+        made.give(folder / "a.jpg", speech, path, tmp_path / "out.mp4")
+
+    return give
+
+
+def test_it_does_one_job_after_another_with_the_model_loaded(ready, give, tmp_path):
+    made = ready()
+    for n in (1, 2, 3):
+        give(made, "ok")
+        message = last(made)
+        assert isinstance(message, Finished) and message.report["n_done"] == n
+        assert (tmp_path / "out.mp4").read_bytes() == b"a video"
+
+
+def test_its_settings_do_not_show_in_the_list_of_processes(ready):
+    made = ready()
+    line = Path(f"/proc/{made._process.pid}/cmdline").read_bytes()
+    assert line.split(b"\0")[:-1] == [os.fsencode(word) for word in STUB]
+
+
+def test_controls_are_read_from_the_jobs_file(ready, give):
+    made = ready()
+    give(made, "ok", "\ufeffseed: 3\nsmooth: false\n")
+    assert last(made).report["controls"] == {"seed": 3, "smooth": False}
+    give(made, "ok", "# nothing\n")
+    assert last(made).report["controls"] == {}
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ("seed: [", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        ("[1, 2]", "must hold `name: value` lines"),
+        ("1: 2", "must hold `name: value` lines"),
+        ("a: &a [x]\nb: *a", "YAML aliases"),
+        ("#" * 17000, "larger than 16384 bytes"),
+        ("[" * 16000, "not nested lists"),
+        ("!!python/object/apply:os.system ['true']", "is not YAML"),
+    ],
+)
+def test_bad_controls_are_refused_in_words(ready, give, controls, words):
+    made = ready()
+    give(made, "ok", controls)
+    message = last(made)
+    assert isinstance(message.error, RequestError), message
+    assert "job.yaml: " in str(message.error) and words in str(message.error)
+    give(made, "ok")
+    assert isinstance(last(made), Finished)
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "words"),
+    [
+        ("refuse", RequestError, "a.wav: nobody speaks"),
+        ("control", ConfigError, "must be a whole number"),
+        ("device", DeviceError, "the NPU is on fire"),
+    ],
+)
+def test_errors_come_back_as_they_are_and_it_goes_on(ready, give, action, kind, words):
+    made = ready()
+    give(made, action, "seed: 5")
+    message = last(made)
+    assert type(message.error) is kind and words in str(message.error)
+    assert message.controls == {"seed": 5}
+    give(made, "ok")
+    assert isinstance(last(made), Finished)
+
+
+def test_dates_in_controls_do_not_break_the_pipe(ready, give):
+    made = ready()
+    give(made, "refuse", "seed: 2026-01-01")
+    assert last(made).controls == {"seed": "2026-01-01"}
+
+
+def test_progress_comes_but_does_not_flood(ready, give):
+    made = ready()
+    give(made, "slow 1")
+    seen = []
+    while not seen or isinstance(seen[-1], Working):
+        message = made.receive(5.0)
+        assert message is not None
+        seen.append(message)
+    assert seen[0] == Working("rendering", 0, 100) and seen[1] == Working("rendering", 50, 100)
+    assert 3 <= len(seen) <= 15
+
+
+def test_what_libraries_print_does_not_get_into_the_pipe(ready, give, capfd):
+    made = ready()
+    give(made, "noisy")
+    assert isinstance(last(made), Finished)
+    made.kill()
+    err = capfd.readouterr().err
+    assert "a child prints" in err
+
+
+def test_a_hang_is_ended_and_told(ready, give):
+    made = ready(stall_s=1)
+    give(made, "stall")
+    since = time.monotonic()
+    message = last(made)
+    assert isinstance(message, Died) and "no progress for 1 s while rendering (0 of 100)" in message.reason
+    assert time.monotonic() - since < 10
+    assert not Path(f"/proc/{made._process.pid}").exists()
+    assert made.receive(0.1) is None
+
+
+def test_waiting_for_a_job_is_no_hang(ready):
+    assert ready(stall_s=1).receive(2.5) is None
+
+
+def test_a_slow_job_is_no_hang(ready, give):
+    made = ready(stall_s=1)
+    give(made, "slow 3")
+    assert isinstance(last(made), Finished)
+
+
+def test_a_hang_while_loading_is_ended_and_told(start):
+    message = last(start("hang", start_s=2))
+    assert "while loading the model" in message.reason
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        ("crash", "killed by SIGSEGV while rendering"),
+        ("nothing", "ended with status 3 while rendering"),
+        ("bug", "ValueError: a mistake of ours"),
+        ("babble", "which means nothing"),
+    ],
+)
+def test_its_death_is_told(ready, give, action, words):
+    made = ready()
+    give(made, action)
+    message = last(made)
+    assert isinstance(message, Died) and words in message.reason
+    assert not made.is_alive
+
+
+def test_kill_minus_nine_is_told(ready, give):
+    made = ready()
+    give(made, "slow 60")
+    assert isinstance(made.receive(DEADLINE_S), Working)
+    os.kill(made._process.pid, signal.SIGKILL)
+    assert "killed by SIGKILL" in last(made).reason
+
+
+def test_a_job_given_to_a_dead_worker_is_no_crash_of_ours(ready, give):
+    made = ready()
+    os.kill(made._process.pid, signal.SIGKILL)
+    made._process.wait()
+    give(made, "ok")
+    assert isinstance(last(made), Died)
+
+
+def test_too_much_memory_costs_the_job_and_the_worker(ready, give):
+    made = ready(memory_mb=300)
+    give(made, "hoard")
+    message = last(made)
+    assert isinstance(message.error, RequestError)
+    assert "a.wav: needs more memory than worker.memory_mb = 300 allows" in str(message.error)
+    assert not made.is_alive
+
+
+@pytest.mark.parametrize(
+    ("start_with", "kind", "words"),
+    [
+        ("config", ConfigError, "there is no such bundle"),
+        ("device", DeviceError, "no NPU"),
+        ("memory", ConfigError, "worker.memory_mb = 1500: too little to load the model"),
+    ],
+)
+def test_a_start_that_fails_is_told(start, start_with, kind, words):
+    message = last(start(start_with))
+    assert isinstance(message, Failed) and type(message.error) is kind and words in str(message.error)
+
+
+def test_a_crash_while_loading_is_told(start):
+    assert "killed by SIGKILL while loading the model" in last(start("crash")).reason
+
+
+def test_a_command_that_is_not_there():
+    with pytest.raises(DeviceError, match="the worker cannot be started"):
+        Worker(Config(), ("/nowhere/python",))
+
+
+def test_it_dies_with_the_daemon(tmp_path):
+    code = (
+        "import sys, time; from sonic_edge.config import Config; from sonic_edge.worker import Worker\n"
+        f"w = Worker(Config(), {STUB!r})\n"
+        "assert w.receive(60) is not None; print(w._process.pid, flush=True); time.sleep(3600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.kill()
+    end = time.monotonic() + DEADLINE_S
+    while Path(f"/proc/{pid}").exists() and not is_zombie(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_its_bounds(ready):
+    made = ready(memory_mb=1000)
+    limits = Path(f"/proc/{made._process.pid}/limits").read_text()
+    rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
+    assert rows["Max data size"] == [str(1000 << 20)] * 2
+    assert rows["Max core file size"] == ["0", "0"]
+
+
+def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/x")
+    monkeypatch.setenv("WATCHDOG_USEC", "1")
+    made = start()
+    assert last(made) == Ready()
+    environment = Path(f"/proc/{made._process.pid}/environ").read_bytes()
+    assert b"NOTIFY_SOCKET" not in environment and b"WATCHDOG_USEC" not in environment
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"{}",
+        b'{"tell": "dance"}',
+        b'{"tell": "progress", "stage": "x", "done": "y", "total": 1}',
+        b'{"tell": "finished", "report": 3}',
+        b'{"tell": "failed", "error": "OSError", "message": "", "controls": {}, "last": false}',
+        b"[" * 100_000,
+        b"x" * (worker._MAX_LINE_BYTES + 10),
+    ],
+)
+def test_nonsense_from_the_worker_ends_it(line, tmp_path):
+    talk = tmp_path / "talk"
+    talk.write_bytes(line + b"\n")
+    made = Worker(Config(), ("/bin/sh", "-c", f"cat '{talk}'; exec sleep 3600"))
+    try:
+        message = last(made)
+        assert isinstance(message, Died) and "means nothing" in message.reason
+    finally:
+        made.kill()
+
+
+def test_messages_in_pieces_are_put_together(tmp_path):
+    halves = json.dumps({"tell": "progress", "stage": "think\nSTATUS=x", "done": 1, "total": 2})
+    script = f"printf '%s' '{halves[:20]}'; sleep 0.3; printf '%s\\n' '{halves[20:]}'; exec sleep 3600"
+    made = Worker(Config(), ("/bin/sh", "-c", script))
+    try:
+        message = None
+        end = time.monotonic() + DEADLINE_S
+        while message is None and time.monotonic() < end:
+            message = made.receive(1.0)
+        assert message == Working("thinkSTATUS=x", 1, 2)
+    finally:
+        made.kill()
