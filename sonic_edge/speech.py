@@ -48,7 +48,7 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
     _check_file(path, limits)
     tape = _Tape(path)
     stream = MelStream(mel)
-    frames: List[NDArray[np.float16]] = []
+    frames = bytearray()  # grows in place; joining pieces at the end would hold everything twice
     waiting: List[FloatArray] = []
     middle_power = side_power = peak = 0.0
     for piece in tape.play(mel.sample_rate):
@@ -60,10 +60,10 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
         peak = max(peak, float(np.abs(piece).max(initial=0)))
         waiting.append(middle)
         if sum(map(len, waiting)) >= mel.sample_rate:
-            frames.append(stream.push(np.concatenate(waiting)).astype(np.float16))
+            frames += _packed(stream.push(np.concatenate(waiting)))
             waiting = []
-    frames.append(stream.push(np.concatenate([*waiting, np.zeros(0, np.float32)])).astype(np.float16))
-    frames.append(stream.finish().astype(np.float16))
+    frames += _packed(stream.push(np.concatenate([*waiting, np.zeros(0, np.float32)])))
+    frames += _packed(stream.finish())
     duration = float(tape.duration)
     if duration < limits.min_speech_s:
         raise RequestError(f"{path.name}: {duration:.2g} s of sound; at least {limits.min_speech_s:g} s is needed")
@@ -78,7 +78,7 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
         duration_s=duration,
         sample_rate=tape.sample_rate,
         n_channels=tape.n_channels,
-        mel=np.concatenate(frames, axis=1)[:, :n_frames],
+        mel=np.frombuffer(frames, np.float16).reshape(-1, mel.n_mels)[:n_frames].T,
         warnings=tuple(remarks),
     )
 
@@ -98,6 +98,11 @@ def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
     """
     for piece in _Tape(path).play(rate):
         yield np.clip(piece, -1, 1)
+
+
+def _packed(mel: FloatArray) -> bytes:
+    """Mel frames [n_mels, n], one after the other, in half precision."""
+    return mel.T.astype(np.float16).tobytes()
 
 
 def _check_file(path: Path, limits: LimitSettings) -> None:

@@ -1,0 +1,61 @@
+"""What several test modules need."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Tuple
+
+import pytest
+from media_files import write_wav
+
+from sonic_edge.config import LimitSettings, share_dir
+from sonic_edge.portrait import FaceFinder
+
+
+@pytest.fixture(scope="session")
+def make_speech() -> Callable[[Path, float], Path]:
+    return write_wav
+
+
+@pytest.fixture(scope="session")
+def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("speech") / "short.wav", 1.2)
+
+
+@pytest.fixture(scope="session")
+def finder() -> FaceFinder:
+    return FaceFinder(share_dir() / "face")
+
+
+@pytest.fixture
+def limits() -> LimitSettings:
+    return LimitSettings()
+
+
+_MEASURE = """
+import resource, sys, time
+start = time.monotonic()
+{code}
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic() - start)
+"""
+
+
+@pytest.fixture
+def alone() -> Callable[[str], Tuple[str, float, float]]:
+    """Run code in a process of its own: what it printed, its peak memory in MB, and the seconds it took."""
+
+    def run(code: str) -> Tuple[str, float, float]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", _MEASURE.format(code=code)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed, _, figures = done.stdout.rpartition("PEAK ")
+        peak_kb, seconds = figures.split()
+        return printed.strip(), int(peak_kb) / 1024, float(seconds)
+
+    return run
