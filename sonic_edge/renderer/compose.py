@@ -10,11 +10,13 @@ from .eyes import EYES, Eye, brow_basis
 from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
 from .head import Head, moving_box
 from .mouth import (
+    TEARING,
     WEIGHTS,
     Lips,
     MouthInterior,
     MouthShape,
     below_line,
+    lip_line_outline,
     lip_outline,
     lip_weights,
     lower_lip_drop,
@@ -84,7 +86,7 @@ class Renderer:
         sheets: List[FloatArray] = []
         for sheet in self._lips.displacement(weights):
             sheet = sheet + np.float32(values["brow"]) * self._brow
-            undone = grid.inverse(sheet)
+            undone = grid.inverse(sheet, rounds=5)
             sheets.append(self._photo.place(on_still_head + grid.sample(undone, on_still_head)))
         upper, lower = sheets
 
@@ -134,15 +136,12 @@ class Renderer:
             if box.empty:
                 continue
             fine = self._grid.enlarge(source, box)
-            shift = look_up(
-                eye.shift(values),
-                fine * np.float32(1 / self._photo.scale) + self._photo.start_in(patch),
-                cv2.INTER_LINEAR,
-                cv2.BORDER_CONSTANT,
-            )
+            on_patch = fine * np.float32(1 / self._photo.scale) + self._photo.start_in(patch)
+            shift = look_up(eye.shift(values), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
             moved = self._photo.look_up(fine + shift[..., :2] * np.float32(self._photo.scale))
             if blink > LEAST_VISIBLE:
-                moved = eye.smooth_lid(moved, shift[..., 2], shift[..., 3])
+                skin = look_up(eye.skin, on_patch, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+                moved = eye.paint_lid(moved, skin, shift[..., 2], shift[..., 3])
             out[box.rows, box.columns] = moved
             if blink > LEAST_VISIBLE:
                 eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink)
@@ -157,9 +156,7 @@ class Renderer:
         sources: Tuple[FloatArray, FloatArray, FloatArray],
     ) -> None:
         """Lips at full size on both sides of their line, and what shows between them."""
-        if weights["drop"] + weights["part"] + weights["shut"] + weights["tuck"] + abs(
-            weights["press"]
-        ) < LEAST_VISIBLE and not (weights["round"] > 0):
+        if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
             return
         unit = self._frame.unit
         opening = lip_outline(*edges)
@@ -178,6 +175,11 @@ class Renderer:
             kept = 0.8 if self._shape.gap > 0 else 0.0
             inside = self._interior.draw(still, jaw_drop, light, kept)
             mixed = lips + (inside - lips) * (opened * np.float32(min(1.0, gap / 0.012)))[..., None]
+            lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
+        if pressed > 0:
+            shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 2 * edge_blur)
+            mixed = lips + (self._interior.line - lips) * (shadow * np.float32(0.7 * pressed))[..., None]
             lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         out[box.rows, box.columns] = lips
 

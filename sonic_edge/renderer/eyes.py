@@ -109,6 +109,8 @@ class Eye:
         # Away from the rim the skin is pulled along on a broader front than the eye is open.
         self._pull: FloatArray = cv2.GaussianBlur(self._gap, (0, 0), 0.09 * frame.unit).astype(np.float32)
         self._lash_colour = self._darkest(image, uv, upper, lower)
+        self.skin: Image = self._skin_above(image)
+        """The colour a shut lid has, on the patch, [height, width, 3]."""
         self._centre = (left + right) / 2
         self._half = max((right - left) / 2, 0.05)
         self._u: FloatArray = u
@@ -123,8 +125,22 @@ class Eye:
         if len(pixels) == 0:
             return np.zeros(3)
         brightness = pixels.mean(1)
-        dark: Array = np.median(pixels[brightness <= np.quantile(brightness, 0.12)], axis=0) * 0.8
+        dark: Array = np.median(pixels[brightness <= np.quantile(brightness, 0.12)], axis=0) * 0.65
         return dark
+
+    def _skin_above(self, image: Image) -> Image:
+        """Colour of the skin between brow and crease, carried on smoothly over the rest of the patch."""
+        patch = image[self.box.rows, self.box.columns].astype(np.float32)
+        grey = patch.mean(-1)
+        weight = ((self._v > self._top) & (self._v < self._crease + 0.02) & (self._pull > 0.005)).astype(np.float32)
+        if weight.any():
+            # Not the frame of a pair of glasses, a hair or a glint.
+            usual = np.quantile(grey[weight > 0], 0.8)
+            weight *= np.exp(-(((grey - usual) / 30) ** 2))
+        weight = weight[..., None] + np.float32(1e-6)
+        summed = cv2.GaussianBlur(np.dstack([patch * weight, weight]), (0, 0), max(1.0, 0.08 * self._frame.unit))
+        skin: Image = np.clip(np.round(summed[..., :3] / np.maximum(summed[..., 3:], 1e-12)), 0, 255).astype(np.uint8)
+        return skin
 
     def shift(self, pose: Mapping[str, float]) -> FloatArray:
         """What a blink and a glance do to each pixel of the patch.
@@ -153,12 +169,13 @@ class Eye:
             on_lid = (self._v - crease) * (rim - self._crease) / np.maximum(edge - crease, 1e-3) + self._crease
             drop = self._v - np.where(self._v < crease, above, on_lid)
             covered = (self._v <= edge) & (self._v > self._top)
-            dv = np.where(covered, -drop, dv)
+            dv = np.where(covered, -drop, dv).astype(np.float32)
             du = np.where(covered, 0, du)
-            lid = smoothstep((self._v - crease) / 0.05) * covered * smoothstep(self._gap * blink / (0.8 * self._widest))
+            unrolled = smoothstep((self._v - crease) / 0.05) * covered * smoothstep(self._gap * blink / self._widest)
+            lid = unrolled.astype(np.float32)
             down = np.clip((self._v - crease) / np.maximum(edge - crease, 1e-3), 0, 1)
             sides = ((self._u - self._centre) / self._half) ** 2
-            shade = lid * (0.16 * down * down + 0.12 * np.minimum(sides, 1))
+            shade = (lid * (0.02 + 0.14 * down * down + 0.08 * np.minimum(sides, 1))).astype(np.float32)
         moved = self._frame.vector(np.stack([du, dv], -1))
         shift: FloatArray = np.dstack([moved, lid, shade]).astype(np.float32)
         return shift
@@ -167,24 +184,20 @@ class Eye:
         """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
         return self._lid + (self._low - self._lid) * blink
 
-    def smooth_lid(self, patch: Image, lid: FloatArray, shade: FloatArray) -> Image:
-        """Even out stretched skin: what was a narrow band of lid has become streaks.
+    def paint_lid(self, patch: Image, skin: Image, lid: FloatArray, shade: FloatArray) -> Image:
+        """Give stretched lid the colour of the skin above it: what was a narrow band has become streaks.
 
         Args:
             patch: Part of a frame.
+            skin: `skin` as it lies on the frame, the same size.
             lid: How much of each pixel is stretched lid, 0..1, [height, width].
             shade: How much darker it becomes, 0..1, [height, width].
         """
-        # Bright pixels count for more: lashes that lie on the lid are not skin.
-        grey = patch.mean(axis=2, keepdims=True, dtype=np.float32) * np.float32(1 / 255)
-        weight = (lid[..., None] + np.float32(1e-3)) * (grey * grey * grey + np.float32(1e-3))
-        sigma = max(0.5, 0.045 * self._frame.unit)
-        summed = cv2.GaussianBlur(np.dstack([patch * weight, weight]), (0, 0), sigma)
-        even = summed[..., :3] / summed[..., 3:]
-        mixed = patch + (even - patch) * (np.float32(0.85) * lid[..., None])
+        under = patch.astype(np.float32)
+        mixed = under + (skin.astype(np.float32) - under) * (np.float32(0.85) * lid[..., None])
         mixed *= 1 - shade[..., None]
-        smoothed: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-        return smoothed
+        painted: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        return painted
 
     def draw_lashes(self, out: Image, edge: Array, blink: float) -> None:
         """Darken the line where the lids meet.

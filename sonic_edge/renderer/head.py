@@ -24,7 +24,7 @@ def head_outline(frame: FaceFrame, landmarks: FloatArray) -> Tuple[Array, Array]
     half = (high - low) / 2 * np.array(HAIR)
     centre = (low + high) / 2
     centre[1] = high[1] - half[1]  # all the extra height is hair, above
-    return centre, half
+    return centre, np.maximum(half, 0.1)
 
 
 class Head:

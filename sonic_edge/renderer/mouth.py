@@ -50,11 +50,17 @@ SHUT_BELOW, OPEN_ABOVE = 0.065, 0.095
 """Mesh gap, interoculars, under which the lips of a photo count as shut, and over which they count as open."""
 LIP_MARGIN = 0.014
 """The lips of an open mouth are taken to begin this far inside the mesh's, interoculars: no tooth sticks to them."""
+LIP_MARGIN_SHARE = 0.05
+"""The same, as a share of the gap, on top."""
+LIP_LINE = 0.022
+"""Thickness of the line painted between lips that are shut in the frame but not in the photo, interoculars."""
 CORNER_OUT = 0.5
 """Where the lips begin to part: this far from the mesh's inner to its outer corner."""
 
-WEIGHTS = ("drop", "part", "part_round", "shut", "width", "round", "press", "tuck")
+WEIGHTS = ("drop", "part", "part_little", "part_round", "shut", "width", "round", "press", "tuck")
 """What the displacements are made of; `lip_weights` says how much of each a pose has."""
+TEARING = ("part", "part_little", "part_round", "shut", "round", "press", "tuck")
+"""Those in which the two sheets differ."""
 
 
 class MouthShape:
@@ -83,10 +89,12 @@ class MouthShape:
         openness = float(smoothstep(np.array((widest - SHUT_BELOW) / (OPEN_ABOVE - SHUT_BELOW))))
         middle = (upper + lower) / 2
         middle = middle + (1 - openness) * (lip_line(image, frame, middle) - middle)
-        margin = np.array([0.0, LIP_MARGIN]) * np.sin(np.linspace(0, np.pi, len(upper)))[:, None]
-        self.upper: Array = middle + openness * (upper - margin - middle)
+        width = LIP_MARGIN * np.sqrt(np.sin(np.linspace(0, np.pi, len(upper)))) + LIP_MARGIN_SHARE * np.maximum(gap, 0)
+        self.margin: Array = np.stack([np.zeros_like(width), width], -1) * openness
+        """How far the edges below were moved into the lips, [n, 2]."""
+        self.upper: Array = middle + openness * (upper - middle) - self.margin
         """Lower edge of the upper lip, [n, 2], left to right."""
-        self.lower: Array = middle + openness * (lower + margin - middle)
+        self.lower: Array = middle + openness * (lower - middle) + self.margin
         """Upper edge of the lower lip, [n, 2], left to right."""
         self.gap = float((self.lower[:, 1] - self.upper[:, 1]).max())
         """Between the lips in the photo, interoculars; 0 for a mouth that counts as shut."""
@@ -107,13 +115,9 @@ class MouthShape:
         """u as a fraction of the way from the middle of the mouth to its corner: -1..1 inside."""
         return np.where(u < 0, -u / self.left, u / self.right)
 
-    def bow(self, t: Array) -> Array:
+    def bow(self, t: Array, power: int, sharpness: float) -> Array:
         """Shape of the opening: 1 in the middle, 0 at the corners and beyond."""
-        return np.clip(1 - t**2, 0, 1) ** 0.8
-
-    def round_bow(self, t: Array) -> Array:
-        """The same for rounded lips: nearly as far apart at the sides as in the middle."""
-        return np.clip(1 - t**4, 0, 1) ** 0.9
+        return np.clip(1 - t**power, 0, 1) ** sharpness
 
 
 def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
@@ -201,7 +205,11 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
 
     bases: Dict[str, Tuple[Array, Array]] = {}
     bases["drop"] = both(-0.06 * half * corner_pull, travel * carried)
-    for name, bow in (("part", shape.bow(t)), ("part_round", shape.round_bow(t))):
+    for name, bow in (
+        ("part", shape.bow(t, 2, 0.8)),
+        ("part_little", shape.bow(t, 2, 1.6)),
+        ("part_round", shape.bow(t, 4, 0.9)),
+    ):
         bases[name] = split(
             -bow * (travel * CORNER_SHARE + WIDE_OPEN * UPPER_SHARE) * to_nose,
             bow * travel * (1 - CORNER_SHARE) * (1 - smoothstep(below / (0.75 * shape.chin))),
@@ -220,7 +228,7 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
         np.stack([narrowing, 0.06 * half * fuller_down], -1),
     )
     bases["press"] = split(0.045 * half * fuller_up, -0.055 * half * fuller_down)
-    bases["tuck"] = split(-0.04 * shape.bow(t) * to_nose, -0.05 * fuller_down)
+    bases["tuck"] = split(-0.04 * shape.bow(t, 2, 0.8) * to_nose, -0.05 * fuller_down)
     upper, lower = zip(*(bases[name] for name in WEIGHTS))
     return np.stack(upper), np.stack(lower)
 
@@ -235,10 +243,13 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
     own = shape.gap / WIDE_OPEN
     further = max(0.0, wanted - own)
     lowered = max(0.0, pose["jaw"] * (1 - 0.6 * closed) - own)
+    rounded = min(1.0, pose["round"])
+    wide = float(smoothstep(np.array(further / 0.5)))
     return {
         "drop": max(lowered, further),
-        "part": further * (1 - min(1.0, pose["round"])),
-        "part_round": further * min(1.0, pose["round"]),
+        "part": further * (1 - rounded) * wide,
+        "part_little": further * (1 - rounded) * (1 - wide),
+        "part_round": further * rounded,
         "shut": 1 - min(1.0, wanted / own) if own > 0 else 0.0,
         "width": pose["width"],
         "round": pose["round"],
@@ -249,7 +260,7 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
 
 def lower_lip_drop(weights: Mapping[str, float]) -> float:
     """How far the middle of the lower lip is down, interoculars: lower teeth and tongue go with it."""
-    parted = weights["part"] + weights["part_round"]
+    parted = weights["part"] + weights["part_little"] + weights["part_round"]
     travel = WIDE_OPEN * (1 - UPPER_SHARE)
     return travel * (CORNER_SHARE * weights["drop"] + (1 - CORNER_SHARE) * parted)
 
@@ -358,12 +369,14 @@ class MouthInterior:
         grey = np.full(3, skin.mean())
         brightness = float(np.clip(max(1.02 * skin.mean(), white), 80, 205))
         self.tooth: Array = (grey + 0.38 * (skin - grey)) * (brightness / max(skin.mean(), 1.0))
-        flesh = lip + 0.25 * (lip - lip.mean())
+        flesh = lip + 0.7 * (lip - lip.mean())
         self.flesh: Array = np.clip(flesh, 0.35 * lip.mean(), 255) * min(1.0, 0.8 * skin.mean() / max(lip.mean(), 1.0))
         """Of the tongue in full light."""
         # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
         self._shadow: FloatArray = (1 + 0.7 * (1 - self.flesh / max(self.flesh.max(), 1.0))).astype(np.float32)
         self.dark: Array = self.flesh * 0.17
+        self.line: FloatArray = (lip * 0.45).astype(np.float32)
+        """Of the shadow between shut lips."""
 
     def _painted(self, colour: Array, solid: Array) -> NDArray[np.uint8]:
         blur = max(0.5, 0.006 * self._scale)
@@ -406,11 +419,11 @@ class MouthInterior:
 
     def _own_teeth(self, image: Image, frame: FaceFrame, shape: MouthShape, size: Tuple[int, int]) -> NDArray[np.uint8]:
         photo = cv2.warpAffine(image, self.to_painting, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        outline = frame.canvas(np.concatenate([shape.upper, shape.lower[::-1]]))
+        # The mesh's own edges: what lies between them and where the lips were cut is lip.
+        outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
-        # A hard top and sides, where the lips cover it; a soft bottom, where the dark begins.
-        solid = cv2.GaussianBlur(solid, (0, 0), max(0.5, 0.006 * self._scale))  # type: ignore[assignment]
+        solid = cv2.GaussianBlur(solid, (0, 0), max(0.5, 0.008 * self._scale))  # type: ignore[assignment]
         layers = np.dstack([photo.astype(np.float32) * solid[..., None], solid * 255])
         painted: NDArray[np.uint8] = np.clip(np.round(layers), 0, 255).astype(np.uint8)
         return painted
@@ -445,6 +458,12 @@ class MouthInterior:
 def lip_outline(upper: Array, lower: Array) -> Array:
     """The opening between two lip edges as a polygon, [2 n, 2]."""
     return np.concatenate([upper, lower[::-1]])
+
+
+def lip_line_outline(middle: Array, frame: FaceFrame) -> Array:
+    """The shadow between shut lips as a polygon, thin at its ends, [2 n, 2], around a line [n, 2], canvas pixels."""
+    half = 0.5 * LIP_LINE * frame.unit * np.sin(np.linspace(0.15, np.pi - 0.15, len(middle)))[:, None] * frame.down
+    return np.concatenate([middle - half, (middle + half)[::-1]])
 
 
 def below_line(middle: Array, frame: FaceFrame, reach: float) -> Array:
