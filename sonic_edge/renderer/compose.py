@@ -21,13 +21,15 @@ from .mouth import (
     lip_weights,
     lower_lip_drop,
 )
-from .photo import FinePhoto
+from .photo import FinePhoto, softness
 from .pose import held
 
 CELLS_PER_UNIT = 20
 """Grid cells to the distance between the eyes."""
 SOURCE_MARGIN = 0.4
 """What is looked up for the moving box lies at most this far outside it, interoculars."""
+EDGE_SOFTNESS = 0.004
+"""Drawn edges are at least this soft, interoculars; softer where the photo is."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -57,7 +59,9 @@ class Renderer:
         self._head = Head(frame, landmarks, self._grid)
         self._shape = MouthShape(self._image, frame, landmarks)
         self._lips = Lips(frame, self._shape, self._grid)
-        self._interior = MouthInterior(self._image, frame, landmarks, self._shape)
+        face = Box.around(landmarks[:, :2].astype(np.float64), 0).within(self._canvas)
+        self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
+        self._interior = MouthInterior(self._image, frame, landmarks, self._shape, self._edge_blur)
         self._brow = brow_basis(frame, landmarks, self._grid)
         self._eyes = [
             eye for eye in (Eye(self._image, frame, landmarks, groups) for groups in EYES) if not eye.box.empty
@@ -144,7 +148,7 @@ class Renderer:
                 moved = eye.paint_lid(moved, skin, shift[..., 2], shift[..., 3])
             out[box.rows, box.columns] = moved
             if blink > LEAST_VISIBLE:
-                eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink)
+                eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink, self._edge_blur)
 
     def _draw_mouth(
         self,
@@ -159,17 +163,18 @@ class Renderer:
         if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
             return
         unit = self._frame.unit
-        opening = lip_outline(*edges)
+        # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
+        inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
+        opening = lip_outline(edges[0] + inwards, edges[1] - inwards)
         box = Box.around(opening, 3 * self._grid.cell + 0.06 * unit).within(self._box)
         if box.empty:
             return
         still, upper, lower = (self._grid.enlarge(source, box) for source in sources)
-        edge_blur = max(0.45, 0.006 * unit)
         low = soft_polygon(under, box, 0.0)
         lips = cv2.blendLinear(self._photo.look_up(upper), self._photo.look_up(lower), 1 - low, low)
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
         if gap > 0.004:
-            opened = soft_polygon(opening, box, edge_blur)
+            opened = soft_polygon(opening, box, self._edge_blur)
             light = self._light(opening, box, values["tuck"]) * np.float32(1 - 0.5 * min(1.0, values["round"]))
             jaw_drop = lower_lip_drop(weights)
             kept = 0.8 if self._shape.gap > 0 else 0.0
@@ -178,7 +183,7 @@ class Renderer:
             lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
-            shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 2 * edge_blur)
+            shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
             mixed = lips + (self._interior.line - lips) * (shadow * np.float32(0.7 * pressed))[..., None]
             lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         out[box.rows, box.columns] = lips
@@ -190,5 +195,7 @@ class Renderer:
         small = cv2.resize(shadowed, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
         light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
-        raised: FloatArray = np.clip(light, 0, 1) ** np.float32(1.3 - 0.6 * tuck)
+        # f and v bring the teeth to the front, into the light.
+        light = np.clip(light, 0, 1) ** np.float32(1.3)
+        raised: FloatArray = light + (np.float32(0.9) - light) * np.float32(0.6 * tuck)
         return raised

@@ -199,13 +199,14 @@ class Eye:
         painted: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         return painted
 
-    def draw_lashes(self, out: Image, edge: Array, blink: float) -> None:
+    def draw_lashes(self, out: Image, edge: Array, blink: float, softness: float) -> None:
         """Darken the line where the lids meet.
 
         Args:
             out: The frame, changed in place.
             edge: Rim of the upper lid on the frame, canvas pixels, [n, 2].
             blink: 0..1.
+            softness: Of edges, pixels.
         """
         unit = self._frame.unit
         box = Box.around(edge, 0.05 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
@@ -214,7 +215,7 @@ class Eye:
         thick = LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
         down = self._frame.down
         outline = np.concatenate([edge - down * thick * 0.7, (edge + down * thick * 0.6)[::-1]])
-        blur = max(0.5, 0.008 * unit)
+        blur = max(softness, 0.008 * unit)
         strength = soft_polygon(outline, box, blur)[..., None] * np.float32(0.8 * min(1.0, 1.6 * blink))
         patch = out[box.rows, box.columns]
         mixed = patch + (self._lash_colour.astype(np.float32) - patch) * strength

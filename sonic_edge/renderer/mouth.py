@@ -313,6 +313,7 @@ class MouthInterior:
         frame: Of the face.
         landmarks: Face mesh on the canvas, [468, 3].
         shape: The mouth in the photo.
+        softness: Of edges in the photo, pixels.
     """
 
     U, V = (-0.8, 0.8), (-0.5, 0.75)
@@ -320,8 +321,11 @@ class MouthInterior:
     TEETH = (0.0, 0.134, 0.236, 0.325, 0.392, 0.44)
     """Edges of the upper teeth from the middle outwards as seen from the front, for a mouth .37 interoculars wide."""
 
-    def __init__(self, image: Image, frame: FaceFrame, landmarks: FloatArray, shape: MouthShape) -> None:
+    def __init__(
+        self, image: Image, frame: FaceFrame, landmarks: FloatArray, shape: MouthShape, softness: float
+    ) -> None:
         self._scale = min(frame.unit, 240.0)
+        self._blur = max(0.5, softness * self._scale / frame.unit)
         ways = frame.right * self._scale / frame.unit, frame.down * self._scale / frame.unit
         start = np.array([self.U[0], self.V[0]]) * self._scale
         matrix = np.array([[*way, -(way @ frame.origin) - s - 0.5] for way, s in zip(ways, start)])
@@ -379,9 +383,8 @@ class MouthInterior:
         """Of the shadow between shut lips."""
 
     def _painted(self, colour: Array, solid: Array) -> NDArray[np.uint8]:
-        blur = max(0.5, 0.006 * self._scale)
         layers = np.dstack([colour * solid[..., None], solid * 255])
-        soft = cv2.GaussianBlur(layers.astype(np.float32), (0, 0), blur)
+        soft = cv2.GaussianBlur(layers.astype(np.float32), (0, 0), self._blur)
         painted: NDArray[np.uint8] = np.clip(np.round(soft), 0, 255).astype(np.uint8)
         return painted
 
@@ -423,7 +426,7 @@ class MouthInterior:
         outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
-        solid = cv2.GaussianBlur(solid, (0, 0), max(0.5, 0.008 * self._scale))  # type: ignore[assignment]
+        solid = cv2.GaussianBlur(solid, (0, 0), 1.5 * self._blur)  # type: ignore[assignment]
         layers = np.dstack([photo.astype(np.float32) * solid[..., None], solid * 255])
         painted: NDArray[np.uint8] = np.clip(np.round(layers), 0, 255).astype(np.uint8)
         return painted
