@@ -67,8 +67,14 @@ def run(config: Config, config_path: Optional[Path] = None, command: Sequence[st
     return 0
 
 
-def notify(*lines: str) -> None:
-    """Tell systemd, if it listens: sd_notify(3) in a dozen lines. An answer is never waited for."""
+def notify(*lines: str, patience_s: float = 0.0) -> None:
+    """Tell systemd, if it listens: sd_notify(3) in a dozen lines.
+
+    Args:
+        lines: Assignments, such as ``READY=1``.
+        patience_s: How long to wait when systemd is behind with listening. What then still cannot be said is dropped:
+            the next sign of life or status will say it as well.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -76,6 +82,7 @@ def notify(*lines: str) -> None:
         address = "\0" + address[1:]
     message = "\n".join(" ".join(line.split()) for line in lines)
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+        out.settimeout(patience_s)
         out.connect(address)
         out.send(message.encode(errors="replace"))
 
@@ -162,7 +169,7 @@ class _Service:
             if left:
                 log.info("left from last time: %s", ", ".join(job.id for job in left))
             self._ready_worker()
-            notify("READY=1")
+            notify("READY=1", patience_s=10.0)
             log.info("ready; watching %s", self._spool.inbox)
             for job in self._spool.watch(self._stop, self._idle):
                 worker = self._ready_worker()

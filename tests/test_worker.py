@@ -106,6 +106,7 @@ def test_controls_are_read_from_the_jobs_file(ready, give):
         ("[" * 16000, "not nested lists"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
     ],
+    ids=["open", "utf8", "list", "keys", "alias", "large", "deep", "object"],
 )
 def test_bad_controls_are_refused_in_words(ready, give, controls, words):
     made = ready()
@@ -304,6 +305,7 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
         b"[" * 100_000,
         b"x" * (worker._MAX_LINE_BYTES + 10),
     ],
+    ids=["list", "empty", "unknown", "types", "report", "error", "deep", "long"],
 )
 def test_nonsense_from_the_worker_ends_it(line, tmp_path):
     talk = tmp_path / "talk"
