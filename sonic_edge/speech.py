@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import av
 import numpy as np
@@ -46,41 +46,54 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
         RequestError: If it is too large, too long, too short, damaged or has no sound.
     """
     _check_file(path, limits)
+    tape, heard = _listen(path, mel, limits, _middle)
+    remarks = tape.remarks()
+    if tape.peak < _SILENT:
+        remarks.append(f"{path.name}: no speech in it, it is silent; the mouth stays shut")
+    elif tape.cancels:
+        _, heard = _listen(path, mel, limits, _first)
+        remarks.append(f"{path.name}: left and right cancel each other out; the lips follow the left one")
+    return Speech(
+        path=path,
+        duration_s=float(tape.duration),
+        sample_rate=tape.sample_rate,
+        n_channels=tape.n_channels,
+        mel=heard,
+        warnings=tuple(remarks),
+    )
+
+
+def _listen(
+    path: Path, mel: MelSettings, limits: LimitSettings, mono: Callable[[FloatArray], FloatArray]
+) -> Tuple["_Tape", NDArray[np.float16]]:
+    """Play a recording through; what it was like, and its mel."""
     tape = _Tape(path)
     stream = MelStream(mel)
     frames = bytearray()  # grows in place; joining pieces at the end would hold everything twice
-    waiting: List[FloatArray] = []
-    middle_power = side_power = peak = 0.0
     for piece in tape.play(mel.sample_rate):
         if tape.duration > limits.speech_s:
             raise RequestError(f"{path.name}: longer than {limits.speech_s:g} s; that is the most a recording may last")
-        middle = piece.mean(axis=0)
-        middle_power += float(middle @ middle)
-        side_power += float(np.square(piece).sum()) / len(piece)
-        peak = max(peak, float(np.abs(piece).max(initial=0)))
-        waiting.append(middle)
-        if sum(map(len, waiting)) >= mel.sample_rate:
-            frames += _packed(stream.push(np.concatenate(waiting)))
-            waiting = []
-    frames += _packed(stream.push(np.concatenate([*waiting, np.zeros(0, np.float32)])))
+        frames += _packed(stream.push(mono(piece)))
     frames += _packed(stream.finish())
-    duration = float(tape.duration)
-    if duration < limits.min_speech_s:
-        raise RequestError(f"{path.name}: {duration:.2g} s of sound; at least {limits.min_speech_s:g} s is needed")
-    remarks = tape.remarks()
-    if peak < _SILENT:
-        remarks.append(f"{path.name}: no speech in it, it is silent; the mouth stays shut")
-    elif middle_power < 0.01 * side_power:
-        remarks.append(f"{path.name}: left and right cancel each other out; the lips follow what little is left")
+    if tape.duration < limits.min_speech_s:
+        raise RequestError(
+            f"{path.name}: {float(tape.duration):.2g} s of sound; at least {limits.min_speech_s:g} s is needed"
+        )
     n_frames = round(tape.duration * mel.sample_rate) // mel.hop + 1
-    return Speech(
-        path=path,
-        duration_s=duration,
-        sample_rate=tape.sample_rate,
-        n_channels=tape.n_channels,
-        mel=np.frombuffer(frames, np.float16).reshape(-1, mel.n_mels)[:n_frames].T,
-        warnings=tuple(remarks),
-    )
+    return tape, np.frombuffer(frames, np.float16).reshape(-1, mel.n_mels)[:n_frames].T
+
+
+def _packed(mel: FloatArray) -> bytes:
+    """Mel [n_mels, n] as float16, frame after frame."""
+    return mel.T.astype(np.float16).tobytes()
+
+
+def _middle(piece: FloatArray) -> FloatArray:
+    return np.asarray(piece.mean(axis=0), np.float32)
+
+
+def _first(piece: FloatArray) -> FloatArray:
+    return np.asarray(piece[0], np.float32)
 
 
 def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
@@ -124,15 +137,30 @@ class _Tape:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._n_played: Dict[int, int] = {}
+        """Sample rate -> samples."""
+        self._n_good = 0
         self._n_damaged = 0
         self._n_repaired = 0
+        self._n_bytes_missing = 0
         self._promised_s = 0.0
-        self.duration = Fraction(0)
-        """Played so far, seconds, exactly."""
+        self._side_power = self._middle_power = 0.0
         self.sample_rate = 0
         """Of the file, Hz; of the first part if it changes."""
         self.n_channels = 0
         """Of the file; of the first part if it changes."""
+        self.peak = 0.0
+        """Largest sample, 0..1."""
+
+    @property
+    def duration(self) -> Fraction:
+        """Played so far, seconds, exactly."""
+        return sum((Fraction(n, rate) for rate, n in self._n_played.items()), Fraction(0))
+
+    @property
+    def cancels(self) -> bool:
+        """Whether there is next to nothing in the middle of what the two channels have."""
+        return self._middle_power < 0.01 * self._side_power
 
     def play(self, rate: int) -> Iterator[FloatArray]:
         """Pieces [1 or 2, n] at `rate`, in all round(duration * rate) samples.
@@ -158,7 +186,9 @@ class _Tape:
         out: List[str] = []
         if self._n_damaged:
             out.append(f"{name}: {self._n_damaged} damaged pieces were left out")
-        if self._promised_s > played + max(0.25, 0.02 * played):
+        if self._n_bytes_missing:
+            out.append(f"{name}: cut off: {self._n_bytes_missing} bytes are missing; the {played:.1f} s there are used")
+        elif self._promised_s > played + max(0.25, 0.02 * played):
             out.append(f"{name}: cut off: it says {self._promised_s:.1f} s but holds {played:.1f} s, which are used")
         if self._n_repaired:
             out.append(f"{name}: {self._n_repaired} samples that are no numbers were taken as silence")
@@ -183,25 +213,43 @@ class _Tape:
 
     def _samples(self) -> Iterator[Tuple[FloatArray, int]]:
         """What the decoder gives: [1 or 2, n], cleaned, and its sample rate."""
-        n_good = 0
         width = 0
-        for frame in self._frames():
-            samples = self._cleaned(frame)
-            if frame.sample_rate not in _RATES:
-                raise RequestError(
-                    f"{self._path.name}: {frame.sample_rate} samples a second; "
-                    f"{_RATES.start} to {_RATES.stop - 1} are needed"
-                )
-            if not n_good:
-                self.sample_rate, self.n_channels = frame.sample_rate, len(samples)
-                width = min(2, self.n_channels)
-            n_good += 1
-            self.duration += Fraction(samples.shape[1], frame.sample_rate)
-            yield np.ascontiguousarray(_mixed(samples, frame, width)), frame.sample_rate
-        if not n_good:
+        for raw, names, sample_rate in self._blocks():
+            samples = self._cleaned(raw)
+            if not width:
+                self.sample_rate, self.n_channels = sample_rate, len(names)
+                width = min(2, len(names))
+            samples = _mixed(samples, names, width)
+            self._n_played[sample_rate] = self._n_played.get(sample_rate, 0) + samples.shape[1]
+            self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
+            self._middle_power += float(np.square(samples.mean(axis=0)).sum())
+            self._side_power += float(np.square(samples).sum()) / width
+            yield np.ascontiguousarray(samples), sample_rate
+        if not self._n_good:
             raise RequestError(f"{self._path.name}: no sound could be decoded; the file is damaged or empty")
-        if self._n_damaged > n_good:
-            raise RequestError(f"{self._path.name}: damaged: {self._n_damaged} of {n_good + self._n_damaged} pieces")
+        if self._n_damaged > self._n_good:
+            n_all = self._n_good + self._n_damaged
+            raise RequestError(f"{self._path.name}: damaged: {self._n_damaged} of {n_all} pieces cannot be decoded")
+
+    def _blocks(self) -> Iterator[Tuple[NDArray[Any], Tuple[str, ...], int]]:
+        """Frames of one kind put together to half a second or so: [n_channels, n], names of the channels, rate."""
+        waiting: List[NDArray[Any]] = []
+        n_waiting = 0
+        kind: Tuple[Any, Tuple[str, ...], int] = (None, (), 0)
+        for frame in self._frames():
+            self._n_good += 1
+            names = tuple(channel.name for channel in frame.layout.channels)
+            raw: NDArray[Any] = frame.to_ndarray()
+            if not frame.format.is_planar:
+                raw = raw.reshape(-1, len(names)).T
+            if waiting and (kind != (raw.dtype, names, frame.sample_rate) or 2 * n_waiting > kind[2]):
+                yield np.concatenate(waiting, axis=1), kind[1], kind[2]
+                waiting, n_waiting = [], 0
+            kind = (raw.dtype, names, frame.sample_rate)
+            waiting.append(raw)
+            n_waiting += raw.shape[1]
+        if waiting:
+            yield np.concatenate(waiting, axis=1), kind[1], kind[2]
 
     def _frames(self) -> Iterator[Any]:
         try:
@@ -219,6 +267,8 @@ class _Tape:
             if not container.streams.audio:
                 raise RequestError(f"{self._path.name}: there is no sound in it; a recording is needed")
             stream = container.streams.audio[0]
+            if container.format.name == "wav":
+                self._n_bytes_missing = _bytes_missing(self._path)
             if container.format.name in _HONEST_LENGTH and stream.duration and stream.time_base:
                 self._promised_s = float(stream.duration * stream.time_base)
             yield from self._decoded(container, stream)
@@ -239,14 +289,16 @@ class _Tape:
             except (av.error.FFmpegError, OSError, ValueError):
                 self._n_damaged += packet.size > 0
                 continue
-            yield from frames
+            for frame in frames:
+                if frame.sample_rate not in _RATES:
+                    raise RequestError(
+                        f"{self._path.name}: {frame.sample_rate} samples a second; "
+                        f"{_RATES.start} to {_RATES.stop - 1} are needed"
+                    )
+                yield frame
 
-    def _cleaned(self, frame: Any) -> FloatArray:
-        """All channels of a frame, [n_channels, n], -1..1, without NaN and the like."""
-        raw: NDArray[Any] = frame.to_ndarray()
-        n_channels = len(frame.layout.channels)
-        if not frame.format.is_planar:
-            raw = raw.reshape(-1, n_channels).T
+    def _cleaned(self, raw: NDArray[Any]) -> FloatArray:
+        """Samples of any type as -1..1, without NaN and the like."""
         if raw.dtype.kind != "f":
             scale = np.float32(1 / _SCALES[raw.dtype.str[1:]])
             return np.asarray((raw.astype(np.float32) - (128 if raw.dtype.kind == "u" else 0)) * scale, np.float32)
@@ -257,6 +309,14 @@ class _Tape:
         return np.where(bad, 0, np.clip(raw, -1, 1)).astype(np.float32)
 
 
+def _bytes_missing(path: Path) -> int:
+    """How much shorter a WAV is than its header says; 0 if it is whole or does not say (as streams do not)."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = 8 + int.from_bytes(head[4:8], "little")
+    return max(0, promised - path.stat().st_size) if head[:4] == b"RIFF" and promised < 0xFFFFFF00 else 0
+
+
 def _push(resampler: Any, frame: Any) -> Iterator[FloatArray]:
     """Give the resampler a frame, or None to empty it; take what it has."""
     if resampler is not None:
@@ -264,18 +324,17 @@ def _push(resampler: Any, frame: Any) -> Iterator[FloatArray]:
             yield out.to_ndarray()
 
 
-def _mixed(samples: FloatArray, frame: Any, width: int) -> FloatArray:
+def _mixed(samples: FloatArray, names: Tuple[str, ...], width: int) -> FloatArray:
     """[n_channels, n] mixed to mono or stereo, [width, n]."""
-    n_channels = len(samples)
-    if n_channels > 2:
-        names = [channel.name.upper() for channel in frame.layout.channels]
-        known = [_PAIRS.get(name[-1:]) if name != "LFE" else (0.0, 0.0) for name in names]
+    if len(names) > 2:
+        known = [_PAIRS.get(name[-1:].upper()) if name != "LFE" else (0.0, 0.0) for name in names]
         gains = np.array([pair or ((1.0, 0.0), (0.0, 1.0))[i % 2] for i, pair in enumerate(known)], np.float32)
         gains /= max(float(gains.sum(axis=0).max()), 1.0)
         samples = gains.T @ samples
     if len(samples) == width:
         return samples
-    return samples.mean(axis=0, keepdims=True) if width == 1 else np.repeat(samples, 2, axis=0)
+    mono = samples.mean(axis=0, keepdims=True)
+    return mono if width == 1 else np.repeat(mono, 2, axis=0)
 
 
 def _words(error: BaseException) -> str:
