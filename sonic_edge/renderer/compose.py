@@ -9,11 +9,11 @@ from ..media import FloatArray, Image, Portrait
 from .eyes import EYES, Eye, brow_basis
 from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
 from .head import Head, moving_box
+from .interior import MouthInterior
 from .mouth import (
     TEARING,
     WEIGHTS,
     Lips,
-    MouthInterior,
     MouthShape,
     below_line,
     lip_line_outline,
@@ -192,7 +192,7 @@ class Renderer:
         """How much light falls through the opening: little through a narrow one, least under the upper lip."""
         unit = self._frame.unit
         shadowed = soft_polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
-        small = cv2.resize(shadowed, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(shadowed, (-(-box.width // 4), -(-box.height // 4)), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
         light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
         # f and v bring the teeth to the front, into the light.
