@@ -113,11 +113,6 @@ def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
         yield np.clip(piece, -1, 1)
 
 
-def _packed(mel: FloatArray) -> bytes:
-    """Mel frames [n_mels, n], one after the other, in half precision."""
-    return mel.T.astype(np.float16).tobytes()
-
-
 def _check_file(path: Path, limits: LimitSettings) -> None:
     try:
         if not path.is_file():
