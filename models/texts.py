@@ -29,35 +29,37 @@ SENTENCES: List[str] = [
     "remember to bring your passport and two photographs", "the next bus leaves from platform seven in five minutes",
 ]  # fmt: skip
 
-WORDS: List[str] = """
+COMMON_WORDS = """
 a about above across act add after again against age ago air all almost along already also always among amount and
 animal another answer any appear apple are area arm around arrive art as ask at away baby back bad ball bank base be
-beautiful became because bed been before began behind believe below best better between big bird black blood blue board
-boat body book both bottom box boy bring brother brought build built business but buy by call came can car care carry
-cause change chief child choose church city class clear close cold color come common complete could country course cover
-cross cut dark day deep did difference different do does dog done door down draw dream drive dry during each early earth
-ease east eat effect egg eight end enough even evening ever every example eye face fact fall family famous far farm fast
-father favor feel feet few field fight figure fill final find fine finger fire first fish five floor flower fly follow
-food foot for force form found four free friend from front full game garden gave general get girl give glass go gold
-good got govern great green ground group grow had half hand happen happy hard has have he head hear heart heat heavy help
-her here high him his hold home hope horse hot hour house how however human hundred idea if important in inch island it
-job join just keep kind king knew know land language large last late laugh law lay lead learn leave left less let letter
-life light like line list listen little live long look lost lot love low made main make man many map mark may me mean
-measure member men might mile milk million mind minute miss money month moon more morning most mother mountain move much
-music must my name near need never new next night nine no north nose note nothing notice now number object ocean of off
-office often oil old on once one only open or order other our out over own page paper part pass past pay people perhaps
-person picture piece place plan plane plant play point poor possible power present problem produce product provide public
-pull purpose push put question quick quiet quite rain ran reach read ready real reason red region remember rest result
-rich ride right river road rock room round rule run said same saw say school science sea second see seem self send
-sentence serve set seven several shape she ship short should show side simple since sing sister sit six sky sleep slow
-small snow so some son song soon sound south space speak special spring stand star start state stay step still stone
-stood stop story street strong study such sudden summer sun sure surface system table take talk teach tell ten than thank
-that the their them then there these they thing think this those though thought thousand three through time to today
-together told too took top toward town travel tree true try turn two under unit until up us use usual valley value very
-view village voice vowel walk wall want war warm was watch water wave way we week well went were west what wheel when
-where whether which while white who whole whose why wide wild will wind window winter wish with woman wonder wood word
-work world would write year yellow yes yet you young your
-""".split()
+beautiful became because bed been before began behind believe below best better between big bird black blood blue
+board boat body book both bottom box boy bring brother brought build built business but buy by call came can car care
+carry cause change chief child choose church city class clear close cold color come common complete could country
+course cover cross cut dark day deep did difference different do does dog done door down draw dream drive dry during
+each early earth ease east eat effect egg eight end enough even evening ever every example eye face fact fall family
+famous far farm fast father favor feel feet few field fight figure fill final find fine finger fire first fish five
+floor flower fly follow food foot for force form found four free friend from front full game garden gave general get
+girl give glass go gold good got govern great green ground group grow had half hand happen happy hard has have he head
+hear heart heat heavy help her here high him his hold home hope horse hot hour house how however human hundred idea if
+important in inch island it job join just keep kind king knew know land language large last late laugh law lay lead
+learn leave left less let letter life light like line list listen little live long look lost lot love low made main
+make man many map mark may me mean measure member men might mile milk million mind minute miss money month moon more
+morning most mother mountain move much music must my name near need never new next night nine no north nose note
+nothing notice now number object ocean of off office often oil old on once one only open or order other our out over
+own page paper part pass past pay people perhaps person picture piece place plan plane plant play point poor possible
+power present problem produce product provide public pull purpose push put question quick quiet quite rain ran reach
+read ready real reason red region remember rest result rich ride right river road rock room round rule run said same
+saw say school science sea second see seem self send sentence serve set seven several shape she ship short should show
+side simple since sing sister sit six sky sleep slow small snow so some son song soon sound south space speak special
+spring stand star start state stay step still stone stood stop story street strong study such sudden summer sun sure
+surface system table take talk teach tell ten than thank that the their them then there these they thing think this
+those though thought thousand three through time to today together told too took top toward town travel tree true try
+turn two under unit until up us use usual valley value very view village voice vowel walk wall want war warm was watch
+water wave way we week well went were west what wheel when where whether which while white who whole whose why wide
+wild will wind window winter wish with woman wonder wood word work world would write year yellow yes yet you young
+your
+"""
+WORDS: List[str] = COMMON_WORDS.split()
 
 PINYIN_PHRASES: List[str] = [
     "ni2 hao3, huan1 ying2 guang1 lin2", "qing3 wen4 you3 shen2 me5 ke3 yi3 bang1 nin2",
@@ -81,7 +83,10 @@ _FINALS_BY_INITIALS: Dict[str, str] = {
     "w": "a o ai ei an en ang eng u",
 }
 SYLLABLES: List[str] = [
-    initial + final for group, finals in _FINALS_BY_INITIALS.items() for initial in group.split() for final in finals.split()
+    initial + final
+    for group, finals in _FINALS_BY_INITIALS.items()
+    for initial in group.split()
+    for final in finals.split()
 ]
 
 _SALADS: Dict[str, "tuple[str, str]"] = {  # language -> (consonants, vowels)
@@ -101,7 +106,10 @@ _SALADS: Dict[str, "tuple[str, str]"] = {  # language -> (consonants, vowels)
     "hi": ("ब द म न प र स त क ल", "ा ि ो ु े"),
     "ar": ("ب د ف م ن ر س ت ك ل", "ا و ي"),
     "vi": ("b d m n p t kh l v", "a e i o u ơ ư"),
-    "ja": ("か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も ら り る れ ろ わ", "あ い う え お"),
+    "ja": (
+        "か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も ら り る れ ろ わ",
+        "あ い う え お",
+    ),
 }  # fmt: skip
 
 

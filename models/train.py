@@ -1,8 +1,8 @@
 """Trains SonicNet.
 
-    python -m models.train [--minutes 16] [--corpus models/build/corpus.npz] [--out models/build/trained]
+    python -m models.train [--effort 1.0] [--corpus models/build/corpus.npz] [--out models/build/trained]
 
-Three parts one after the other: the face branch on faces with known answers, the lips on the speech corpus, then, with
+Three parts one after the other: the lips on the speech corpus, the face branch on faces with known answers, then, with
 both frozen, the condition and the denoiser on takes of the statistical teacher.
 """
 
@@ -12,29 +12,34 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+import cv2
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from numpy.typing import NDArray
 
-from models import faces, life
+from models import BUILD, faces, life
 from models.augment import augment
-from models.corpus import BUILD, HELD_OUT
-from models.network import FACE, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE, N_VISEMES, Denoiser, Encoder
+from models.corpus import HELD_OUT
+from models.network import FACE, FACE_SPREAD, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE, N_VISEMES, Denoiser, Encoder
+from models.teacher import CHANNELS
 from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
 
 SEED = 1
 STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
 N_STREAMS = 16
 N_FACES = 48
-FACE_SHARE, LIPS_SHARE = 0.15, 0.55  # of the minutes; the rest is the denoiser's
-FACE_SCALE = np.array([0.12, 0.15, 0.3, 0.06, 0.2, 0.12], np.float32)  # spread of each answer, to weigh them alike
+STEPS = {"lips": 1800, "face": 400, "life": 1200}
+"""The parts in order, and their steps. Counted in steps, not minutes: a busy machine gives the same weights."""
+LOWEST = MelSettings().clip[0] / MelSettings().scale
+"""Normalised mel of nothing at all."""
 PAST = 16  # frames of a window that the one before has already made
 Batch = Tuple[NDArray[Any], ...]
 
@@ -50,11 +55,13 @@ class Corpus:
         self.voices: List[str] = [str(voice) for voice in data["voices"]]
         self.kept = [i for i, v in enumerate(self.voices) if any(name in v for name in HELD_OUT) == held_out]
         # recorded timbre counts for more than formant synthesis
-        weight = np.array([data["lengths"][i] * (1.0 if self.voices[i].startswith("espeak") else 1.6) for i in self.kept])
+        weight = np.array(
+            [data["lengths"][i] * (1.0 if self.voices[i].startswith("espeak") else 1.6) for i in self.kept]
+        )
         self.share = weight / weight.sum()
 
     def viseme_jaw(self) -> NDArray[np.float32]:
-        """[16] mean opening that the teacher gives each viseme: what the network's class probabilities are read with."""
+        """[16] mean opening that the teacher gives each viseme: how the network reads its class probabilities."""
         jaw, viseme = self.arrays["lips"][:, 0].astype(np.float64), self.arrays["viseme"]
         count = np.maximum(np.bincount(viseme, minlength=N_VISEMES), 1)
         return (np.bincount(viseme, jaw, N_VISEMES) / count).astype(np.float32)
@@ -72,7 +79,11 @@ class Corpus:
             i = self.kept[int(rng.choice(len(self.kept), p=self.share))]
             part = slice(self.starts[i], self.ends[i])
             mel = self.arrays["mel"][part].astype(np.float32)
-            columns = [self.arrays["lips"][part], self.arrays["held"][part][:, None], self.arrays["viseme"][part][:, None]]
+            columns = [
+                self.arrays["lips"][part],
+                self.arrays["held"][part][:, None],
+                self.arrays["viseme"][part][:, None],
+            ]
             target = np.concatenate(columns, axis=1).astype(np.float32)
             tempo = rng.uniform(0.78, 1.3)
             length = int(len(mel) / tempo)
@@ -106,7 +117,7 @@ def to_motion_rate(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int, raw: bool = False) -> Batch:
+def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int = N_STREAMS, raw: bool = False) -> Batch:
     """Windows as the runtime cuts them.
 
     Returns:
@@ -117,12 +128,12 @@ def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int, raw: 
     heard = clean if raw else augment(clean, rng)
     settings = MelSettings()
     audio = np.stack([normalise(mel, speech_mean(mel, settings), settings) for mel in heard])
-    lowest = settings.clip[0] / settings.scale
     for i in range(n_streams):  # what the runtime puts before the start and after the end of a clip
-        if not raw and rng.random() < 0.15:
-            n = int(rng.integers(4, 60)) // 4 * 4
-            audio[i, :, :n] = lowest
-            streams[i][1][:n] = [0.03, 0, 0, 0, 0, 0, 0]
+        if not raw and rng.random() < 0.25:
+            n = PAST * MEL_PER_FRAME if rng.random() < 0.5 else int(rng.integers(1, 20)) * MEL_PER_FRAME
+            outside = slice(0, n) if rng.random() < 0.6 else slice(STREAM - n, STREAM)
+            audio[i, :, outside] = LOWEST
+            streams[i][1][outside] = [0.03, 0, 0, 0, 0, 0, 0]
     targets = np.stack([to_motion_rate(target).T for _, target in streams])  # [n, 7, 120]
     level = np.stack([loudness(mel) for mel in clean])
     level = np.clip((level - np.quantile(level, 0.95, axis=1, keepdims=True)) / 3 + 1, 0, 1)  # 30 dB
@@ -144,11 +155,11 @@ def face_batch(rng: np.random.Generator, n_faces: int = N_FACES) -> Batch:
 def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
     """What the face branch might read of a portrait, [6]."""
     shut = rng.random() < 0.7
-    return np.array([
-        rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4), rng.uniform(0.6, 1.1),
-        rng.uniform(0, 0.2) if shut else rng.uniform(0, 1), rng.uniform(0.06, 0.24) if rng.random() < 0.92 else rng.uniform(0, 0.06),
-        rng.normal(0, 0.22), rng.normal(0, 0.13),
-    ], np.float32)  # fmt: skip
+    opening = rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4)
+    teeth = rng.uniform(0, 0.2) if shut else rng.uniform(0, 1)
+    eyes = rng.uniform(0.06, 0.24) if rng.random() < 0.92 else rng.uniform(0, 0.06)
+    yaw, pitch = rng.normal(0, 0.22), rng.normal(0, 0.13)
+    return np.array([opening, rng.uniform(0.6, 1.1), teeth, eyes, yaw, pitch], np.float32)
 
 
 def life_batch(corpus: Corpus, rng: np.random.Generator) -> Batch:
@@ -162,11 +173,17 @@ def life_batch(corpus: Corpus, rng: np.random.Generator) -> Batch:
     face = np.stack([random_face(rng) for _ in range(n)])
     motion, known = np.zeros((n, N_LIFE, FRAMES), np.float32), np.zeros((n, FRAMES), np.float32)
     for i in range(n):
-        if rng.random() < 0.3:  # start of a clip: from the portrait's own pose, nothing known before
-            motion[i] = life.sample(level[i].astype(np.float64), face[i], rng).T
-        else:  # in the middle of one: the window is the end of a longer take
-            lead = np.resize(level[i - 1], 40)
-            motion[i] = life.sample(np.concatenate([lead, level[i]]).astype(np.float64), face[i], rng).T[:, 40:]
+        part = level[i].astype(np.float64)
+        start = rng.random()
+        if start < 0.15:  # a clip starts here: from the portrait's own pose, nothing known before
+            motion[i] = life.sample(part, face[i], rng).T
+        elif start < 0.40:  # a clip starts after the past, which is rest in silence: the runtime's first window
+            motion[i, :, PAST:] = life.sample(part[PAST:], face[i], rng).T
+            audio[i, :, :, : PAST * MEL_PER_FRAME] = LOWEST
+            known[i, :PAST] = 1
+        else:  # in the middle of a clip: the window is the end of a longer take
+            lead = level[i - 1].astype(np.float64)
+            motion[i] = life.sample(np.concatenate([lead, part]), face[i], rng).T[:, FRAMES:]
             known[i, :PAST] = 1
     return audio, face, motion, known
 
@@ -177,10 +194,11 @@ class FaceLoss(nn.Cell):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.branch = encoder.face_branch
-        self.weight = Tensor((1 / FACE_SCALE).reshape(1, -1))
+        self.weight = Tensor(1 / np.array([FACE_SPREAD], np.float32))
         self.mean = ops.ReduceMean()
 
     def construct(self, image, answers):
+        """As the class says."""
         error = (self.branch(image) - answers) * self.weight
         return self.mean(error * error)
 
@@ -206,6 +224,7 @@ class LipLoss(nn.Cell):
         self.ends = Tensor(ends)
 
     def construct(self, audio, lips, held, visemes):
+        """As the class says."""
         raw, closure, logits = self.heads(self.trunk(audio))
         error = raw - lips
         weight = self.channel_weight * (1.0 + self.rare * (lips > 0.4).astype(ms.float32))
@@ -225,15 +244,14 @@ class FlowLoss(nn.Cell):
 
     def __init__(self, encoder: Encoder, denoiser: Denoiser) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.condition = encoder.condition
         self.denoiser = denoiser
         self.mean = ops.ReduceMean()
         self.cat = ops.Concat(axis=1)
-        self.ones = Tensor(np.ones((1, 1, FRAMES), np.float32))
 
     def construct(self, features, face, motion, known, noise, step):
-        speech = ops.reshape(self.encoder.to_condition(features), (-1, 64 - len(FACE), FRAMES))
-        condition = self.cat((speech, ops.reshape(face, (-1, len(FACE), 1)) * self.ones))
+        """As the class says."""
+        condition = self.condition(features, ops.reshape(face, (-1, len(FACE), 1)))
         past = self.cat((motion * known, known))
         t = ops.reshape(step, (-1, 1, 1))
         noisy = noise * (1.0 - t) + motion * t
@@ -242,6 +260,7 @@ class FlowLoss(nn.Cell):
 
 
 def _produce(make: Callable[[np.random.Generator], Batch], seed: int, queue: Any) -> None:
+    cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
     while True:
         queue.put(make(rng))
@@ -275,6 +294,7 @@ class Averaged:
         self.steps = 0
 
     def update(self) -> None:
+        """After each step."""
         self.steps += 1
         keep = min(self.keep, self.steps / (self.steps + 10))
         for mean, parameter in zip(self.means, self.parameters):
@@ -282,37 +302,42 @@ class Averaged:
             mean += (1 - keep) * parameter.asnumpy()
 
     def apply(self) -> None:
+        """At the end: the means become the weights."""
         for mean, parameter in zip(self.means, self.parameters):
             parameter.set_data(Tensor(mean))
 
 
-def fit(name: str, loss: nn.Cell, cells: List[nn.Cell], batches: Iterator[Tuple[Tensor, ...]], seconds: float, rate: float) -> None:
-    """Train cells for so many seconds, learning rate up over 60 steps and down along a cosine of the time."""
+def fit(
+    name: str, loss: nn.Cell, cells: List[nn.Cell], batches: Iterator[Tuple[Tensor, ...]], n_steps: int, rate: float
+) -> None:
+    """Train cells for so many steps, learning rate up over the first 60 and down along a cosine."""
     parameters = [parameter for cell in cells for parameter in cell.trainable_params()]
     optimiser = nn.AdamWeightDecay(parameters, learning_rate=rate, weight_decay=0.02)
     step = nn.TrainOneStepCell(loss, optimiser)
     step.set_train()
     averaged = Averaged([parameter for cell in cells for parameter in cell.get_parameters()])
     started, losses = time.monotonic(), []
-    while (done := (time.monotonic() - started) / seconds) < 1:
-        now = rate * min(1.0, (len(losses) + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+    for i, batch in zip(range(n_steps), batches):
+        now = rate * min(1.0, (i + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * i / n_steps)) + 1e-5
         ops.assign(optimiser.learning_rate, Tensor(now, ms.float32))
-        losses.append(float(step(*next(batches)).asnumpy()))
+        losses.append(float(step(*batch).asnumpy()))
         averaged.update()
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"{name}: loss is {losses[-1]} at step {len(losses)}")
-        if len(losses) % 100 == 0:
-            print(f"{name} {len(losses):5d} {time.monotonic() - started:4.0f} s loss {np.mean(losses[-100:]):.4f}", flush=True)
+            raise FloatingPointError(f"{name}: loss is {losses[-1]} at step {i + 1}")
+        if (i + 1) % 100 == 0:
+            elapsed = time.monotonic() - started
+            print(f"{name} {i + 1:5d} of {n_steps}, {elapsed:4.0f} s, loss {np.mean(losses[-100:]):.4f}", flush=True)
     averaged.apply()
-    print(f"{name} {len(losses):5d} steps, loss {np.mean(losses[-100:]):.4f}", flush=True)
 
 
 def tensors(batches: Iterator[Batch]) -> Iterator[Tuple[Tensor, ...]]:
+    """The same batches as MindSpore tensors."""
     for batch in batches:
         yield tuple(Tensor(np.ascontiguousarray(array)) for array in batch)
 
 
 def lip_targets(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Audio, lips [n, 5, 40], held [n, 1, 40] and viseme classes [n, 16, 40] out of speech batches."""
     for audio, targets, _ in batches:
         viseme = targets[:, 6].round().astype(int)  # [n, 40]
         one_hot = np.eye(N_VISEMES, dtype=np.float32)[viseme].transpose(0, 2, 1)  # [n, 16, 40]
@@ -327,11 +352,12 @@ def report_lips(encoder: Encoder, corpus: Corpus) -> None:
     lips, closure, visemes = (x.asnumpy() for x in encoder(Tensor(audio), image)[:3])
     inner = slice(4, -4)
     r = [np.corrcoef(lips[:, k, inner].ravel(), targets[:, k, inner].ravel())[0, 1] for k in range(5)]
+    figures = ", ".join(f"{name} {value:.2f}" for name, value in zip(CHANNELS, r))
     shut, truly = closure[:, 0, inner] > 0.5, targets[:, 5, inner] > 0.5
     right = (visemes.argmax(1) == targets[:, 6])[:, inner].mean()
+    recall, precision = (shut & truly).sum() / truly.sum(), (shut & truly).sum() / max(1, shut.sum())
     print(
-        f"held-out voices: jaw {r[0]:.2f} width {r[1]:.2f} round {r[2]:.2f} close {r[3]:.2f} tuck {r[4]:.2f}, closure recall "
-        f"{(shut & truly).sum() / truly.sum():.2f} precision {(shut & truly).sum() / max(1, shut.sum()):.2f}, visemes {right:.2f}",
+        f"held-out voices: r {figures}, closure recall {recall:.2f} precision {precision:.2f}, visemes {right:.2f}",
         flush=True,
     )
 
@@ -342,12 +368,13 @@ def life_statistics(corpus: Corpus, rng: np.random.Generator) -> Tuple[NDArray[n
     return motion.mean((0, 2)).astype(np.float32), motion.std((0, 2)).astype(np.float32)
 
 
-def flow_batches(encoder: Encoder, batches: Iterator[Batch], mean: NDArray[np.float32], std: NDArray[np.float32]) -> Iterator[Batch]:
+def flow_batches(
+    encoder: Encoder, batches: Iterator[Batch], mean: NDArray[np.float32], std: NDArray[np.float32]
+) -> Iterator[Batch]:
     """The denoiser's batches: frozen speech features, normalised motion, noise and a flow time."""
     rng = np.random.default_rng(SEED)
-    trunk = encoder.trunk
+    trunk = encoder.trunk.set_train(False)
     for audio, face, motion, known in batches:
-        trunk.set_train(False)
         features = trunk(Tensor(audio)).asnumpy()
         motion = (motion - mean[:, None]) / std[:, None]
         step = 1 / (1 + np.exp(-rng.standard_normal((len(audio), 1))))  # the middle of the way is hardest
@@ -355,39 +382,55 @@ def flow_batches(encoder: Encoder, batches: Iterator[Batch], mean: NDArray[np.fl
         yield tuple(x.astype(np.float32) for x in (features, face, motion, known[:, None], noise, step))
 
 
+def save(folder: Path, cells: Dict[str, nn.Cell]) -> None:
+    """Write every stage's checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage, cell in cells.items():
+        # names by place in the cell: training, which wraps cells in cells, renames the parameters themselves
+        named = [{"name": name, "data": parameter} for name, parameter in cell.parameters_and_names()]
+        ms.save_checkpoint(named, str(folder / f"{stage}.ckpt"))
+
+
+def load(folder: Path, cells: Dict[str, nn.Cell]) -> None:
+    """Read every stage's checkpoint into its cell."""
+    for stage, cell in cells.items():
+        missing, _ = ms.load_param_into_net(cell, ms.load_checkpoint(str(folder / f"{stage}.ckpt")), strict_load=True)
+        if missing:
+            raise ValueError(f"{folder / stage}.ckpt lacks {', '.join(missing)}")
+
+
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description="Train SonicNet.")
-    parser.add_argument("--minutes", type=float, default=16, help="minutes of training in all")
+    parser.add_argument("--effort", type=float, default=1.0, help="share of the usual steps: 0.02 for a trial")
     parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
     parser.add_argument("--out", type=Path, default=BUILD / "trained")
+    parser.add_argument("--only", nargs="+", choices=list(STEPS), help="these parts; the others as --out has them")
     args = parser.parse_args()
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     ms.set_seed(SEED)
-    seconds = args.minutes * 60
     heard, held_out = Corpus(args.corpus, held_out=False), Corpus(args.corpus, held_out=True)
     encoder, denoiser = Encoder(heard.viseme_jaw()), Denoiser()
-
-    batches = tensors(prefetched(face_batch, SEED))
-    fit("face", FaceLoss(encoder), [encoder.face_branch], batches, seconds * FACE_SHARE, 2e-3)
-    make_speech: Callable[[np.random.Generator], Batch] = lambda rng: speech_batch(heard, rng, N_STREAMS)
-    batches = tensors(lip_targets(prefetched(make_speech, SEED + 1)))
-    fit("lips", LipLoss(encoder), [encoder.trunk, encoder.heads], batches, seconds * LIPS_SHARE, 2.5e-3)
-    report_lips(encoder, held_out)
-
-    mean, std = life_statistics(heard, np.random.default_rng(SEED + 2))
-    make_life: Callable[[np.random.Generator], Batch] = lambda rng: life_batch(heard, rng)
-    batches = tensors(flow_batches(encoder, prefetched(make_life, SEED + 3), mean, std))
-    share = 1 - FACE_SHARE - LIPS_SHARE
-    fit("life", FlowLoss(encoder, denoiser), [encoder.to_condition, denoiser], batches, seconds * share, 2e-3)
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    for stage, cell in (("encoder", encoder), ("denoiser", denoiser)):
-        # names by place in the cell: training, which wraps cells in cells, renames the parameters themselves
-        named = [{"name": name, "data": parameter} for name, parameter in cell.parameters_and_names()]
-        ms.save_checkpoint(named, str(args.out / f"{stage}.ckpt"))
-    statistics: Dict[str, List[float]] = {"mean": mean.tolist(), "std": std.tolist()}
-    (args.out / "life.json").write_text(json.dumps(statistics))
-    print(f"saved {args.out}")
+    cells = {"encoder": encoder, "denoiser": denoiser}
+    if args.only:
+        load(args.out, cells)
+    for part in args.only or STEPS:
+        n_steps = max(1, round(args.effort * STEPS[part]))
+        if part == "face":
+            batches = tensors(prefetched(face_batch, SEED))
+            fit(part, FaceLoss(encoder), [encoder.face_branch], batches, n_steps, 2e-3)
+        elif part == "lips":
+            batches = tensors(lip_targets(prefetched(partial(speech_batch, heard), SEED + 1)))
+            fit(part, LipLoss(encoder), [encoder.trunk, encoder.heads], batches, n_steps, 2.5e-3)
+            report_lips(encoder, held_out)
+        else:
+            mean, std = life_statistics(heard, np.random.default_rng(SEED + 2))
+            batches = tensors(flow_batches(encoder, prefetched(partial(life_batch, heard), SEED + 3), mean, std))
+            fit(part, FlowLoss(encoder, denoiser), [encoder.condition, denoiser], batches, n_steps, 2e-3)
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "life.json").write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}))
+        save(args.out, cells)
+        print(f"{part}: saved {args.out}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Texts, augmentation, drawn faces and the life teacher: seeded, bounded, and as their sources say."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from models import faces, life, texts
+from models.augment import augment
+
+
+def test_texts_are_the_same_for_the_same_seed_and_differ_otherwise() -> None:
+    def said(seed: int) -> "list[str]":
+        rng = Random(seed)
+        return [texts.english(rng), texts.mandarin(rng), *(make(rng) for make in texts.OTHERS.values())]
+
+    assert said(3) == said(3)
+    assert said(3) != said(4)
+    assert all(text.strip() for text in said(3))
+
+
+def test_pinyin_syllables_are_plain() -> None:
+    assert len(set(texts.SYLLABLES)) > 300
+    assert all(syllable.isascii() and syllable.isalpha() for syllable in texts.SYLLABLES)
+
+
+def test_augmentation_keeps_shape_and_time() -> None:
+    mel = np.full((4, 80, 200), -6.0, np.float32)
+    mel[:, 10:40, 100:] = 0.0  # silence, then sound
+    heard = augment(mel, np.random.default_rng(0))
+    assert heard.shape == mel.shape and heard.dtype == np.float32
+    assert np.isfinite(heard).all()
+    level = heard.max(1)
+    assert (level[:, 105:].mean(1) > level[:, :95].mean(1)).all()
+
+
+def test_a_drawn_face_is_a_picture_with_answers() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        picture, answers = faces.draw(rng)
+        assert picture.shape == (faces.SIZE, faces.SIZE, 3)
+        grey, answers = faces.photograph(picture, answers, rng)
+        assert grey.shape == (faces.SIZE, faces.SIZE)
+        assert grey.min() >= 0 and grey.max() <= 1
+        assert answers.vector().shape == (6,) and np.isfinite(answers.vector()).all()
+
+
+@pytest.fixture(scope="module")
+def take() -> np.ndarray:
+    """Three minutes of somebody who talks three seconds in four, [4500, 9]."""
+    rng = np.random.default_rng(5)
+    level = np.clip(0.6 + 0.3 * life.wander(4500, 3.0, rng), 0, 1) * (np.arange(4500) % 100 < 75)
+    return life.sample(level, np.array([0, 0.85, 0, 0.16, 0, 0], np.float32), rng)
+
+
+def test_life_starts_at_the_portrait_and_stays_about_it(take: np.ndarray) -> None:
+    assert np.abs(take[0]).max() < 1e-3
+    head = take[:, 4:]
+    assert (np.abs(head.mean(0)) < head.std(0)).all()
+
+
+def test_life_is_as_lively_as_people(take: np.ndarray) -> None:
+    blink, gaze = take[:, 0] > 0.5, take[:, 2]
+    per_minute = (blink[1:] & ~blink[:-1]).sum() / 3
+    assert 10 < per_minute < 30
+    assert 0.6 < (np.abs(gaze) < 0.25).mean() < 0.97  # mostly at the viewer
+    roll = np.degrees([np.ptp(part) for part in take[:, 6].reshape(-1, 180)])  # 7.2 s each
+    assert 3 < roll.mean() < 12
+
+
+def test_nearly_shut_eyes_do_not_blink_and_turned_heads_turn_less() -> None:
+    level = np.full(1500, 0.6)
+    shut = life.sample(level, np.array([0, 0.85, 0, 0.02, 0, 0], np.float32), np.random.default_rng(2))
+    assert shut[:, 0].max() == 0
+    ahead = life.sample(level, np.array([0, 0.85, 0, 0.16, 0, 0], np.float32), np.random.default_rng(2))
+    turned = life.sample(level, np.array([0, 0.85, 0, 0.16, 0.5, 0], np.float32), np.random.default_rng(2))
+    assert turned[:, 4].std() < 0.8 * ahead[:, 4].std()
