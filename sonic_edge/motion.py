@@ -9,7 +9,26 @@ from .config import Controls
 from .media import FloatArray, Motion, Speech
 from .mel import loudness
 
-LIPS = ("jaw", "width", "round", "close", "tuck")
+RANGES = {
+    "jaw": (0.0, 1.2),
+    "width": (-1.0, 1.0),
+    "round": (0.0, 1.0),
+    "close": (0.0, 1.0),
+    "tuck": (0.0, 1.0),
+    "blink": (0.0, 1.0),
+    "brow": (-1.0, 1.0),
+    "gaze_x": (-1.0, 1.0),
+    "gaze_y": (-1.0, 1.0),
+    "yaw": (-0.5, 0.5),
+    "pitch": (-0.4, 0.4),
+    "roll": (-0.4, 0.4),
+    "tx": (-0.5, 0.5),
+    "ty": (-0.5, 0.5),
+}
+"""Least and most of each channel, whatever the scales ask."""
+
+LIPS = ("jaw", "width", "round", "tuck")
+"""Channels that rest in silence; close is made here, of the model's closures."""
 EXPRESSION = ("jaw", "width", "round", "tuck", "brow")
 """Channels that dynamic_scale scales: pressing lips together harder than shut would mean nothing."""
 HEAD = ("yaw", "pitch", "roll", "tx", "ty")
@@ -38,56 +57,30 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
         n_frames: Frames of the video.
 
     Returns:
-        Motion of n_frames at controls.fps, its channels within the ranges of `media.Motion`.
+        Motion of n_frames at controls.fps, with all channels of `media.Motion`, within `RANGES`.
     """
-    names = tuple(n for n in raw.channels if n != "closure")
-    values = np.stack([raw.channel(n) for n in names], axis=1)  # [n_raw, n_channels]
+    values = np.stack([raw.channel(n) for n in RANGES], axis=1)  # [n_raw, n_channels]
     if controls.smooth:
-        values = _smoothed(values, names)
+        values = _smoothed(values, tuple(RANGES))
     # lips lead the sound: the picture at t shows what is said at t + align_offset
     times = (np.arange(n_frames) / controls.fps + controls.align_offset).astype(np.float32)
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
-    out = {n: np.interp(times, raw_times, values[:, i]) for i, n in enumerate(names)}
+    out = {n: np.interp(times, raw_times, values[:, i]).astype(np.float32) for i, n in enumerate(RANGES)}
 
     talk = 1 - quiet(speech, times)
     shut = closures(raw.channel("closure"), raw, closure, times)
     for name in LIPS:
-        if name in out:
-            out[name] = out[name] * talk
-    if "jaw" in out:
-        out["jaw"] = out["jaw"] * (1 - shut)
-    if "close" in out:
-        out["close"] = np.maximum(out["close"], shut)
+        out[name] = out[name] * talk
+    # a closure the model doubts brings the lips nearer, but only a sure one presses them together
+    doubtful = np.interp(times, raw_times, raw.channel("closure")).astype(np.float32)
+    out["jaw"] = out["jaw"] * (1 - np.maximum(shut, doubtful))
+    out["close"] = shut
     for name in EXPRESSION:
-        if name in out:
-            out[name] = out[name] * controls.dynamic_scale
+        out[name] = out[name] * controls.dynamic_scale
     for name in HEAD:
-        if name in out:
-            out[name] = out[name] * controls.motion_scale
-    for name, (low, high) in RANGES.items():
-        if name in out:
-            out[name] = np.clip(out[name], low, high)
-    stacked = np.stack([out[n] for n in names], axis=1).astype(np.float32)
-    return Motion(names, stacked, float(controls.fps))
-
-
-RANGES = {
-    "jaw": (0.0, 1.2),
-    "width": (-1.0, 1.0),
-    "round": (0.0, 1.0),
-    "close": (0.0, 1.0),
-    "tuck": (0.0, 1.0),
-    "blink": (0.0, 1.0),
-    "brow": (-1.0, 1.0),
-    "gaze_x": (-1.0, 1.0),
-    "gaze_y": (-1.0, 1.0),
-    "yaw": (-0.5, 0.5),
-    "pitch": (-0.4, 0.4),
-    "roll": (-0.4, 0.4),
-    "tx": (-0.5, 0.5),
-    "ty": (-0.5, 0.5),
-}
-"""Least and most of each channel, whatever the scales ask."""
+        out[name] = out[name] * controls.motion_scale
+    stacked = np.stack([np.clip(out[n], *RANGES[n]) for n in RANGES], axis=1).astype(np.float32)
+    return Motion(tuple(RANGES), stacked, float(controls.fps))
 
 
 def quiet(speech: Speech, times: FloatArray) -> FloatArray:
