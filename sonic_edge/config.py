@@ -134,8 +134,8 @@ class SpoolSettings(Section):
 class WorkerSettings(Section):
     """The process that reads strangers' files, holds the model and makes the pictures."""
 
-    memory_mb: int = Field(1500, ge=300, json_schema_extra=_unit("MB"))
-    """It may not take more."""
+    memory_mb: int = Field(1500, ge=500, json_schema_extra=_unit("MB"))
+    """It may not take more. The model alone takes about 350; a job at 1024 pixels about 600; a large photo more."""
     stall_s: float = Field(60.0, ge=1, json_schema_extra=_unit("seconds"))
     """Without progress for this long it is ended, which counts as an attempt at the job."""
     start_s: float = Field(300.0, ge=1, json_schema_extra=_unit("seconds"))

@@ -213,8 +213,9 @@ class Spool:
         for folder in (self.work, self.outbox, self.failed):
             if folder.stat().st_dev != self.inbox.stat().st_dev:
                 raise ConfigError(f"spool.root = {self.root}: {folder.name} and inbox must be on one file system")
-        if self._default_portrait is not None and not self._default_portrait.is_file():
-            raise ConfigError(f"spool.portrait = {self._default_portrait}: there is no such photo")
+        portrait = self._default_portrait
+        if portrait is not None and not (os.access(portrait, os.R_OK) and portrait.is_file()):
+            raise ConfigError(f"spool.portrait = {portrait}: must be a photo this user may read")
         self._held.enter_context(_locked(self.root / "lock"))
         return self
 

@@ -187,10 +187,10 @@ def test_a_job_that_hangs_is_ended_and_counted(ready):
 
 
 def test_a_job_that_wants_too_much_memory_fails_at_once_and_costs_no_other(ready):
-    daemon = ready(memory_mb=300)
+    daemon = ready(memory_mb=500)
     drop(daemon, "a", "hoard")
     daemon.until_there("failed/a/reason.json")
-    assert "worker.memory_mb = 300" in daemon.json("failed/a/reason.json")["what"]
+    assert "worker.memory_mb = 500" in daemon.json("failed/a/reason.json")["what"]
     assert daemon.json("failed/a/reason.json")["attempts"] == 1
     drop(daemon, "good", "ok")
     daemon.until_there("outbox/good.json")

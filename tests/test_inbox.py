@@ -658,7 +658,7 @@ def test_a_spool_that_cannot_be_made_is_a_matter_of_configuration(tmp_path, make
 
 
 def test_a_portrait_that_is_not_there_is_a_matter_of_configuration(make):
-    with pytest.raises(ConfigError, match="spool.portrait = /nowhere.jpg: there is no such photo"):
+    with pytest.raises(ConfigError, match="spool.portrait = /nowhere.jpg: must be a photo"):
         make(portrait="/nowhere.jpg")
 
 

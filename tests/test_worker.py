@@ -223,11 +223,11 @@ def test_a_job_given_to_a_dead_worker_is_no_crash_of_ours(ready, give):
 
 
 def test_too_much_memory_costs_the_job_and_the_worker(ready, give):
-    made = ready(memory_mb=300)
+    made = ready(memory_mb=500)
     give(made, "hoard")
     message = last(made)
     assert isinstance(message.error, RequestError)
-    assert "a.wav: needs more memory than worker.memory_mb = 300 allows" in str(message.error)
+    assert "a.wav: needs more memory than worker.memory_mb = 500 allows" in str(message.error)
     assert not made.is_alive
 
 
