@@ -17,6 +17,8 @@ from .media import FloatArray, Image
 
 _RATE = 48000
 """Of the sound, Hz. At this rate players cut AAC's priming samples off as they should (measured; at 16 kHz not)."""
+_MOVFLAGS = "use_metadata_tags+faststart"
+"""Without the first FFmpeg leaves AIGC out and says nothing; the second puts the index at the front."""
 _AAC_FRAME = 1024
 """Samples in a frame of AAC."""
 _COLOURS = {"color_range": "tv", "colorspace": "smpte170m", "color_primaries": "bt709", "color_trc": "bt709"}
@@ -54,7 +56,7 @@ def write_video(
     Raises:
         DeviceError: If it cannot be written, or what was written is not what was asked for.
     """
-    part = output.with_name(f".{output.name[:60]}.part")
+    part = output.absolute().with_name(f".{output.name[:60]}.part")  # absolute: FFmpeg takes "a:b" for an address
     try:
         with _writing(output):
             file = _Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
@@ -70,7 +72,7 @@ def write_video(
                 raise DeviceError(f"{output}: not published, the file came out wrong: {'; '.join(wrong)}")
             _sync(part)
             part.replace(output)
-            _sync(output.parent)
+            _sync(part.parent)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -100,10 +102,7 @@ class _Mp4:
         settings: EncodeSettings,
     ) -> None:
         self._path = path
-        # without use_metadata_tags FFmpeg leaves AIGC out and says nothing
-        self._file: Any = av.open(
-            str(path), "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}, metadata_errors="strict"
-        )
+        self._file: Any = av.open(str(path), "w", format="mp4", options={"movflags": _MOVFLAGS})
         self._file.metadata["AIGC"] = aigc
         self._picture: Any = self._file.add_stream("libx264", rate=fps)
         self._picture.width, self._picture.height = size

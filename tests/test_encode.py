@@ -1,0 +1,284 @@
+import hashlib
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from sonic_edge import encode
+from sonic_edge.config import EncodeSettings
+from sonic_edge.encode import write_video
+from sonic_edge.errors import DeviceError
+from sonic_edge.label import aigc_metadata
+
+AIGC = aigc_metadata("公司", "id-1")
+SIZE = (96, 64)
+
+
+def pictures(n_frames, size=SIZE):
+    for i in range(n_frames):
+        image = np.full((size[1], size[0], 3), (40, 80, 160), np.uint8)
+        image[:, i * 3 % size[0]] = 255
+        yield image
+
+
+def hum(n_samples, n_channels, piece=3000):
+    noise = np.random.default_rng(0).standard_normal(n_samples + 60)
+    voice = 0.1 * np.convolve(noise, np.hanning(31) / 8, "same")[30 : 30 + n_samples].astype(np.float32)
+    whole = np.stack([voice, voice * 0.5][:n_channels])
+    for start in range(0, n_samples, piece):
+        yield whole[:, start : start + piece]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def video(
+    path, seconds=1.0, fps=25, n_channels=1, size=SIZE, frames=None, sound=None, aigc=AIGC, progress=lambda n: None
+):
+    n_frames, n_samples = round(seconds * fps), round(seconds * 48000)
+    write_video(
+        path,
+        pictures(n_frames, size) if frames is None else frames,
+        n_frames,
+        fps,
+        size,
+        hum(n_samples, n_channels) if sound is None else sound,
+        n_channels,
+        AIGC,
+        EncodeSettings(preset="ultrafast"),
+        progress,
+    )
+    return n_frames, n_samples
+
+
+def played(path):
+    """Times of the pictures, the sound [n_channels, n] and the time of its first sample, as a player has them."""
+    with av.open(str(path)) as file:
+        times = [frame.time for frame in file.decode(video=0)]
+    with av.open(str(path)) as file:
+        frames = list(file.decode(audio=0))
+    return times, np.concatenate([f.to_ndarray() for f in frames], axis=1), frames[0].time
+
+
+@pytest.mark.parametrize("fps", [10, 12, 15, 24, 25, 30, 48, 50, 60])
+def test_every_length_ends_in_step(tmp_path, fps):
+    for seconds in (0.3, 0.31, 0.333, 0.4567, 0.777, 1.0, 1.2345, 1.5017, 2.2222, 3.0):
+        path = tmp_path / f"{seconds}.mp4"
+        n_frames, n_samples = video(path, seconds, fps, 1 + round(seconds * 1000) % 2)
+        times, sound, first = played(path)
+        assert len(times) == n_frames
+        assert times == pytest.approx(np.arange(n_frames) / fps, abs=1e-4)
+        assert first == 0
+        assert sound.shape[1] >= n_samples  # nothing cut
+        assert abs(n_frames / fps - sound.shape[1] / 48000) <= 0.51 / fps + 1e-3, seconds
+        with av.open(str(path)) as file:  # and in the lengths that the file states
+            stated = [float(s.duration * s.time_base) for s in (file.streams.video[0], file.streams.audio[0])]
+        assert stated == pytest.approx([n_frames / fps, n_samples / 48000], abs=2e-3)
+
+
+@pytest.mark.parametrize(("seconds", "fps"), [(1.5017, 25), (0.777, 60), (2.2, 30), (0.3, 10)])
+def test_the_sound_is_where_it_was_to_the_sample(tmp_path, seconds, fps):
+    path = tmp_path / "a.mp4"
+    _, n = video(path, seconds, fps, 2)
+    original = np.concatenate(list(hum(n, 2)), axis=1)
+    _, sound, _ = played(path)
+    inner = original[0, 1000 : n - 1000]
+    match = [float(inner @ sound[0, 1000 + d : n - 1000 + d]) for d in range(-300, 301)]
+    assert np.argmax(match) == 300
+    assert np.corrcoef(original.ravel(), sound[:, :n].ravel())[0, 1] > 0.98
+
+
+def test_the_file_is_what_was_asked_for(tmp_path):
+    path = tmp_path / "a.mp4"
+    video(path, n_channels=2)
+    with av.open(str(path)) as file:
+        picture, sound = file.streams.video[0].codec_context, file.streams.audio[0].codec_context
+        assert (picture.name, picture.pix_fmt, picture.width, picture.height) == ("h264", "yuv420p", *SIZE)
+        assert (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc) == (1, 6, 1, 1)
+        assert (sound.name, sound.sample_rate, sound.layout.name) == ("aac", 48000, "stereo")
+        assert json.loads(file.metadata["AIGC"])["ContentProducer"] == "公司"
+        assert file.streams.video[0].average_rate == 25
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert names(tmp_path) == ["a.mp4"]
+
+
+def test_colours_come_back(tmp_path):
+    colours = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255), (0, 0, 0), (128, 128, 128), (140, 170, 220)]
+    image = np.repeat(np.repeat(np.array([colours], np.uint8), 64, axis=0), 32, axis=1)
+    path = tmp_path / "a.mp4"
+    video(path, size=(224, 64), frames=iter([image] * 25))
+    with av.open(str(path)) as file:
+        shown = next(file.decode(video=0)).to_ndarray(format="bgr24")
+    for i, colour in enumerate(colours):
+        assert np.abs(shown[32, 32 * i + 16].astype(int) - colour).max() <= 4
+
+
+def test_same_in_same_out(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        video(tmp_path / name, size=(256, 256))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_pieces_of_sound_of_any_size(tmp_path):
+    digests = set()
+    for piece in (100, 1024, 48000):
+        video(tmp_path / "a.mp4", sound=hum(48000, 1, piece))
+        digests.add(hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_progress_is_told(tmp_path):
+    told = []
+    video(tmp_path / "a.mp4", 0.4, progress=told.append)
+    assert told == list(range(1, 11))
+
+
+def test_sound_and_picture_are_taken_in_step(tmp_path):
+    taken = {"pictures": 0, "samples": 0}
+    worst = []
+
+    def frames():
+        for image in pictures(250):
+            taken["pictures"] += 1
+            worst.append(abs(taken["pictures"] / 25 - taken["samples"] / 48000))
+            yield image
+
+    def sound():
+        for piece in hum(480000, 1, 500):
+            taken["samples"] += piece.shape[1]
+            yield piece
+
+    video(tmp_path / "a.mp4", 10, frames=frames(), sound=sound())
+    assert max(worst) < 0.15
+
+
+def test_an_older_file_is_replaced(tmp_path):
+    (tmp_path / "a.mp4").write_text("old")
+    video(tmp_path / "a.mp4")
+    assert (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["录像 一.mp4", "很长" * 40 + ".mp4", "a.b", "-o.mp4", "%d.mp4", "http:x.mp4"])
+def test_any_name(tmp_path, name):
+    video(tmp_path / name)
+    assert names(tmp_path) == [name]
+
+
+def test_any_name_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("http:x.mp4", "-o.mp4"):
+        video(Path(name))
+    assert names(tmp_path) == ["-o.mp4", "http:x.mp4"]
+
+
+# ------------------------------------------------------------------------------------------------------------- failures
+
+
+def failing(after, error):
+    for i, image in enumerate(pictures(100)):
+        if i == after:
+            raise error
+        yield image
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), GeneratorExit(), SystemExit(1), OSError("y")])
+@pytest.mark.parametrize("after", [0, 1, 60])
+def test_nothing_is_left_of_a_failure(tmp_path, error, after):
+    with pytest.raises(type(error)):
+        video(tmp_path / "a.mp4", 4, frames=failing(after, error))
+    assert names(tmp_path) == []
+
+
+def test_nothing_is_left_when_the_sound_fails(tmp_path):
+    def sound():
+        yield np.zeros((1, 4800), np.float32)
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        video(tmp_path / "a.mp4", sound=sound())
+    assert names(tmp_path) == []
+
+
+def test_too_few_pictures_are_not_published(tmp_path):
+    with pytest.raises(DeviceError, match=r"a.mp4: not published, the file came out wrong: it has 20 frames, not 25"):
+        video(tmp_path / "a.mp4", frames=pictures(20))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("n_samples", [0, 30000, 60000])
+def test_sound_of_another_length_is_not_published(tmp_path, n_samples):
+    with pytest.raises(DeviceError, match=r"not published, .* its picture lasts 1.000 s, its sound"):
+        video(tmp_path / "a.mp4", sound=hum(n_samples, 1))
+    assert names(tmp_path) == []
+
+
+def test_without_the_label_it_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "_MOVFLAGS", "faststart")
+    with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its AIGC metadata is None"):
+        video(tmp_path / "a.mp4")
+    assert names(tmp_path) == []
+
+
+def test_with_the_index_at_the_end_it_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "_MOVFLAGS", "use_metadata_tags")
+    with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its index is not at the front"):
+        video(tmp_path / "a.mp4")
+
+
+def test_an_old_file_survives_a_failure(tmp_path):
+    (tmp_path / "a.mp4").write_text("old")
+    with pytest.raises(DeviceError):
+        video(tmp_path / "a.mp4", frames=pictures(3))
+    assert (tmp_path / "a.mp4").read_text() == "old"
+    assert names(tmp_path) == ["a.mp4"]
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(DeviceError, match=r"out/a.mp4: cannot be written: No such file or directory"):
+        video(tmp_path / "out" / "a.mp4")
+
+
+def test_a_folder_in_its_place(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(DeviceError, match=r"a.mp4: cannot be written: Is a directory"):
+        video(tmp_path / "a.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("limit", [1, 50_000, 400_000])
+def test_a_full_disk(tmp_path, alone, limit):
+    """A limit on the size of files acts as a full disk does: writing fails at some point."""
+    code = """
+import os, resource, signal
+from pathlib import Path
+from test_encode import video
+from sonic_edge.errors import DeviceError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+import numpy as np
+noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+try:
+    video(Path({path!r}), 4, size=(256, 256), frames=iter([np.roll(noise, i, 0) for i in range(100)]))
+except DeviceError as e:
+    print(e)
+print(os.listdir({folder!r}))
+"""
+    path = str(tmp_path / "a.mp4")
+    printed, _, _ = alone(code.format(limit=limit, path=path, folder=str(tmp_path)))
+    assert printed.splitlines() == [f"{path}: cannot be written: File too large", "[]"]
+
+
+def test_memory_is_flat(tmp_path, alone):
+    code = """
+from pathlib import Path
+import numpy as np
+from test_encode import video
+video(Path({!r}), {}, size=(256, 256), sound=(np.zeros((1, 4800), np.float32) for _ in range({})))
+"""
+    _, short_mb, _ = alone(code.format(str(tmp_path / "a.mp4"), 10, 100))
+    _, long_mb, _ = alone(code.format(str(tmp_path / "b.mp4"), 200, 2000))
+    assert long_mb < 1.1 * short_mb
