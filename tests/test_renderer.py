@@ -266,8 +266,7 @@ class TestMouth:
 
     def test_an_open_mouth_keeps_its_own_teeth(self) -> None:
         portrait = drawn(gap=0.2)
-        own = 0.2 / WIDE_OPEN
-        frame = Renderer(portrait).frame({"jaw": own})
+        frame = Renderer(portrait).frame({"jaw": 1.0})
         mouth, before = mouth_part(portrait, frame), mouth_part(portrait, portrait.image)
         assert near(mouth, TEETH, 60).sum() > 0.6 * near(before, TEETH, 60).sum()
 

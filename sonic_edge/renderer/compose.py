@@ -63,9 +63,8 @@ class Renderer:
         self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
         self._interior = MouthInterior(self._image, frame, landmarks, self._shape, self._edge_blur)
         self._brow = brow_basis(frame, landmarks, self._grid)
-        self._eyes = [
-            eye for eye in (Eye(self._image, frame, landmarks, groups) for groups in EYES) if not eye.box.empty
-        ]
+        eyes = (Eye(self._image, frame, landmarks, groups) for groups in EYES)
+        self._eyes = [eye for eye in eyes if not eye.box.empty]
 
     def frame(self, pose: Mapping[str, float]) -> Image:
         """One picture.

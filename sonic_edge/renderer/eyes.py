@@ -18,6 +18,7 @@ from .geometry import (
     FaceFrame,
     Grid,
     height_at,
+    median_colour,
     points_of,
     smooth_curve,
     smoothstep,
@@ -109,7 +110,7 @@ class Eye:
         # Away from the rim the skin is pulled along on a broader front than the eye is open.
         self._pull: FloatArray = cv2.GaussianBlur(self._gap, (0, 0), 0.09 * frame.unit).astype(np.float32)
         self._lash_colour = self._darkest(image, uv, upper, lower)
-        self.skin: Image = self._skin_above(image)
+        self.skin: Image = self._lid_skin(image, self._under_eye(image, left, right, float(lower[:, 1].max())))
         """The colour a shut lid has, on the patch, [height, width, 3]."""
         self._centre = (left + right) / 2
         self._half = max((right - left) / 2, 0.05)
@@ -128,18 +129,28 @@ class Eye:
         dark: Array = np.median(pixels[brightness <= np.quantile(brightness, 0.12)], axis=0) * 0.65
         return dark
 
-    def _skin_above(self, image: Image) -> Image:
-        """Colour of the skin between brow and crease, carried on smoothly over the rest of the patch."""
+    def _under_eye(self, image: Image, left: float, right: float, low: float) -> Array:
+        """Colour of the cheek just under the eye, BGR."""
+        mask = np.zeros(image.shape[:2], np.uint8)
+        corners = np.array([[left, low + 0.1], [right, low + 0.1], [right, low + 0.25], [left, low + 0.25]])
+        cv2.fillConvexPoly(mask, np.round(self._frame.canvas(corners)).astype(np.int32), 255)
+        near = Box.around(self._frame.canvas(corners), 1).within(Box(0, 0, image.shape[1], image.shape[0]))
+        return median_colour(image[near.rows, near.columns], mask[near.rows, near.columns], (128.0, 128.0, 128.0))
+
+    def _lid_skin(self, image: Image, cheek: Array) -> Image:
+        """Colour of the skin between brow and crease, carried on smoothly over the patch, and of that under the eye."""
         patch = image[self.box.rows, self.box.columns].astype(np.float32)
         grey = patch.mean(-1)
         weight = ((self._v > self._top) & (self._v < self._crease + 0.02) & (self._pull > 0.005)).astype(np.float32)
         if weight.any():
             # Not the frame of a pair of glasses, a hair or a glint.
-            usual = np.quantile(grey[weight > 0], 0.8)
+            usual = np.quantile(grey[weight > 0], 0.6)
             weight *= np.exp(-(((grey - usual) / 30) ** 2))
         weight = weight[..., None] + np.float32(1e-6)
         summed = cv2.GaussianBlur(np.dstack([patch * weight, weight]), (0, 0), max(1.0, 0.08 * self._frame.unit))
-        skin: Image = np.clip(np.round(summed[..., :3] / np.maximum(summed[..., 3:], 1e-12)), 0, 255).astype(np.uint8)
+        above = summed[..., :3] / np.maximum(summed[..., 3:], 1e-12)
+        # In the shadow of the brow it is darker and greyer than a lid, which catches the light like the cheek.
+        skin: Image = np.clip(np.round(0.4 * above + 0.57 * cheek), 0, 255).astype(np.uint8)
         return skin
 
     def shift(self, pose: Mapping[str, float]) -> FloatArray:
@@ -171,8 +182,8 @@ class Eye:
             covered = (self._v <= edge) & (self._v > self._top)
             dv = np.where(covered, -drop, dv).astype(np.float32)
             du = np.where(covered, 0, du)
-            unrolled = smoothstep((self._v - crease) / 0.05) * covered * smoothstep(self._gap * blink / self._widest)
-            lid = unrolled.astype(np.float32)
+            unrolled = smoothstep((self._v - crease) / 0.05) * covered * smoothstep(self._gap / self._widest)
+            lid = (unrolled * smoothstep(np.array(3 * blink))).astype(np.float32)
             down = np.clip((self._v - crease) / np.maximum(edge - crease, 1e-3), 0, 1)
             sides = ((self._u - self._centre) / self._half) ** 2
             shade = (lid * (0.02 + 0.14 * down * down + 0.08 * np.minimum(sides, 1))).astype(np.float32)
@@ -194,7 +205,7 @@ class Eye:
             shade: How much darker it becomes, 0..1, [height, width].
         """
         under = patch.astype(np.float32)
-        mixed = under + (skin.astype(np.float32) - under) * (np.float32(0.85) * lid[..., None])
+        mixed = under + (skin.astype(np.float32) - under) * (np.float32(0.88) * lid[..., None])
         mixed *= 1 - shade[..., None]
         painted: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         return painted

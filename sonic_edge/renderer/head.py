@@ -84,12 +84,12 @@ class Head:
     @staticmethod
     def _depth(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
         """How far in front of the axis each node lies, pixels: a smooth surface through the mesh, level behind it."""
-        uv = frame.of(nodes).reshape(-1, 2)
-        mesh_uv = frame.of(landmarks[:, :2])[::2]
-        height = AXIS_DEPTH - np.asarray(landmarks[::2, 2], np.float64) / frame.unit
+        uv = frame.of(nodes).reshape(-1, 2).astype(np.float32)
+        mesh_uv = frame.of(landmarks[::2, :2]).astype(np.float32)
+        height = (AXIS_DEPTH - landmarks[::2, 2] / frame.unit).astype(np.float32)
         sigma = 0.17
-        distance = ((uv[:, None] - mesh_uv[None]) ** 2).sum(-1)
-        weight = np.exp(-distance / (2 * sigma**2))
+        distance = (uv[:, None, 0] - mesh_uv[:, 0]) ** 2 + (uv[:, None, 1] - mesh_uv[:, 1]) ** 2
+        weight = np.exp(distance * np.float32(-0.5 / sigma**2))
         total = weight.sum(1)
         # Where the mesh is far the axis' own depth takes over: hair and ears stay put in a turn.
         surface = (weight @ height) / (total + 0.15)

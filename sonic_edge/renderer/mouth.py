@@ -94,7 +94,7 @@ class MouthShape:
         """Lower edge of the upper lip, [n, 2], left to right."""
         self.lower: Array = middle + openness * (lower - middle) + self.margin
         """Upper edge of the lower lip, [n, 2], left to right."""
-        self.gap = float((self.lower[:, 1] - self.upper[:, 1]).max())
+        self.gap = float((self.lower - self.upper - 2 * self.margin)[:, 1].max())
         """Between the lips in the photo, interoculars; 0 for a mouth that counts as shut."""
         self.left = min(float(upper[0, 0]), -0.1)
         """u of the left corner."""
@@ -194,21 +194,23 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
 def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float]:
     """How much of each basis a pose has, by name.
 
-    A mouth that is open in the photo first uses the gap it has and is then opened further like any other.
+    A mouth that is open in the photo is shut first and then opened like any other, but gets its own gap back, bit by
+    bit, as part of that: with all of it back at jaw = 1 its own teeth show in full, and nothing jumps on the way.
     """
     closed = pose["close"]
     wanted = pose["jaw"] * (1 - closed)
-    own = shape.gap / WIDE_OPEN
-    further = max(0.0, wanted - own)
-    lowered = max(0.0, pose["jaw"] * (1 - 0.6 * closed) - own)
+    own = min(1.0, shape.gap / WIDE_OPEN)
+    back = min(1.0, wanted)
+    further = max(0.0, wanted - own * back)
     rounded = min(1.0, pose["round"])
     wide = float(smoothstep(np.array(further / 0.5)))
     return {
-        "drop": max(lowered, further),
+        # A jaw that hangs in the photo has less far to go; one that is shut behind a smile has it all before it.
+        "drop": pose["jaw"] * (1 - 0.6 * closed) * (1 - own**2),
         "part": further * (1 - rounded) * wide,
         "part_little": further * (1 - rounded) * (1 - wide),
         "part_round": further * rounded,
-        "shut": 1 - min(1.0, wanted / own) if own > 0 else 0.0,
+        "shut": 1 - back if own > 0 else 0.0,
         "width": pose["width"],
         "round": pose["round"],
         "press": closed,
