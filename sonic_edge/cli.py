@@ -188,7 +188,7 @@ def _run(args: argparse.Namespace) -> int:
 
     from .daemon import run
 
-    return run(config)
+    return run(config, args.config)
 
 
 def _check_config(args: argparse.Namespace) -> int:
