@@ -42,6 +42,10 @@ QUIET_S = 0.16
 """A pause shorter than this does not shut the mouth: people keep it parted."""
 FADE_S = 0.08
 """How long the mouth takes to come to rest."""
+BLINK_MEANT = 0.25
+"""A movement of the lids this deep is meant as a blink ..."""
+BLINK_DEPTH = 0.95
+"""... and goes this deep: lids blink or they do not, but a sampled blink comes out shallower than any in training."""
 HOLD_S = 0.04
 """A closure lasts at least this long to either side of its middle: two frames at 25 a second."""
 
@@ -60,6 +64,8 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
         Motion of n_frames at controls.fps, with all channels of `media.Motion`, within `RANGES`.
     """
     values = np.stack([raw.channel(n) for n in RANGES], axis=1)  # [n_raw, n_channels]
+    blink = list(RANGES).index("blink")
+    values[:, blink] = full_blinks(values[:, blink])
     if controls.smooth:
         values = _smoothed(values, tuple(RANGES))
     # lips lead the sound: the picture at t shows what is said at t + align_offset
@@ -119,6 +125,16 @@ def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: Flo
         hold = max(HOLD_S, (last - first) / 2 * frame_s)
         out = np.maximum(out, np.clip(1 + (hold - np.abs(times - middle)) / frame_s, 0, 1))
     return out.astype(np.float32)
+
+
+def full_blinks(blink: FloatArray) -> FloatArray:
+    """The lids, [n], with every blink that was meant brought to its depth; timing and shape stay."""
+    out = blink.copy()
+    for start, end in _runs(blink > 0.05):
+        deepest = float(blink[start:end].max())
+        if BLINK_MEANT <= deepest < BLINK_DEPTH:
+            out[start:end] *= BLINK_DEPTH / deepest
+    return out
 
 
 def _smoothed(values: FloatArray, names: Tuple[str, ...]) -> FloatArray:

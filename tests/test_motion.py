@@ -53,7 +53,7 @@ def test_align_offset_makes_the_lips_lead():
 
 def test_scales_bite_where_they_should_and_nowhere_else():
     scaled = STILL.model_copy(update={"dynamic_scale": 2.0, "motion_scale": 0.0})
-    source = raw(jaw=0.3, width=-0.2, brow=0.1, blink=0.4, yaw=0.1, tx=0.05, close=0.2)
+    source = raw(jaw=0.3, width=-0.2, brow=0.1, blink=0.2, yaw=0.1, tx=0.05, close=0.2)
     one = shape_motion(source, speech(4), CLOSURE, STILL, 100).frame(50)
     two = shape_motion(source, speech(4), CLOSURE, scaled, 100).frame(50)
     assert two["jaw"] == pytest.approx(2 * one["jaw"]) == pytest.approx(0.6)
@@ -128,6 +128,16 @@ def test_smooth_takes_jitter_but_not_level():
     soft = shape_motion(raw(width=jitter), speech(4), CLOSURE, STILL.model_copy(update={"smooth": True}), 100)
     assert np.ptp(soft.channel("width")[5:95]) < 0.1 * np.ptp(rough[5:95])
     assert soft.channel("width")[5:95].mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_blinks_are_whole_or_not_at_all():
+    blink = np.zeros(102, np.float32)
+    blink[20:25] = (0.1, 0.3, 0.5, 0.3, 0.1)
+    blink[60:63] = (0.08, 0.15, 0.08)
+    lids = shape_motion(raw(blink=blink), speech(4), CLOSURE, STILL, 100).channel("blink")
+    assert 0.85 < lids[15:30].max() <= 0.95
+    assert lids[55:70].max() <= 0.15
+    assert (lids[15:30] > 0.05).sum() <= 7, "no longer than it was"
 
 
 def test_quiet_is_soft_and_between_0_and_1():
