@@ -12,7 +12,7 @@ from sonic_edge.renderer import LIMITS, Renderer
 from sonic_edge.renderer import geometry as g
 from sonic_edge.renderer.eyes import EYES, Eye
 from sonic_edge.renderer.mouth import WIDE_OPEN, MouthShape
-from sonic_edge.renderer.photo import FinePhoto, doubled
+from sonic_edge.renderer.photo import FinePhoto, doubled, softness
 
 SKIN, LIP, TEETH, WHITE, IRIS, HAIR, WALL = (
     (140, 170, 220),
@@ -305,6 +305,27 @@ class TestMouth:
         assert middle * portrait.interocular == pytest.approx(4, abs=1)
         assert shape.gap == 0
 
+    def test_teeth_between_lips_that_pass_for_shut_are_found(self) -> None:
+        """The mesh reads a small gap as none; the photo shows teeth."""
+        portrait = drawn(size=(640, 800), unit=160, at=(320, 560))
+        frame = g.FaceFrame(portrait.landmarks)
+        assert MouthShape(portrait.image, frame, portrait.landmarks).gap == 0
+        image = portrait.image.copy()
+        t = np.linspace(-1, 1, 40)
+        slit = np.concatenate([np.stack([0.3 * t, -0.07 * (1 - t**2)], -1), np.stack([0.3 * t, 0 * t], -1)[::-1]])
+        cv2.fillPoly(image, [np.round(frame.canvas(slit) * 16).astype(np.int32)], (150, 150, 160), cv2.LINE_AA, 4)
+        cv2.polylines(image, [np.round(frame.canvas(slit[40:])).astype(np.int32)], False, (20, 20, 50), 3, cv2.LINE_AA)
+        assert MouthShape(image, frame, portrait.landmarks).gap == pytest.approx(0.07, abs=0.03)
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        assert MouthShape(grey, frame, portrait.landmarks).gap == 0
+
+    @pytest.mark.parametrize("gap", [0.0, 0.16, 0.3])
+    def test_nothing_jumps_as_the_mouth_opens(self, gap: float) -> None:
+        renderer = Renderer(drawn(gap=gap))
+        frames = [renderer.frame({"jaw": float(jaw)}).astype(int) for jaw in np.linspace(0, 1, 41)]
+        steps = np.array([np.abs(a - b).sum() for a, b in zip(frames, frames[1:])])
+        assert steps.max() < 3 * np.median(steps)
+
 
 class TestEyes:
     def test_a_blink_covers_the_iris(self, renderer: Renderer, portrait: Portrait) -> None:
@@ -429,6 +450,17 @@ class TestGeometry:
 
 
 class TestFinePhoto:
+    def test_softness_is_that_of_the_photo(self) -> None:
+        noise = np.random.default_rng(0).normal(128, 40, (200, 200))
+        # Detail at every size, like a photo's.
+        sharp = sum(cv2.resize(cv2.resize(noise, (n, n)), (200, 200)) for n in (200, 100, 50, 25)) / 4
+        sharp = np.repeat(np.clip(sharp, 0, 255).astype(np.uint8)[..., None], 3, -1)
+        box = g.Box(0, 0, 200, 200)
+        soft = [softness(cv2.GaussianBlur(sharp, (0, 0), s) if s else sharp, box) for s in (0, 1, 2, 4)]
+        assert soft[0] == pytest.approx(0.5, abs=0.1)
+        assert all(b > 1.2 * a for a, b in zip(soft, soft[1:]))
+        assert softness(sharp, g.Box(5, 5, 5, 5)) == 0.5
+
     def test_keeps_its_pixels(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8)
         fine = doubled(image)

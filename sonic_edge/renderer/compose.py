@@ -195,6 +195,6 @@ class Renderer:
         small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
         light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
         # f and v bring the teeth to the front, into the light.
-        light = np.clip(light, 0, 1) ** np.float32(1.3)
-        raised: FloatArray = light + (np.float32(0.9) - light) * np.float32(0.6 * tuck)
+        light = np.clip(light, 0, 1) ** np.float32(1.15)
+        raised: FloatArray = light + (np.float32(0.9) - light) * np.float32(0.8 * tuck)
         return raised

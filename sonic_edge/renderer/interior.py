@@ -100,12 +100,15 @@ class MouthInterior:
         grey = np.full(3, skin.mean())
         brightness = float(np.clip(max(1.02 * skin.mean(), white), 80, 205))
         self.tooth: Array = (grey + 0.38 * (skin - grey)) * (brightness / max(skin.mean(), 1.0))
-        flesh = lip + 0.7 * (lip - lip.mean())
-        self.flesh: Array = np.clip(flesh, 0.35 * lip.mean(), 255) * min(1.0, 0.8 * skin.mean() / max(lip.mean(), 1.0))
+        # Redder than lips and skin, by as much as these are redder than grey.
+        hue = (lip - lip.mean()) / max(lip.mean(), 1.0) + 0.8 * (skin - skin.mean()) / max(skin.mean(), 1.0)
+        flesh_brightness = min(lip.mean(), 0.8 * skin.mean())
+        self.flesh: Array = flesh_brightness * np.clip(1 + hue, 0.45, 1.6)
         """Of the tongue in full light."""
         # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
         self._shadow: FloatArray = (1 + 0.7 * (1 - self.flesh / max(self.flesh.max(), 1.0))).astype(np.float32)
-        self.dark: Array = self.flesh * 0.17
+        # Light that comes out of the dark has met flesh more than once.
+        self.dark: Array = 0.2 * self.flesh * self.flesh / max(self.flesh.max(), 1.0)
         self.line: FloatArray = (lip * 0.45).astype(np.float32)
         """Of the shadow between shut lips."""
 

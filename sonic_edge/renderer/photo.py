@@ -1,5 +1,6 @@
 """The photo, ready to be looked up between its pixels without losing sharpness."""
 
+import math
 from typing import Any
 
 import cv2
@@ -14,6 +15,8 @@ MOST_PIXELS = 4_000_000
 HALF_WAY = np.array([-1, 4, -11, 40, 40, -11, 4, -1], np.float32) / 64
 """Value half-way between two pixels from the eight around (the luma filter of H.265, ITU-T H.265 8.5.3.3.3.1)."""
 
+ROUNDING = 1.5
+"""Root mean square of the Laplacian of what rounding adds to a picture, and a little more."""
 SHARP = 0.5
 """Softness of the edges in a sharp photo, pixels."""
 
@@ -61,7 +64,8 @@ def softness(image: Image, box: Box) -> float:
     if not part.size:
         return SHARP
     level: NDArray[Any] = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    detail = fine_detail(level)
+    # Whole numbers alone have a Laplacian of 1.3, which is not detail.
+    detail = math.sqrt(max(fine_detail(level) ** 2 - ROUNDING**2, 0.0))
     while still_soft > 0 and octaves < 3 and min(level.shape) >= 32:
         level = cv2.pyrDown(level)
         coarser = fine_detail(level)
