@@ -172,7 +172,7 @@ class TestFrame:
         moved = np.argwhere((frame != portrait.image).any(-1))
         assert len(moved) > 1000
         head = portrait.landmarks[:, :2]
-        reach = 2.2 * portrait.interocular
+        reach = 2.3 * portrait.interocular
         assert (moved.min(0) > head.min(0)[::-1] - reach).all()
         assert (moved.max(0) < head.max(0)[::-1] + reach).all()
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from ..media import FloatArray, Image
 from .geometry import Array, Box, look_up
 
-MOST_PIXELS = 4_000_000
-"""Larger parts of a photo are kept as they are: to double them would take 12 bytes a pixel."""
+MOST_PIXELS = 16_000_000
+"""Of a finer copy, at 3 bytes each. A larger part of a photo is made less fine, or kept as it is."""
+FINEST = 2.0
+"""Times the photo's size. Four would win another 4 % of gradient energy, for two thirds more time a frame and four times
+the memory."""
 HALF_WAY = np.array([-1, 4, -11, 40, 40, -11, 4, -1], np.float32) / 64
 """Value half-way between two pixels from the eight around (the luma filter of H.265, ITU-T H.265 8.5.3.3.3.1)."""
 
@@ -34,10 +37,12 @@ class FinePhoto:
 
     def __init__(self, image: Image, box: Box) -> None:
         part = image[box.rows, box.columns]
-        self._double = box.width * box.height <= MOST_PIXELS and not box.empty
-        self._pixels: NDArray[np.uint8] = doubled(part) if self._double else part
-        self.scale = 2.0 if self._double else 1.0
+        self._pixels: NDArray[np.uint8] = part
+        self.scale = 1.0
         """Fine pixels to a canvas pixel."""
+        while self.scale < FINEST and 0 < 4 * self._pixels.size <= 3 * MOST_PIXELS:
+            self._pixels = doubled(self._pixels)
+            self.scale *= 2
         self._start = np.array([box.left, box.top], np.float32)
 
     def place(self, positions: FloatArray) -> FloatArray:
