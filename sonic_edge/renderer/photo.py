@@ -13,8 +13,8 @@ from .geometry import Array, Box, look_up
 MOST_PIXELS = 16_000_000
 """Of a finer copy, at 3 bytes each. A larger part of a photo is made less fine, or kept as it is."""
 FINEST = 2.0
-"""Times the photo's size. Four would win another 4 % of gradient energy, for two thirds more time a frame and four times
-the memory."""
+"""Times the photo's size. Four would win another 4 % of gradient energy, for two thirds more time a frame and
+four times the memory."""
 HALF_WAY = np.array([-1, 4, -11, 40, 40, -11, 4, -1], np.float32) / 64
 """Value half-way between two pixels from the eight around (the luma filter of H.265, ITU-T H.265 8.5.3.3.3.1)."""
 
