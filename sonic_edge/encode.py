@@ -64,8 +64,11 @@ def write_video(
             _fill(file, output, frames, fps, sound, progress)
             with _writing(output):
                 file.finish()
-        finally:
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()  # before closing it: else FFmpeg would still move all of it to put its index first
             file.abandon()
+            raise
         with _writing(output):
             wrong = _faults(part, n_frames, fps, aigc)
             if wrong:
@@ -151,7 +154,7 @@ class _Mp4:
         self._file.close()
 
     def abandon(self) -> None:
-        """Let go of a file that will not be finished; does nothing to a finished one."""
+        """Let go of a file that will not be finished."""
         with suppress(av.error.FFmpegError, OSError):
             self._file.close()
 

@@ -115,8 +115,10 @@ def _decode(path: Path, file: BinaryIO, limits: LimitSettings) -> Image:
         ) from e
     with picture:
         _check_pixels(path, picture.size, limits)
+        exif = picture.getexif()
         picture.load()
-        turn = picture.getexif().get(0x0112, 1)  # after loading: Pillow turns some formats itself and says so here
+        # only now: Pillow turns some formats itself while loading, and takes this away (from TIFF only lately)
+        turn = exif.get(0x0112, 1) if picture.format != "TIFF" else 1
         bgr = np.empty((picture.height, picture.width, 3), np.uint8)
         levels = _levels(picture)
         for top in range(0, picture.height, _STRIP):

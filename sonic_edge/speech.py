@@ -248,9 +248,10 @@ class _Tape:
 
     def _frames(self) -> Iterator[Any]:
         try:
+            # not `options`: PyAV (12 to 16) ends the process where streams appear after the file was opened
             container = av.open(
                 str(self._path.absolute()),
-                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+                container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
                 metadata_errors="replace",
             )
         except (av.error.FFmpegError, OSError, ValueError) as e:
@@ -261,7 +262,9 @@ class _Tape:
         with container:
             if not container.streams.audio:
                 raise RequestError(f"{self._path.name}: there is no sound in it; a recording is needed")
-            stream = container.streams.audio[0]
+            stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+            if stream is None:  # asking PyAV to decode it all the same ends the process
+                raise RequestError(f"{self._path.name}: its sound is of an unknown kind and cannot be decoded")
             if container.format.name == "wav":
                 self._n_bytes_missing = _bytes_missing(self._path)
             if container.format.name in _HONEST_LENGTH and stream.duration and stream.time_base:
@@ -274,7 +277,7 @@ class _Tape:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError, ValueError):
+            except (av.error.FFmpegError, OSError, ValueError, IndexError):  # the last: a stream turned up late
                 self._n_damaged += 1
                 return
             if packet is None:

@@ -244,6 +244,29 @@ def test_an_m4a_without_its_end(tmp_path, limits):
     refused(path, limits)
 
 
+def test_an_unknown_kind_of_sound(tmp_path, limits, alone):
+    path = wav(tmp_path / "a.wav", channels(1, 48000, 1), 48000)
+    data = path.read_bytes()
+    path.write_bytes(data[:20] + b"\x99\x99" + data[22:])
+    code = """
+from test_speech import *
+print(refused(Path({!r}), LimitSettings()))
+"""
+    printed, _, _ = alone(code.format(str(path)))  # PyAV ends the process if it is asked to decode this
+    assert printed == "a.wav: its sound is of an unknown kind and cannot be decoded"
+
+
+def test_streams_that_appear_late(tmp_path, alone):
+    """A programme stream says nothing of its streams at the front; PyAV has ended the process over that."""
+    path = encoded(tmp_path / "a.mpg", "mp2", channels(1, 48000, 2), 48000, "mpeg")
+    code = """
+from test_speech import *
+print(read_speech(Path({!r}), MEL, LimitSettings()).duration_s)
+"""
+    printed, _, _ = alone(code.format(str(path)))
+    assert float(printed) == pytest.approx(1, abs=0.06)
+
+
 def test_header_without_sound(tmp_path, limits):
     path = wav(tmp_path / "a.wav", np.zeros((1, 0)), 16000)
     assert "no sound could be decoded" in refused(path, limits)
