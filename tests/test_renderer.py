@@ -347,8 +347,8 @@ class TestEyes:
         for groups in EYES:
             eye = Eye(portrait.image, frame, portrait.landmarks, groups)
             for blink in np.linspace(0.05, 1, 12):
-                shift = eye.shift({"blink": float(blink), "gaze_x": 0.0, "gaze_y": 0.0})
-                source = shift[..., 1] + np.arange(shift.shape[0])[:, None]
+                shift = eye.lowered(float(blink))
+                source = shift[..., 1] + np.arange(shift.shape[0])[:, None] * eye.step
                 assert (np.diff(source, axis=0) > -1e-4).all()
 
     def test_the_iris_follows_the_gaze(self, renderer: Renderer) -> None:

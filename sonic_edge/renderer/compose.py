@@ -139,14 +139,19 @@ class Renderer:
             if box.empty:
                 continue
             fine = self._grid.enlarge(source, box)
-            on_patch = fine * np.float32(1 / self._photo.scale) + self._photo.start_in(patch)
-            shift = look_up(eye.shift(values), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-            moved = self._photo.look_up(fine + shift[..., :2] * np.float32(self._photo.scale))
+            on_patch = eye.place(self._photo.canvas(fine))
+            if values["gaze_x"] or values["gaze_y"]:
+                turned = look_up(
+                    eye.glance(values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
+                )
+                out[box.rows, box.columns] = self._photo.look_up(fine + turned * np.float32(self._photo.scale))
             if blink > LEAST_VISIBLE:
+                lowered = look_up(eye.lowered(blink), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+                lid = self._photo.look_up(fine + lowered[..., :2] * np.float32(self._photo.scale))
                 skin = look_up(eye.skin, on_patch, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-                moved = eye.paint_lid(moved, skin, shift[..., 2], shift[..., 3])
-            out[box.rows, box.columns] = moved
-            if blink > LEAST_VISIBLE:
+                lid = eye.paint_lid(lid, skin, lowered[..., 2], lowered[..., 3])
+                covered = soft_polygon(self._follow(face, eye.covered(blink)), box, 0.0)
+                out[box.rows, box.columns] = cv2.blendLinear(out[box.rows, box.columns], lid, 1 - covered, covered)
                 eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink, self._edge_blur)
 
     def _draw_mouth(

@@ -49,9 +49,9 @@ class FinePhoto:
         """Canvas positions [..., 2] as the fine positions `look_up` takes."""
         return (positions - self._start) * np.float32(self.scale)
 
-    def start_in(self, box: Box) -> FloatArray:
-        """Where fine position 0 is in a box of the canvas, (x, y)."""
-        return self._start - np.array([box.left, box.top], np.float32)
+    def canvas(self, fine: FloatArray) -> FloatArray:
+        """The canvas positions of fine ones [..., 2]."""
+        return fine * np.float32(1 / self.scale) + self._start
 
     def look_up(self, fine: Array) -> Image:
         """The photo at fine positions [height, width, 2]; mirrored beyond its borders."""
