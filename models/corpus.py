@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from models import BUILD, texts
-from models.espeak import Job
-from models.phonemes import ARPABET, PAUSE, SAMPA, VISEME_OF, VOWELS, Segment, segments
+from models.espeak import Job, mend_times
+from models.phonemes import ARPABET, PAUSE, SAMPA, VISEME_OF, Segment, segments
 from models.teacher import labels, lip_motion
 from sonic_edge.mel import MelSettings, log_mel
 
@@ -73,23 +73,6 @@ def _read_wave(path: Path) -> Tuple[NDArray[np.int16], int]:
         return np.frombuffer(sound.readframes(sound.getnframes()), np.int16), sound.getframerate()
 
 
-def mend_espeak_times(spoken: List[Segment]) -> List[Segment]:
-    """Put espeak-ng's phoneme borders where the sound changes.
-
-    Measured between vowels (energy under 1.5 kHz): its voiceless stops are announced at the burst, the 50 ms of closed
-    lips before it being counted to the vowel; and after voiced consonants the vowel is heard 20 ms before it is
-    announced. flite's and festival's borders agree with the sound within 10 ms.
-    """
-    borders = [segment.start_s for segment in spoken] + [spoken[-1].end_s if spoken else 0.0]
-    for i, segment in enumerate(spoken):
-        before = spoken[i - 1].end_s - spoken[i - 1].start_s if i else 0.0
-        if segment.symbol in "ptk" and i:
-            borders[i] -= max(0.0, min(0.05, before - 0.02))
-        elif segment.symbol in VOWELS and i and spoken[i - 1].symbol in "bdɡgmnɲlɾvzðwj":
-            borders[i] -= min(0.02, before / 2)
-    return [Segment(start, end, segment.symbol) for segment, start, end in zip(spoken, borders, borders[1:])]
-
-
 def espeak_utterances(seconds: float, rng: Random, folder: Path) -> Iterator[Utterance]:
     """English, Mandarin and the other languages, in many voices."""
     jobs: List[Job] = []
@@ -126,7 +109,7 @@ def espeak_utterances(seconds: float, rng: Random, folder: Path) -> Iterator[Utt
             if len(samples) < rate:  # under a second: the voice is missing or could not read the text
                 continue
             said += len(samples) / rate
-            spoken = mend_espeak_times(segments(events, len(samples) / rate))
+            spoken = mend_times(segments(events, len(samples) / rate))
             yield Utterance(_at_16k(samples, rate), spoken, f"espeak {job.voice}")
         if said >= seconds:
             return

@@ -14,6 +14,8 @@ from typing import Any, List, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.phonemes import VOWELS, Segment
+
 # from espeak-ng/speak_lib.h
 _OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_PHONEME_EVENTS, _INITIALIZE_PHONEME_IPA = 1, 2
@@ -91,6 +93,23 @@ class Espeak:
         self._lib.espeak_Synchronize()
         samples = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.int16)
         return samples, list(self._events)
+
+
+def mend_times(spoken: List[Segment]) -> List[Segment]:
+    """Put espeak-ng's phoneme borders where the sound changes, [n] segments to [n].
+
+    Measured between vowels (energy under 1.5 kHz): its voiceless stops are announced at the burst, the 50 ms of closed
+    lips before it being counted to the vowel; and after voiced consonants the vowel is heard 20 ms before it is
+    announced. flite's and festival's borders agree with the sound within 10 ms.
+    """
+    borders = [segment.start_s for segment in spoken] + [spoken[-1].end_s if spoken else 0.0]
+    for i, segment in enumerate(spoken):
+        before = spoken[i - 1].end_s - spoken[i - 1].start_s if i else 0.0
+        if segment.symbol in "ptk" and i:
+            borders[i] -= max(0.0, min(0.05, before - 0.02))
+        elif segment.symbol in VOWELS and i and spoken[i - 1].symbol in "bdɡgmnɲlɾvzðwj":
+            borders[i] -= min(0.02, before / 2)
+    return [Segment(start, end, segment.symbol) for segment, start, end in zip(spoken, borders, borders[1:])]
 
 
 def main(jobs_path: str, out_dir: str) -> None:

@@ -153,7 +153,7 @@ def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generato
             shape = blink_shape(rng)[: n - frame]
             blink[frame : frame + len(shape)] = np.maximum(blink[frame : frame + len(shape)], shape)
             last = frame
-    blink = blink * np.clip((float(face[3]) - 0.03) / 0.05, 0, 1)
+    blink = blink * np.clip((float(face[3]) - 0.01) / 0.03, 0, 1)
 
     motion = np.stack([blink, brow, gaze_x, gaze_y, *(head[name] for name in ("yaw", "pitch", "roll", "tx", "ty"))], 1)
     return np.clip(motion, -1, 1).astype(np.float32)

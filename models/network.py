@@ -192,6 +192,9 @@ class Encoder(nn.Cell):
         self.face_branch = FaceBranch()
         self.condition = Condition()
         self.viseme_jaw = Parameter(Tensor(viseme_jaw.reshape(1, N_VISEMES, 1)), name="viseme_jaw", requires_grad=False)
+        # a network unsure of itself moves too little; set after training so that lips move as far as the teacher's
+        self.gain = Parameter(Tensor(np.ones((1, N_LIPS, 1), np.float32)), name="gain", requires_grad=False)
+        self.shift = Parameter(Tensor(np.zeros((1, N_LIPS, 1), np.float32)), name="shift", requires_grad=False)
         self.relu = nn.ReLU()
         self.sigmoid = nn.Sigmoid()
         self.softmax = nn.Softmax(axis=1)
@@ -207,8 +210,9 @@ class Encoder(nn.Cell):
         visemes = self.softmax(visemes)
         read = self.sum(self._smooth(visemes) * self.viseme_jaw, 1)  # [B, 1, 40] opening read off the table
         jaw = 0.5 * self._unit(raw[:, 0:1, :]) + 0.5 * read
-        width = self._unit(0.5 * raw[:, 1:2, :] + 0.5) * 2.0 - 1.0
-        lips = self.cat((jaw, width, self._unit(raw[:, 2:5, :])))
+        moved = self.cat((jaw, raw[:, 1:N_LIPS, :])) * self.gain + self.shift
+        width = self._unit(0.5 * moved[:, 1:2, :] + 0.5) * 2.0 - 1.0
+        lips = self.cat((self._unit(moved[:, 0:1, :]), width, self._unit(moved[:, 2:N_LIPS, :])))
         face = ops.reshape(self.face_branch(image_input), (-1, len(FACE), 1))
         # the ONNX exporter renames what it gives out: an output must be a node that nothing else in the graph reads
         return lips, self.sigmoid(closure), self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)

