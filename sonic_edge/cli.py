@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 from .config import Config, Controls, allowed, commented_yaml, load_config, parse_assignments, with_controls
@@ -102,11 +103,13 @@ def _render(args: argparse.Namespace) -> int:
     _check_output(args)
 
     import json
+    import signal
 
     from .media import Request
     from .pipeline import Pipeline
 
     request = Request(portrait=args.portrait, speech=args.speech, output=args.output)
+    signal.signal(signal.SIGTERM, _terminate)
     bar = _Bar(config.controls.fps, quiet=args.quiet)
     try:
         with Pipeline(config) as pipeline:
@@ -126,6 +129,11 @@ def _render(args: argparse.Namespace) -> int:
         print(f"{video['n_frames']} frames, {video['duration_s']:.2f} s, {speed:.1f}x real time", file=sys.stderr)
         print(args.output)
     return 0
+
+
+def _terminate(number: int, frame: Optional[FrameType]) -> None:
+    """On SIGTERM unwind as on ^C, so that no half-written file stays."""
+    raise SystemExit(128 + number)
 
 
 def _check_output(args: argparse.Namespace) -> None:

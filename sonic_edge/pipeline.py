@@ -114,6 +114,8 @@ class Pipeline:
         with clock("portrait"):
             image = read_image(request.portrait, config.limits)
             portrait = make_portrait(image, self._finder, controls, request.portrait.name)
+            height, width = portrait.image.shape[:2]
+            label = Label(width, height, config.label)  # it may not fit: better known before the work than after
             del image  # a large photo need not stay while its small canvas is animated
         progress(Progress("listening", 0, 1))
         with clock("listening"):
@@ -135,9 +137,8 @@ class Pipeline:
         }
         with clock("rendering"):
             aigc = aigc_metadata(config.label.producer, _produce_id(inputs, controls, self._bundle))
-            self._write(request.output, portrait, speech, motion, config, aigc, progress)
+            self._write(request.output, portrait, speech, motion, label, config, aigc, progress)
 
-        height, width = portrait.image.shape[:2]
         return {
             "status": "done",
             "result": request.output.name,
@@ -168,13 +169,13 @@ class Pipeline:
         portrait: Portrait,
         speech: Speech,
         motion: Motion,
+        label: Label,
         config: Config,
         aigc: str,
         progress: Callable[[Progress], None],
     ) -> None:
         """Render and encode, side by side."""
         height, width = portrait.image.shape[:2]
-        label = Label(width, height, config.label)
         n_frames = len(motion)
         with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
             write_video(

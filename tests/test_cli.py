@@ -1,10 +1,12 @@
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from sonic_edge.cli import main
-from sonic_edge.config import Config, Controls, commented_yaml
+from sonic_edge.config import Config, Controls, commented_yaml, share_dir
 
 
 def test_check_config_prints_the_values_in_force(capsys):
@@ -55,6 +57,33 @@ def test_help_names_every_control_with_its_range(capsys):
     for name in Controls.model_fields:
         assert f"{name}=" in said
     assert "128 to 1024 pixels" in said and "exit status:" in said
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_render_leaves_nothing(number, status, tmp_path, make_speech):
+    speech = make_speech(tmp_path / "long.wav", 60)
+    out = tmp_path / "out" / "talk.mp4"
+    out.parent.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "sonic_edge",
+        "render",
+        share_dir() / "samples" / "portrait.jpg",
+        speech,
+        "-o",
+        out,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.parent.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(out.parent.iterdir()), "it must have begun to write"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert "Traceback" not in said
+    assert list(out.parent.iterdir()) == []
 
 
 def test_help_does_not_load_what_it_does_not_need():

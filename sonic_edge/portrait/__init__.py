@@ -1,0 +1,7 @@
+"""A photo becomes a portrait: `photo` reads it within bounds, `faces` finds the face, `crop` cuts the canvas."""
+
+from .crop import make_portrait
+from .faces import Face, FaceFinder
+from .photo import read_image
+
+__all__ = ["Face", "FaceFinder", "make_portrait", "read_image"]
