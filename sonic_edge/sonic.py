@@ -39,8 +39,8 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
         a = a / scale
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
     aligned = cv2.warpAffine(image, matrix, (spec.size, spec.size), borderMode=cv2.BORDER_REPLICATE)
-    rgb: FloatArray = np.ascontiguousarray(aligned[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
-    return rgb
+    rgb = aligned[:, :, ::-1].transpose(2, 0, 1)[None]
+    return np.ascontiguousarray(rgb, np.float32) / np.float32(255)
 
 
 class SonicNet:
