@@ -77,9 +77,7 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
     shut = closures(raw.channel("closure"), raw, closure, times)
     for name in LIPS:
         out[name] = out[name] * talk
-    # a closure the model doubts brings the lips nearer, but only a sure one presses them together
-    doubtful = np.interp(times, raw_times, raw.channel("closure")).astype(np.float32)
-    out["jaw"] = out["jaw"] * (1 - np.maximum(shut, doubtful))
+    out["jaw"] = out["jaw"] * (1 - shut)
     out["close"] = shut
     for name in EXPRESSION:
         out[name] = out[name] * controls.dynamic_scale
