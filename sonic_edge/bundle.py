@@ -88,8 +88,6 @@ class LipsSpec(Section):
     """The directly computed channels, in the order of the output `lips`."""
 
     channels: List[str]
-    gain: List[float]
-    """What each is multiplied by: the mean of what people may do is smaller than what any of them does."""
 
 
 class ClosureSpec(Section):
@@ -174,8 +172,6 @@ class Bundle:
                 wrong.append(f"stages: has no {stage}")
         if window.stride > window.frames:
             wrong.append(f"window.stride = {window.stride}: must be at most window.frames = {window.frames}")
-        if len(spec.lips.gain) != len(spec.lips.channels):
-            wrong.append(f"lips: {len(spec.lips.channels)} channels, {len(spec.lips.gain)} gain")
         if len(life.mean) != len(life.channels) or len(life.std) != len(life.channels):
             wrong.append(f"life: {len(life.channels)} channels, {len(life.mean)} mean, {len(life.std)} std")
         if any(s <= 0 for s in life.std):

@@ -58,7 +58,6 @@ class SonicNet:
         self._denoiser = denoiser
         window = bundle.spec.window
         self._overlap = window.frames - window.stride
-        self._gain = np.array([*bundle.spec.lips.gain, 1.0], np.float32)[:, None]  # + closure
         self._mean = np.array(bundle.spec.life.mean, np.float32)[:, None]
         self._std = np.array(bundle.spec.life.std, np.float32)[:, None]
         # Cross-fade over the middle half of the overlap: a window knows least at its ends.
@@ -121,7 +120,7 @@ class SonicNet:
             life[:, here] = self._sample(made["condition"], past, steps, rng)
             progress(i + 1, n_windows)
 
-        values = np.concatenate([self._gain * lips / weight, life])[:, lead : lead + n_frames].T
+        values = np.concatenate([lips / weight, life])[:, lead : lead + n_frames].T
         names = (*spec.lips.channels, CLOSURE, *spec.life.channels)
         return Motion(names, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
 

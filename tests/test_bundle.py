@@ -34,7 +34,7 @@ SPEC = {
     },
     "face": {"size": 224, "eye_left": [0.34, 0.4], "eye_right": [0.66, 0.4]},
     "window": {"mel_frames": 160, "frames": T, "stride": 24, "fps": 25.0, "offset_s": 0.015},
-    "lips": {"channels": ["jaw", "width"], "gain": [1.0, 2.0]},
+    "lips": {"channels": ["jaw", "width"]},
     "closure": {"enter": 0.5, "leave": 0.3, "max_frames": 5},
     "life": {"channels": ["blink", "yaw"], "mean": [0.1, 0.0], "std": [0.3, 0.05]},
     "stages": {
@@ -118,7 +118,6 @@ def set_path(*keys, to):
     [
         (set_path("format", to=2), "format = 2: must be 1"),
         (set_path("window", "stride", to=50), "window.stride = 50: must be at most window.frames = 40"),
-        (set_path("lips", "gain", to=[1.0]), "lips: 2 channels, 1 gain"),
         (set_path("life", "std", to=[0.3]), "life: 2 channels, 2 mean, 1 std"),
         (set_path("life", "std", to=[0.3, 0.0]), "must be over 0"),
         (
