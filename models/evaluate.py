@@ -95,13 +95,15 @@ def level_of(mel: FloatArray) -> NDArray[np.float64]:
     return level[: len(level) // 4 * 4].reshape(-1, 4).mean(1).astype(np.float64)
 
 
-def life_figures(motion: FloatArray) -> Dict[str, float]:
-    """What people are measured by, of one clip [9, n]."""
+def life_figures(motion: FloatArray, stride: int) -> Dict[str, float]:
+    """What people are measured by, of one clip [9, n]; `seam`: how much larger the steps between windows are."""
     c = dict(zip(life.CHANNELS, motion.astype(np.float64)))
     seconds = motion.shape[1] / life.FPS
     shut = c["blink"] > 0.5
     # the nose stands half an interocular distance before the axis that the head turns about
     nose = np.stack([c["tx"] + 0.52 * np.sin(c["yaw"]), c["ty"] + 0.52 * np.sin(c["pitch"])])
+    steps = np.abs(np.diff(motion[4:], axis=1)).mean(0)  # of the head
+    at_seam = np.arange(1, motion.shape[1]) % stride == 0
     return {
         "blinks/min": float((shut[1:] & ~shut[:-1]).sum() / seconds * 60),
         "nose/s": float(np.hypot(*np.diff(nose, axis=1)).sum() / seconds),
@@ -111,6 +113,7 @@ def life_figures(motion: FloatArray) -> Dict[str, float]:
         "gaze jumps/s": float((np.abs(np.diff(c["gaze_x"])) > 0.2).sum() / seconds),
         "brow std": float(c["brow"].std()),
         "start": float(np.abs(motion[:, 0]).max()),
+        "seam": float(steps[at_seam].mean() / steps[~at_seam].mean()),
     }
 
 
@@ -144,9 +147,12 @@ def report_life(bundle: Bundle, clips: List[Tuple[FloatArray, FloatArray]], imag
     rows: Dict[str, List[Dict[str, float]]] = {"teacher": []}
     for mel, _ in clips:
         conditions = bundle.encode(mel, image)[3]
-        rows["teacher"].append(life_figures(life.sample(level_of(mel), np.array(FACE_TYPICAL, np.float32), rng).T))
+        take = life.sample(level_of(mel), np.array(FACE_TYPICAL, np.float32), rng).T
+        rows["teacher"].append(life_figures(take, bundle.stride))
         for n_steps in (4, 10, 25):
-            rows.setdefault(f"{n_steps} steps", []).append(life_figures(bundle.live(conditions, n_steps, rng)))
+            rows.setdefault(f"{n_steps} steps", []).append(
+                life_figures(bundle.live(conditions, n_steps, rng), bundle.stride)
+            )
     print(f"{'':10}" + "".join(f"{name:>13}" for name in rows["teacher"][0]))
     for name, figures in rows.items():
         print(f"{name:10}" + "".join(f"{np.mean([row[key] for row in figures]):13.3f}" for key in figures[0]))

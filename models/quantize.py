@@ -32,13 +32,9 @@ from sonic_edge.mel import MelSettings
 Feeds = Dict[str, NDArray[np.float32]]
 N_CALIBRATION = 120
 VERSION = "0.1.0"
-GAIN = [1.5, 1.3, 1.3, 1.0, 1.2]
-"""Jaw, width, round, close, tuck: a regression gives the mean of what people may do, which is smaller than what any of
-them does. Brings the widest openings of running speech to the .2 interocular distances that real people show."""
-
 KEPT_FLOAT = ("heads.lips.", "heads.closure.", "conv_out.")
 """Layers that stay in floating point (fp16 on the chip), by the start of their weights' names: the last of each path.
-Their few outputs are the motion itself, which one scale of 256 steps would coarsen, and they are 0.3 % of the work."""
+Their few outputs are the motion itself, which one scale of 256 steps would coarsen, and they are 1 % of the work."""
 
 
 class Reader(CalibrationDataReader):
@@ -128,7 +124,7 @@ def description(bundle: Path, statistics: Dict[str, List[float]]) -> Dict[str, A
         # frame j is centred on mel frame 4 j + 1.5
         "window": {"mel_frames": MEL_FRAMES, "frames": FRAMES, "stride": FRAMES - PAST, "fps": life.FPS,
                    "offset_s": 0.015},
-        "lips": {"channels": list(teacher.CHANNELS), "gain": GAIN},
+        "lips": {"channels": list(teacher.CHANNELS)},
         "closure": {"enter": 0.6, "leave": 0.35, "max_frames": 5},
         "life": {
             "channels": list(life.CHANNELS),
