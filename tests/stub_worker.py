@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sonic_edge import worker
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
+from sonic_edge.worker import process
 
 
 class Stub:
@@ -102,4 +102,4 @@ def load(config):
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(load))
+    sys.exit(process.main(load))

@@ -112,6 +112,11 @@ def drop(daemon, name, action):
     (box / f"{name}.wav").write_text(action)
 
 
+def test_it_stays_light():
+    code = "import sys, sonic_edge.daemon; print({'numpy', 'cv2', 'av', 'PIL'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
 def test_jobs_become_results_one_after_another(ready):
     daemon = ready()
     for name in ("一", "二"):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sonic_edge import inbox
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.inbox import Spool
+from sonic_edge.inbox import Spool, disk, look
+from sonic_edge.inbox.job import MAX_ENTRIES, Record
+from sonic_edge.inbox.spool import MAX_INTERRUPTIONS
 
 SETTLE_S, PAIR_S = 1.0, 10.0
 
@@ -41,13 +42,14 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(inbox, "time", made)
+    for module in ("look", "spool"):
+        monkeypatch.setattr(f"sonic_edge.inbox.{module}.time", made)
     return made
 
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """No test here can tell a disk that was synced from one that was not; where it matters, `_sync` is watched."""
+    """No test here can tell a disk that was synced from one that was not; where it matters, `disk.sync` is watched."""
     monkeypatch.setattr(os, "fsync", os.fstat)
 
 
@@ -208,7 +210,7 @@ def test_ten_thousand_strangers_are_one_line_and_no_obstacle(spool, clock, caplo
 
 
 def test_a_folder_of_thousands_of_files_stays(spool, clock, caplog):
-    for i in range(inbox._MAX_ENTRIES + 1):
+    for i in range(MAX_ENTRIES + 1):
         put(spool.inbox / "album" / f"{i}.wav")
     pair(spool, "a")
     assert [j.id for j in work(spool, clock, 20)] == ["a"]
@@ -480,7 +482,7 @@ def test_what_is_not_a_plain_file_is_refused_in_words(spool, clock, make_odd, wo
 
 
 def test_a_device_is_told_from_a_file():
-    assert not inbox._is_plain(Path("/dev/null")) and inbox._what(Path("/dev/null")) == "a device"
+    assert not disk.is_plain(Path("/dev/null")) and disk.what_is(Path("/dev/null")) == "a device"
 
 
 def test_a_hard_link_is_a_plain_file(spool, clock, tmp_path):
@@ -512,14 +514,14 @@ def test_a_folder_named_like_our_own_file(spool, clock):
 def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, caplog):
     put(spool.inbox / "closed" / "a.wav")
     pair(spool, "a")
-    look_into = inbox._look_into
+    look_into = look._look_into
 
     def refuse(entry):
         if entry.name == "closed":
             raise PermissionError(13, "Permission denied")
         return look_into(entry)
 
-    monkeypatch.setattr(inbox, "_look_into", refuse)
+    monkeypatch.setattr(look, "_look_into", refuse)
     assert [j.id for j in work(spool, clock)] == ["a"]
     assert "'closed'" in caplog.text
 
@@ -527,14 +529,14 @@ def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, capl
 def test_what_may_not_be_moved_stays_and_is_told_about(spool, clock, monkeypatch, caplog):
     pair(spool, "a")
     pair(spool, "b")
-    rename = inbox._rename
+    rename = disk.rename
 
     def refuse(source, target):
         if source.name.startswith("a."):
             raise PermissionError(13, "Permission denied")
         rename(source, target)
 
-    monkeypatch.setattr(inbox, "_rename", refuse)
+    monkeypatch.setattr(disk, "rename", refuse)
     assert [j.id for j in work(spool, clock, 20)] == ["b"]
     assert names(spool.inbox) == ["a.jpg", "a.wav"] and names(spool.work) == []
     assert caplog.text.count("'a': cannot be taken: Permission denied") == 1
@@ -620,7 +622,7 @@ def test_a_parked_job_comes_first_and_whole(make, clock):
 def test_a_job_that_takes_the_daemon_down_again_and_again_is_given_up(make, clock):
     spool = make()
     pair(spool, "a")
-    for _ in range(inbox.MAX_INTERRUPTIONS):
+    for _ in range(MAX_INTERRUPTIONS):
         clock.end = clock.now + 5
         for job in spool.watch(clock):
             spool.start(job)
@@ -628,7 +630,7 @@ def test_a_job_that_takes_the_daemon_down_again_and_again_is_given_up(make, cloc
         spool.__exit__(None, None, None)
         spool = make()
     assert work(spool, clock) == []
-    assert f"went down {inbox.MAX_INTERRUPTIONS} times" in reason(spool, "a")["what"]
+    assert f"went down {MAX_INTERRUPTIONS} times" in reason(spool, "a")["what"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"id": "other"}', "\x00" * 100])
@@ -675,15 +677,15 @@ def test_a_second_daemon_says_who_holds_the_spool(spool):
 def test_a_full_disk_is_told_once_and_waited_for(spool, clock, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     pair(spool, "a")
-    write = inbox._write
+    write = disk.write
 
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(inbox, "_write", full)
+    monkeypatch.setattr(disk, "write", full)
     assert work(spool, clock, 30) == []
     assert caplog.text.count("No space left") == 1
-    monkeypatch.setattr(inbox, "_write", write)
+    monkeypatch.setattr(disk, "write", write)
     assert [j.id for j in work(spool, clock, 5)] == ["a"]
     assert "works again" in caplog.text
 
@@ -701,7 +703,7 @@ def test_a_full_disk_is_a_device_error_and_the_step_can_be_done_again(spool, clo
 
     def while_full(action):
         with monkeypatch.context() as m, pytest.raises(DeviceError, match="No space left"):
-            m.setattr(inbox, "_write", full)
+            m.setattr(disk, "write", full)
             action()
 
     for job in spool.watch(clock):
@@ -746,8 +748,8 @@ class Power:
         self.n_steps = 0
         self.cut_at = None
         self.log = []
-        for name in ("_rename", "_sync"):
-            monkeypatch.setattr(inbox, name, self._around(getattr(inbox, name), name))
+        for name in ("rename", "sync"):
+            monkeypatch.setattr(disk, name, self._around(getattr(disk, name), name))
         monkeypatch.setattr(Path, "mkdir", self._around(Path.mkdir, "mkdir"))
         monkeypatch.setattr(shutil, "rmtree", self._in_the_middle_of(shutil.rmtree))
 
@@ -865,9 +867,9 @@ def test_what_a_rename_publishes_was_synced_before(make, clock, tmp_path, monkey
     synced = set()
     n_checked = 0
     for name, *args in power.log:
-        if name == "_sync":
+        if name == "sync":
             synced.add(args[0])
-        elif name == "_rename" and (args[0].name.endswith(".tmp") or args[1].suffix == ".mp4"):
+        elif name == "rename" and (args[0].name.endswith(".tmp") or args[1].suffix == ".mp4"):
             assert args[0] in synced, args
             synced.discard(args[0])
             n_checked += 1
@@ -879,7 +881,7 @@ def test_files_exchanged_during_a_power_cut_are_a_new_job(make, clock, tmp_path,
     spool = make()
     put(spool.inbox / "a.wav", "first")
     put(spool.inbox / "a.jpg", "photo")
-    rename = inbox._rename
+    rename = disk.rename
 
     def cut(source, target):
         rename(source, target)
@@ -887,7 +889,7 @@ def test_files_exchanged_during_a_power_cut_are_a_new_job(make, clock, tmp_path,
             raise PowerCut
 
     with monkeypatch.context() as m, pytest.raises(PowerCut):
-        m.setattr(inbox, "_rename", cut)
+        m.setattr(disk, "rename", cut)
         work(spool, clock)
     spool.__exit__(None, None, None)
     put(spool.inbox / "a.wav", "the second one")
@@ -904,17 +906,17 @@ def test_a_job_that_changes_just_when_it_is_claimed_is_looked_at_afresh(spool, c
     sound = spool.inbox / "a" / "a.wav" if as_folder else spool.inbox / "a.wav"
     put(sound, "short")
     put(sound.with_suffix(".jpg"), "photo")
-    store = Spool._store
+    store = Record.store
     n_stored = 0
 
-    def change(self, record):
+    def change(record, folder):
         nonlocal n_stored
-        store(self, record)
+        store(record, folder)
         n_stored += 1
         if n_stored == 1:
             put(sound, "longer by far")
 
-    monkeypatch.setattr(Spool, "_store", change)
+    monkeypatch.setattr(Record, "store", change)
     work(spool, clock)
     assert (spool.outbox / "a.mp4").read_text() == "video of longer by far"
     assert names(spool.failed) == []

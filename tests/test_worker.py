@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sonic_edge import worker
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working
+from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working, link
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
 DEADLINE_S = 60
@@ -303,7 +302,7 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
         b'{"tell": "finished", "report": 3}',
         b'{"tell": "failed", "error": "OSError", "message": "", "controls": {}, "last": false}',
         b"[" * 100_000,
-        b"x" * (worker._MAX_LINE_BYTES + 10),
+        b"x" * (link._MAX_LINE_BYTES + 10),
     ],
     ids=["list", "empty", "unknown", "types", "report", "error", "deep", "long"],
 )

@@ -1,0 +1,112 @@
+"""How a job ends: its video in outbox, or its inputs in failed.
+
+Each end begins with a record that says so; from then on `finish_publishing` or `finish_failing` can be done again and
+again, from wherever the power went.
+"""
+
+import json
+import logging
+from dataclasses import replace
+from typing import Mapping
+
+from ..errors import SonicEdgeError
+from . import disk
+from .disk import Folders
+from .job import Record, now, output_in
+
+log = logging.getLogger(__name__)
+
+
+def publish(folders: Folders, record: Record, report: Mapping[str, object], keep_inputs: bool) -> str:
+    """End a job whose video is complete.
+
+    Args:
+        folders: The spool.
+        record: The job's.
+        report: What the pipeline tells about it; ``job`` and ``result`` are set to the final names.
+        keep_inputs: Whether its inputs go to outbox too.
+
+    Returns:
+        The name: ``outbox/<name>.mp4`` and ``outbox/<name>.json``.
+    """
+    folder = folders.work / record.id
+    disk.sync(output_in(folder))
+    record = _named(folders, replace(record, state="publishing"))
+    disk.write_for_people(folder / "report.json", {**report, **_final_names(record)})
+    record.store(folder)
+    return finish_publishing(folders, record, keep_inputs)
+
+
+def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> str:
+    """Carry on with `publish`; the report's appearance in outbox, last of all, is what ends the job."""
+    folder = folders.work / record.id
+    video, report, inputs = output_in(folder), folder / "report.json", folder / "inputs"
+    if disk.exists(video):
+        if disk.exists(folders.outbox / f"{record.name}.mp4"):  # came there since the name was chosen
+            record = _named(folders, record)
+            disk.write_for_people(report, {**json.loads(report.read_bytes()), **_final_names(record)})
+            record.store(folder)
+        disk.rename(video, folders.outbox / f"{record.name}.mp4")
+    if keep_inputs and disk.exists(inputs):
+        disk.rename(inputs, folders.outbox / f"{record.name}.inputs")
+    disk.sync(folders.outbox)
+    if disk.exists(report):
+        disk.rename(report, folders.outbox / f"{record.name}.json")
+        disk.sync(folders.outbox)
+        disk.sync(folder)
+        log.info("%s: done", record.name)
+    folders.trash(folder)
+    return record.name
+
+
+def fail(folders: Folders, record: Record, error: SonicEdgeError, controls: Mapping[str, object]) -> str:
+    """End a job that cannot be done.
+
+    Args:
+        folders: The spool.
+        record: The job's.
+        error: Why.
+        controls: What it asked for, as far as that could be read.
+
+    Returns:
+        The name: ``failed/<name>/``.
+    """
+    reason = {
+        "what": str(error),
+        "error": type(error).__name__,
+        "time": now(),
+        "attempts": record.deaths + int(record.state == "running"),
+        "controls": dict(controls),
+    }
+    record = _named(folders, replace(record, state="failing", reason=reason))
+    record.store(folders.work / record.id)
+    return finish_failing(folders, record)
+
+
+def finish_failing(folders: Folders, record: Record) -> str:
+    """Carry on with `fail`."""
+    folder = folders.work / record.id
+    inputs = folder / "inputs"
+    if disk.exists(inputs):
+        if disk.exists(folders.failed / record.name):  # came there since the name was chosen
+            record = _named(folders, record)
+            record.store(folder)
+        told = inputs / "reason.json"
+        if told.is_dir():
+            others = (inputs / name for name in disk.numbered(told.name))
+            disk.rename(told, next(other for other in others if not disk.exists(other)))
+        disk.write_for_people(told, record.reason)
+        disk.rename(inputs, folders.failed / record.name)
+        disk.sync(folders.failed)
+        disk.sync(folder)
+        log.warning("%s: failed: %s", record.name, record.reason.get("what", ""))
+    folders.trash(folder)
+    return record.name
+
+
+def _named(folders: Folders, record: Record) -> Record:
+    return replace(record, name=folders.free_name(record.id, is_own=True))
+
+
+def _final_names(record: Record) -> Mapping[str, str]:
+    return {"job": record.name, "result": f"{record.name}.mp4"}

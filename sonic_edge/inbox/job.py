@@ -1,0 +1,186 @@
+"""What a job is: the kinds of its files, its id, its record on disk."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Mapping, NamedTuple, Optional, Tuple, get_args
+
+from ..errors import RequestError
+from . import disk
+
+# fmt: off
+RECORDINGS = frozenset((
+    ".wav", ".wave", ".mp3", ".m4a", ".m4b", ".aac", ".ogg", ".oga", ".opus", ".flac", ".wma", ".amr", ".aif",
+    ".aiff", ".aifc", ".caf", ".au", ".snd", ".w64", ".mka", ".ac3", ".eac3", ".mp2", ".ape", ".wv", ".tta",
+    ".3ga", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg",
+    ".mpeg", ".flv", ".wmv", ".ogv",
+))
+# fmt: on
+"""Suffixes of sound and of video with sound, lower case."""
+
+# fmt: off
+PHOTOS = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pnm",
+    ".jp2", ".avif", ".heic", ".heif",
+))
+# fmt: on
+"""Suffixes of pictures, lower case."""
+
+CONTROLS = frozenset((".yaml", ".yml"))
+"""Suffixes of a job's controls, lower case."""
+
+MAX_ENTRIES = 1000
+"""In a job's folder; it should hold two or three."""
+
+_MAX_NAME_BYTES = 200  # of an id: leaves room for ".trash-", "-123", ".inputs" and encoders' temp suffixes within 255
+
+State = Literal["claiming", "claimed", "running", "publishing", "failing"]
+"""See the package."""
+
+
+class Seen(NamedTuple):
+    """A file as it was seen in the inbox."""
+
+    name: str
+    size: int
+    """bytes"""
+    changed: int
+    """Time of the last change, ns."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``job.json`` holds."""
+
+    id: str
+    state: State
+    given: str
+    """The folder's name, or the stem of the files, as the person wrote it."""
+    is_folder: bool
+    sources: Tuple[Seen, ...]
+    """What was seen in the inbox."""
+    claimed: str
+    """When, ISO 8601."""
+    deaths: int = 0
+    interruptions: int = 0
+    name: str = ""
+    """The name in outbox or failed, from publishing or failing on."""
+    reason: Mapping[str, Any] = field(default_factory=dict)
+    """What ``reason.json`` will hold, from failing on."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """The record of the job in ``work/<id>``.
+
+        Raises:
+            OSError, ValueError, TypeError, KeyError: If it cannot be read, or is none, or another job's.
+        """
+        data = json.loads((folder / "job.json").read_bytes())
+        data["sources"] = tuple(Seen(str(name), int(size), int(changed)) for name, size, changed in data["sources"])
+        record = cls(**data)
+        if record.id != folder.name or record.state not in get_args(State):
+            raise ValueError(f"{folder.name}: job.json is of {record.id!r} in state {record.state!r}")
+        return record
+
+    def store(self, folder: Path) -> None:
+        """Replace the record of the job in ``work/<id>``, durably."""
+        # ASCII, so that names that are not UTF-8 come back as they were
+        disk.write(folder / "job.json", json.dumps(asdict(self), indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job with all it needs, ready to be worked on."""
+
+    folder: Path
+    """``work/<id>``"""
+    speech: Path
+    """The recording, a plain file in the job's folder."""
+    portrait: Path
+    """The photo: a plain file in the job's folder, or the configured one."""
+    controls: Optional[Path]
+    """The job's own controls, a YAML file nobody has read yet."""
+    deaths: int
+    """How often a worker died or hung on it so far."""
+
+    @property
+    def id(self) -> str:
+        """Its name: unique in work, outbox and failed when it was claimed; safe as a file name and in a log."""
+        return self.folder.name
+
+    @property
+    def output(self) -> Path:
+        """Where the worker is to write the video."""
+        return output_in(self.folder)
+
+
+def output_in(folder: Path) -> Path:
+    """Where the worker writes the video of the job in ``work/<id>``."""
+    return folder / "result" / f"{folder.name}.mp4"
+
+
+def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Job:
+    """What is in a claimed job's folder ``work/<id>``.
+
+    Raises:
+        RequestError: If that is not one recording, one photo and at most one file of controls, all plain files.
+    """
+    inputs = folder / "inputs"
+    kinds: Dict[str, List[Path]] = {"recording": [], "photo": [], "file of controls": []}
+    names = [name for name in sorted(disk.entries(inputs)) if not name.startswith(".")]
+    if len(names) > MAX_ENTRIES:
+        raise RequestError(f"{record.id}: holds {len(names)} files; a job is one recording and one photo")
+    for name in names:
+        path = inputs / name
+        if not disk.is_plain(path):
+            raise RequestError(f"{record.id}: {name!r} is {disk.what_is(path)}; only plain files are taken")
+        suffix = suffix_of(name)
+        if suffix in RECORDINGS:
+            kinds["recording"].append(path)
+        elif suffix in PHOTOS:
+            kinds["photo"].append(path)
+        elif suffix in CONTROLS and (not record.is_folder or name[: -len(suffix)].lower() == "job"):
+            kinds["file of controls"].append(path)
+    for kind, paths in kinds.items():
+        if len(paths) > 1:
+            listed = ", ".join(repr(p.name) for p in paths[:5])
+            raise RequestError(f"{record.id}: holds {len(paths)} of kind {kind} ({listed}); one is needed")
+    if not kinds["recording"]:
+        raise RequestError(f"{record.id}: holds no recording")
+    portrait = kinds["photo"][0] if kinds["photo"] else default_portrait
+    if portrait is None:
+        raise RequestError(
+            f"{record.id}: holds no photo and spool.portrait is not set; put a photo of the same name beside the "
+            "recording, or set spool.portrait"
+        )
+    controls = kinds["file of controls"][0] if kinds["file of controls"] else None
+    return Job(folder, kinds["recording"][0], portrait, controls, record.deaths)
+
+
+def suffix_of(name: str) -> str:
+    """``.wav`` of ``a.b.WAV``; empty if there is none, or nothing before it."""
+    stem, dot, last = name.rpartition(".")
+    return f".{last.lower()}" if dot and stem else ""
+
+
+def safe_id(name: str) -> str:
+    """A name that a person still recognises and that nothing stumbles over.
+
+    Control characters, bytes that are not UTF-8 and a leading dash become ``_``; long names are cut between characters
+    and end in a hash of the whole.
+    """
+    text = "".join(c if c.isprintable() and c != "/" else "_" for c in name)
+    if text[0] in "-.":
+        text = "_" + text[1:]
+    if len(text.encode()) > _MAX_NAME_BYTES:
+        mark = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+        text = text.encode()[: _MAX_NAME_BYTES - len(mark)].decode(errors="ignore") + mark
+    return text
+
+
+def now() -> str:
+    """The time, ISO 8601 with the offset from UTC, to the millisecond."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
