@@ -5,13 +5,20 @@ from typing import Dict, Optional
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from ..bundle import Stage
 from ..errors import DeviceError
 from .base import Tensors, check_inputs
 
-# onnxruntime's own exceptions derive from different bases in different versions
-_ORT_ERRORS = (RuntimeError, ValueError, TypeError, OSError, ort.capi.onnxruntime_pybind11_state.Fail)
+# onnxruntime has an exception for each of its statuses, with no base of their own
+_ORT_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    OSError,
+    *(e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)),
+)
 
 
 class CpuSession:
