@@ -1,6 +1,6 @@
 """The simulated backend: the same INT8 weights on the CPU, by onnxruntime."""
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple, Type
 
 import numpy as np
 import onnxruntime as ort
@@ -12,7 +12,7 @@ from ..errors import DeviceError
 from .base import Tensors, check_inputs
 
 # onnxruntime has an exception for each of its statuses, with no base of their own
-_ORT_ERRORS = (
+_ORT_ERRORS: Tuple[Type[Exception], ...] = (
     RuntimeError,
     ValueError,
     TypeError,
