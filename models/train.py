@@ -51,7 +51,7 @@ STEPS = {"lips": 1800, "face": 400, "life": 1200}
 """The parts in order, and their steps. Counted in steps, not minutes: a busy machine gives the same weights."""
 LOWEST = MelSettings().clip[0] / MelSettings().scale
 """Normalised mel of nothing at all."""
-FACE_ERROR = np.array([0.08, 0.1, 0.35, 0.02, 0.06, 0.06], np.float32)
+FACE_ERROR = np.array([0.08, 0.1, 0.35, 0.04, 0.08, 0.08], np.float32)
 """About how far the face branch is off on a portrait it has not seen: the denoiser is told faces with such errors."""
 PAST = 16  # frames of a window that the one before has already made
 Batch = Tuple[NDArray[Any], ...]
@@ -166,12 +166,12 @@ def face_batch(rng: np.random.Generator, n_faces: int = N_FACES) -> Batch:
 
 
 def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
-    """A portrait's rest state, [6]: turned, nodding and shut-eyed ones far oftener than life has them, to be learnt."""
+    """What the face branch might read of a portrait, [6]."""
     shut = rng.random() < 0.7
-    opening = rng.uniform(0, 0.03) if shut else rng.uniform(0.05, 0.4)
+    opening = rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4)
     teeth = rng.uniform(0, 0.2) if shut else rng.uniform(0, 1)
-    eyes = rng.uniform(0.06, 0.24) if rng.random() < 0.8 else 0.0
-    yaw, pitch = (rng.uniform(-limit, limit) if rng.random() < 0.6 else 0.0 for limit in (0.6, 0.4))
+    eyes = rng.uniform(0.06, 0.24) if rng.random() < 0.92 else rng.uniform(0, 0.06)
+    yaw, pitch = rng.normal(0, 0.22), rng.normal(0, 0.13)
     return np.array([opening, rng.uniform(0.6, 1.1), teeth, eyes, yaw, pitch], np.float32)
 
 
