@@ -34,6 +34,7 @@ def write_video(
     sound: Iterator[FloatArray],
     n_channels: int,
     aigc: str,
+    is_labelled: Callable[[Image], bool],
     settings: EncodeSettings,
     progress: Callable[[int], None],
 ) -> None:
@@ -50,6 +51,7 @@ def write_video(
         sound: Pieces [n_channels, n] at 48 kHz, -1..1, in all as long as the video, to half a frame.
         n_channels: 1 or 2.
         aigc: Value of the AIGC metadata.
+        is_labelled: Whether a picture carries the visible label; asked of the first one, as it comes out of the file.
         settings: Speed and quality.
         progress: Told how many frames are done, after each.
 
@@ -70,7 +72,7 @@ def write_video(
             file.abandon()
             raise
         with _writing(output):
-            wrong = _faults(part, n_frames, fps, aigc)
+            wrong = _faults(part, n_frames, fps, aigc, is_labelled)
             if wrong:
                 raise DeviceError(f"{output}: not published, the file came out wrong: {'; '.join(wrong)}")
             _sync(part)
@@ -204,7 +206,7 @@ def _blocks(sound: Iterable[FloatArray]) -> Iterator[FloatArray]:
         yield np.concatenate(waiting, axis=1)
 
 
-def _faults(path: Path, n_frames: int, fps: int, aigc: str) -> List[str]:
+def _faults(path: Path, n_frames: int, fps: int, aigc: str, is_labelled: Callable[[Image], bool]) -> List[str]:
     """What is wrong with a finished file, in words."""
     wrong: List[str] = []
     with av.open(str(path)) as file:
@@ -216,6 +218,9 @@ def _faults(path: Path, n_frames: int, fps: int, aigc: str) -> List[str]:
         lengths = [float((s.duration or 0) * (s.time_base or 0)) for s in (picture, sound)]
         if abs(lengths[0] - lengths[1]) > 1 / fps + 1e-6:
             wrong.append(f"its picture lasts {lengths[0]:.3f} s, its sound {lengths[1]:.3f} s")
+        first = next(file.decode(picture), None)
+        if first is None or not is_labelled(np.asarray(first.to_ndarray(format="bgr24"), np.uint8)):
+            wrong.append("its first picture does not carry the visible label")
     if not _index_first(path):
         wrong.append("its index is not at the front")
     return wrong

@@ -187,6 +187,7 @@ class Pipeline:
                 sound(speech.path),
                 min(speech.n_channels, 2),
                 aigc,
+                label.is_on,
                 config.encode,
                 lambda done: progress(Progress("rendering", done, n_frames)),
             )

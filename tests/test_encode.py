@@ -36,7 +36,16 @@ def names(folder):
 
 
 def video(
-    path, seconds=1.0, fps=25, n_channels=1, size=SIZE, frames=None, sound=None, aigc=AIGC, progress=lambda n: None
+    path,
+    seconds=1.0,
+    fps=25,
+    n_channels=1,
+    size=SIZE,
+    frames=None,
+    sound=None,
+    aigc=AIGC,
+    is_labelled=lambda image: True,
+    progress=lambda n: None,
 ):
     n_frames, n_samples = round(seconds * fps), round(seconds * 48000)
     write_video(
@@ -48,6 +57,7 @@ def video(
         hum(n_samples, n_channels) if sound is None else sound,
         n_channels,
         AIGC,
+        is_labelled,
         EncodeSettings(preset="ultrafast"),
         progress,
     )
@@ -221,6 +231,16 @@ def test_without_the_label_it_is_not_published(tmp_path, monkeypatch):
     with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its AIGC metadata is None"):
         video(tmp_path / "a.mp4")
     assert names(tmp_path) == []
+
+
+def test_without_the_visible_label_it_is_not_published(tmp_path):
+    shown = []
+    with pytest.raises(DeviceError, match=r"not published, .* its first picture does not carry the visible label"):
+        video(tmp_path / "a.mp4", is_labelled=lambda image: bool(shown.append(image)))
+    assert names(tmp_path) == []
+    (first,) = shown
+    assert first.shape == (SIZE[1], SIZE[0], 3)
+    assert np.abs(first.astype(int) - next(pictures(1))).mean() < 8, "asked of the picture as it comes out of the file"
 
 
 def test_with_the_index_at_the_end_it_is_not_published(tmp_path, monkeypatch):

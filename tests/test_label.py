@@ -168,3 +168,29 @@ def test_metadata_without_what_the_rules_forbid(bad):
         aigc_metadata(bad, "1")
     with pytest.raises(ConfigError, match="must be without quotation marks"):
         aigc_metadata("a", bad)
+
+
+def backgrounds(size):
+    rng = np.random.default_rng(0)
+    stripes = np.tile((np.arange(size) // 6 % 2 * 255).astype(np.uint8)[None, :, None], (size, 1, 3))
+    noise = rng.integers(0, 255, (size, size, 3), dtype=np.uint8)
+    ramp = np.repeat(np.linspace(0, 255, size).astype(np.uint8)[None, :, None], size, 0).repeat(3, 2)
+    return [np.full((size, size, 3), v, np.uint8) for v in (0, 128, 255)] + [stripes, noise, ramp]
+
+
+@pytest.mark.parametrize("size", [128, 512])
+def test_it_is_recognised_where_it_is_and_only_there(size):
+    label = Label(size, size, LabelSettings())
+    for image in backgrounds(size):
+        assert not label.is_on(image)
+        label.draw(image)
+        assert label.is_on(image)
+        coarse = np.round(image / 32) * 32  # what strong compression leaves of it
+        assert label.is_on(np.clip(coarse, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("other", [{"text": "数字人"}, {"position": "top-left"}])
+def test_another_label_is_not_taken_for_it(other):
+    image = np.full((512, 512, 3), 90, np.uint8)
+    Label(512, 512, LabelSettings(**other)).draw(image)
+    assert not Label(512, 512, LabelSettings()).is_on(image)
