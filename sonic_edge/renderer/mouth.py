@@ -28,7 +28,7 @@ from .geometry import (
 )
 from .lips import lip_line, teeth_between
 
-WIDE_OPEN = 0.33
+WIDE_OPEN = 0.40
 """Gap between the lips at jaw = 1, interoculars (the largest in ordinary speech is about .25)."""
 UPPER_SHARE = 0.13
 """Part of the gap that the upper lip makes by rising."""
