@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Literal, Optional, Tuple
 
-import yaml
 from pydantic import Field
 
-from .config import Section, check, share_dir
+from .config import Section, check, read_yaml, share_dir
 from .errors import ConfigError
 from .mel import MelSettings
 
@@ -153,13 +152,7 @@ class Bundle:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         source = folder / "bundle.yaml"
-        try:
-            data = yaml.safe_load(source.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{source}: cannot be read: {e}") from e
-        except yaml.YAMLError as e:
-            raise ConfigError(f"{source}: is not YAML: {' '.join(str(e).split())}") from e
-        self.spec = check(BundleSpec, data, str(source))
+        self.spec = check(BundleSpec, read_yaml(source), str(source))
         self.mel = self.spec.mel.settings()
         self._check_sense(source)
 

@@ -7,7 +7,7 @@ import difflib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -171,13 +171,22 @@ def load_config(path: Optional[Path]) -> Config:
     """
     if path is None:
         return Config()
+    return check(Config, read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file holds; an empty one holds no settings.
+
+    Raises:
+        ConfigError: If it cannot be read or is not YAML.
+    """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
     except yaml.YAMLError as e:
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(e).split())}") from e
-    return check(Config, {} if data is None else data, str(path))
+    return {} if data is None else data
 
 
 def with_controls(config: Config, controls: Mapping[str, object], source: str) -> Config:
@@ -324,12 +333,3 @@ def commented_yaml(config: Config) -> str:
 
 def _wrapped(text: str) -> List[str]:
     return textwrap.wrap(text, 110, initial_indent="  # ", subsequent_indent="  # ", break_long_words=False)
-
-
-def effective(config: Config) -> Tuple[Tuple[str, object], ...]:
-    """Every setting as (key path, value), in the order of the file."""
-    return tuple(
-        (f"{name}.{key}", getattr(getattr(config, name), key))
-        for name in Config.model_fields
-        for key in type(getattr(config, name)).model_fields
-    )

@@ -52,11 +52,30 @@ class Portrait:
         return float(np.linalg.norm(eyes[:2].mean(0) - eyes[2:].mean(0)))
 
 
+CHANNELS: Mapping[str, Tuple[float, float]] = {
+    "jaw": (0.0, 1.2),
+    "width": (-1.2, 1.2),
+    "round": (0.0, 1.2),
+    "close": (0.0, 1.0),
+    "tuck": (0.0, 1.0),
+    "blink": (0.0, 1.0),
+    "brow": (-1.5, 1.5),
+    "gaze_x": (-1.0, 1.0),
+    "gaze_y": (-1.0, 1.0),
+    "yaw": (-0.4, 0.4),
+    "pitch": (-0.3, 0.3),
+    "roll": (-0.35, 0.35),
+    "tx": (-0.35, 0.35),
+    "ty": (-0.35, 0.35),
+}
+"""Channels of `Motion` and the furthest each goes; a warped photo breaks beyond."""
+
+
 @dataclass(frozen=True)
 class Motion:
     """Facial motion over time, in the terms the renderer understands.
 
-    Channels (a model may leave some out; they rest at 0):
+    Channels, what they usually reach, and what they mean (a model may leave some out; they rest at 0):
 
     ==================  =============  =====================================================================
     jaw                 0..1.2         how far the lips are apart; 0 shut, 1 a wide "a"

@@ -6,26 +6,8 @@ import numpy as np
 
 from .bundle import ClosureSpec
 from .config import Controls
-from .media import FloatArray, Motion, Speech
+from .media import CHANNELS, FloatArray, Motion, Speech
 from .mel import loudness
-
-RANGES = {
-    "jaw": (0.0, 1.2),
-    "width": (-1.0, 1.0),
-    "round": (0.0, 1.0),
-    "close": (0.0, 1.0),
-    "tuck": (0.0, 1.0),
-    "blink": (0.0, 1.0),
-    "brow": (-1.0, 1.0),
-    "gaze_x": (-1.0, 1.0),
-    "gaze_y": (-1.0, 1.0),
-    "yaw": (-0.5, 0.5),
-    "pitch": (-0.4, 0.4),
-    "roll": (-0.4, 0.4),
-    "tx": (-0.5, 0.5),
-    "ty": (-0.5, 0.5),
-}
-"""Least and most of each channel, whatever the scales ask."""
 
 LIPS = ("jaw", "width", "round", "tuck")
 """Channels that rest in silence; close is made here, of the model's closures."""
@@ -61,17 +43,17 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
         n_frames: Frames of the video.
 
     Returns:
-        Motion of n_frames at controls.fps, with all channels of `media.Motion`, within `RANGES`.
+        Motion of n_frames at controls.fps, with all of `media.CHANNELS` within their limits.
     """
-    values = np.stack([raw.channel(n) for n in RANGES], axis=1)  # [n_raw, n_channels]
-    blink = list(RANGES).index("blink")
+    values = np.stack([raw.channel(n) for n in CHANNELS], axis=1)  # [n_raw, n_channels]
+    blink = list(CHANNELS).index("blink")
     values[:, blink] = full_blinks(values[:, blink])
     if controls.smooth:
-        values = _smoothed(values, tuple(RANGES))
+        values = _smoothed(values, tuple(CHANNELS))
     # lips lead the sound: the picture at t shows what is said at t + align_offset
     times = (np.arange(n_frames) / controls.fps + controls.align_offset).astype(np.float32)
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
-    out = {n: np.interp(times, raw_times, values[:, i]).astype(np.float32) for i, n in enumerate(RANGES)}
+    out = {n: np.interp(times, raw_times, values[:, i]).astype(np.float32) for i, n in enumerate(CHANNELS)}
 
     talk = 1 - quiet(speech, times)
     shut = closures(raw.channel("closure"), raw, closure, times)
@@ -83,8 +65,8 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
         out[name] = out[name] * controls.dynamic_scale
     for name in HEAD:
         out[name] = out[name] * controls.motion_scale
-    stacked = np.stack([np.clip(out[n], *RANGES[n]) for n in RANGES], axis=1).astype(np.float32)
-    return Motion(tuple(RANGES), stacked, float(controls.fps))
+    stacked = np.stack([np.clip(out[n], *CHANNELS[n]) for n in CHANNELS], axis=1).astype(np.float32)
+    return Motion(tuple(CHANNELS), stacked, float(controls.fps))
 
 
 def quiet(speech: Speech, times: FloatArray) -> FloatArray:

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge.media import N_LANDMARKS, Portrait
-from sonic_edge.renderer import LIMITS, Renderer
+from sonic_edge.media import CHANNELS, N_LANDMARKS, Portrait
+from sonic_edge.renderer import Renderer
 from sonic_edge.renderer import geometry as g
 from sonic_edge.renderer.eyes import EYES, Eye
 from sonic_edge.renderer.mouth import WIDE_OPEN, MouthShape
@@ -146,7 +146,7 @@ EVERYTHING = {
 
 
 def test_everything_asked_for_is_a_known_channel() -> None:
-    assert set(EVERYTHING) == set(LIMITS)
+    assert set(EVERYTHING) == set(CHANNELS)
 
 
 class TestFrame:
@@ -187,9 +187,9 @@ class TestFrame:
         assert (frame.max(-1) == frame.min(-1)).all()
 
     def test_values_are_held_at_what_a_photo_can_bear(self, renderer: Renderer) -> None:
-        most = {name: limits[1] for name, limits in LIMITS.items()}
-        assert np.array_equal(renderer.frame(dict.fromkeys(LIMITS, 1e6)), renderer.frame(most))
-        assert np.array_equal(renderer.frame({"jaw": math.inf}), renderer.frame({"jaw": LIMITS["jaw"][1]}))
+        most = {name: limits[1] for name, limits in CHANNELS.items()}
+        assert np.array_equal(renderer.frame(dict.fromkeys(CHANNELS, 1e6)), renderer.frame(most))
+        assert np.array_equal(renderer.frame({"jaw": math.inf}), renderer.frame({"jaw": CHANNELS["jaw"][1]}))
         assert np.array_equal(renderer.frame({"jaw": -3.0}), renderer.frame({}))
 
     def test_what_is_not_a_number_is_refused(self, renderer: Renderer) -> None:

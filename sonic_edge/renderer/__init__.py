@@ -5,6 +5,5 @@
 """
 
 from .compose import Renderer
-from .pose import LIMITS
 
-__all__ = ["LIMITS", "Renderer"]
+__all__ = ["Renderer"]
