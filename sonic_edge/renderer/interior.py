@@ -58,7 +58,6 @@ class MouthInterior:
         matrix = np.array([[*way, -(way @ frame.origin) - s - 0.5] for way, s in zip(ways, start)])
         self.to_painting: FloatArray = matrix.astype(np.float32)
         """Canvas position to position in the painting, [2, 3]."""
-        self.jaw_direction: FloatArray = (frame.down * self._scale).astype(np.float32)
         width, height = (int(np.ceil((b - a) * self._scale)) for a, b in (self.U, self.V))
         u = (self.U[0] + (np.arange(width) + 1.0) / self._scale)[None, :]
         v = (self.V[0] + (np.arange(height) + 1.0) / self._scale)[:, None]
