@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -131,6 +131,9 @@ class Pipeline:
                 lambda done, total: progress(Progress("thinking", done, total)),
             )
             motion = shape_motion(raw, speech, self._bundle.spec.closure, controls, n_frames)
+            # What only thinking needs grows with the recording: let it go before rendering takes its own memory.
+            del raw
+            speech = replace(speech, mel=speech.mel[:, :0].copy())
         inputs = {
             "portrait": {"name": request.portrait.name, "sha256": _sha256(request.portrait)},
             "speech": {"name": request.speech.name, "sha256": _sha256(request.speech)},
