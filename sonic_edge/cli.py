@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # --help must not wait for numpy, OpenCV and the model runtim
 EXIT_HELP = """exit status:
   0   done
   1   a part of the machine failed (disk, model runtime): trying again later may help
-  2   this photo or this recording cannot be used; the message says why
+  2   this photo or this recording cannot be used, or the command line is wrong; the message says why
   78  the configuration or a control is wrong; the message says where
 """
 
@@ -39,6 +39,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except SonicEdgeError as e:
         print(f"sonic-edge: {e}", file=sys.stderr)
         return e.exit_code
+    except OSError as e:  # a name that is too long, an output that is full
+        print(f"sonic-edge: {e}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("sonic-edge: interrupted", file=sys.stderr)
         return 130
@@ -145,9 +148,19 @@ def _check_output(args: argparse.Namespace) -> None:
         raise RequestError(f"{output}: there is no folder {output.parent}")
     if output.is_dir():
         raise RequestError(f"{output}: is a folder; the name of a file is needed")
-    for source in (args.portrait, args.speech):
-        if source.exists() and output.exists() and source.samefile(output):
-            raise RequestError(f"{output}: is an input of this job; the result needs a name of its own")
+    report: Optional[Path] = args.report
+    if report is not None and (not report.parent.is_dir() or report.is_dir()):
+        raise RequestError(f"{report}: must be the name of a file in a folder that exists")
+    used = [args.portrait.absolute(), args.speech.absolute()]
+    for result in (output, report):
+        if result is not None:
+            if any(_same(result, other) for other in used):
+                raise RequestError(f"{result}: is another file of this job; each result needs a name of its own")
+            used.append(result.absolute())
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.absolute() == b or (a.exists() and b.exists() and a.samefile(b))
 
 
 class _Bar:
@@ -175,13 +188,13 @@ class _Bar:
                 total=progress.total,
                 desc=progress.stage.ljust(9),
                 disable=self._quiet or not sys.stderr.isatty(),
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total} {postfix} left {remaining}",
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total}{postfix}, left {remaining}",
                 dynamic_ncols=True,
             )
         assert self._bar is not None
         if progress.stage == "rendering" and progress.done:
             speed = progress.done / self._fps / max(time.monotonic() - self._since, 1e-3)
-            self._bar.set_postfix_str(f"frames, {speed:.1f}x real time,", refresh=False)
+            self._bar.set_postfix_str(f"frames, {speed:.1f}x real time", refresh=False)
         self._bar.update(progress.done - self._bar.n)
 
     def close(self) -> None:

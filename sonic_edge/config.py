@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import ConfigError
@@ -24,7 +24,9 @@ def share_dir() -> Path:
 class Section(BaseModel):
     """A group of settings: unknown names and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -37,7 +39,7 @@ def _unit(unit: str) -> Dict[str, Any]:
 class Controls(Section):
     """What a person can ask of one video. Names are those of Sonic's own user controls."""
 
-    duration: Union[Literal["auto"], float] = "auto"
+    duration: Union[Literal["auto"], PositiveFloat] = "auto"
     """Length of the video, seconds. auto is exactly the recording; any other length is refused, because it would cut
     or freeze."""
     min_resolution: int = Field(512, ge=128, le=1024, multiple_of=2, json_schema_extra=_unit("pixels"))
@@ -76,13 +78,13 @@ class ModelSettings(Section):
 class LabelSettings(Section):
     """The mark that tells viewers that the picture was made by AI (GB 45438-2025)."""
 
-    text: str = Field("AI生成", min_length=1, max_length=40)
+    text: str = Field("AI生成", min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
     """The words on the picture. They must name both AI and generation."""
     position: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "bottom-right"
     """The corner they stand in."""
     height: float = Field(0.055, ge=0.05, le=0.2, json_schema_extra=_unit("of the picture's short side"))
     """Height of the characters; the rules ask for at least 0.05."""
-    producer: str = Field("", max_length=200, pattern=r'^[^"\\\x00-\x1f]*$')
+    producer: str = Field("", max_length=200, pattern=r'^[^"\\\x00-\x1f\x7f-\x9f\u2028\u2029]*$')
     """Your code as a provider of generated content, written into each file's AIGC metadata. Empty: the report says
     so."""
 
@@ -99,7 +101,7 @@ class EncodeSettings(Section):
 
 
 class LimitSettings(Section):
-    """What is refused before it is decoded, so that no file can fill the memory."""
+    """What is refused, so that no file can fill the memory or the day."""
 
     portrait_bytes: int = Field(64 << 20, ge=1, json_schema_extra=_unit("bytes"))
     """Largest photo file."""
@@ -116,7 +118,7 @@ class LimitSettings(Section):
 class SpoolSettings(Section):
     """The watched folders."""
 
-    root: str = "/var/spool/sonic-edge"
+    root: str = Field("/var/spool/sonic-edge", min_length=1)
     """Holds inbox, work, outbox and failed; made when missing."""
     portrait: Optional[str] = None
     """Photo for a recording that comes alone. null: such a recording fails with a word about it."""
@@ -184,7 +186,7 @@ def read_yaml(path: Path) -> object:
         data: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # PyYAML lets a wrong date and deep nesting through
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(e).split())}") from e
     return {} if data is None else data
 
@@ -217,7 +219,7 @@ def parse_assignments(assignments: List[str]) -> Dict[str, object]:
             raise ConfigError(f"--set {text}: must be of the form key=value, for example --set seed=3")
         try:
             out[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as e:
+        except (yaml.YAMLError, ValueError, RecursionError) as e:
             raise ConfigError(f"--set {text}: the value is not YAML: {' '.join(str(e).split())}") from e
     return out
 
@@ -285,6 +287,8 @@ def _type_words(annotation: Any) -> str:
     args = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is Literal:
         return " or ".join(str(a) for a in args)
+    if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
+        return f"{_type_words(annotation.__origin__)} over 0"
     if getattr(annotation, "__origin__", None) is Union:
         return " or ".join(_type_words(a) for a in args)
     return getattr(annotation, "__name__", str(annotation))
@@ -313,7 +317,8 @@ def allowed(field: FieldInfo) -> str:
     if "min_length" in limits or "max_length" in limits:
         parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} characters")
     if "pattern" in limits:
-        parts.append("without quotation marks, backslashes or control characters")
+        quotes = "quotation marks, backslashes or " if '"' in limits["pattern"] else ""
+        parts.append(f"without {quotes}control characters")
     return ", ".join(parts)
 
 

@@ -58,7 +58,9 @@ def write_video(
     Raises:
         DeviceError: If it cannot be written, or what was written is not what was asked for.
     """
-    part = output.absolute().with_name(f".{output.name[:60]}.part")  # absolute: FFmpeg takes "a:b" for an address
+    part = output.absolute().with_name(
+        f".{output.name[:60]}.{os.getpid()}.part"
+    )  # absolute: FFmpeg has "a:b" for an address
     try:
         with _writing(output):
             file = _Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
@@ -112,11 +114,12 @@ class _Mp4:
         self._picture: Any = self._file.add_stream("libx264", rate=fps)
         self._picture.width, self._picture.height = size
         self._picture.pix_fmt = "yuv420p"
-        # x264's result depends on how many threads it has
+        # x264's result depends on how many threads it has, and with threads on slices of one picture, now and then on
+        # how busy the machine is: threads on whole pictures give the same file each time
         self._picture.options = {
             "preset": settings.preset,
             "crf": str(settings.crf),
-            "x264-params": "threads=2:lookahead-threads=1",
+            "x264-params": "threads=2:lookahead-threads=1:sliced-threads=0",
             **_COLOURS,
         }
         self._picture.codec_context.time_base = Fraction(1, fps)

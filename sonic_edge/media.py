@@ -123,3 +123,5 @@ class Request:
     output: Path
     controls: Mapping[str, object] = field(default_factory=dict)
     """Controls that differ from the configured ones, by name, as the person gave them."""
+    controls_name: str = "controls"
+    """Where they were given, for messages: the name of a file."""

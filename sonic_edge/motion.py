@@ -16,6 +16,9 @@ EXPRESSION = ("jaw", "width", "round", "tuck", "brow")
 HEAD = ("yaw", "pitch", "roll", "tx", "ty")
 """Channels that motion_scale scales."""
 
+SIDE_WEIGHT = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.1}
+"""How much each neighbouring frame counts in smoothing; .25 elsewhere. Blinks and glances are quick by nature."""
+
 SILENT_LEVEL = -4.5
 """log10 power of a recording's loud parts under which nobody speaks in it (about -65 dB of full scale)."""
 QUIET_DB = 30.0
@@ -45,18 +48,21 @@ def shape_motion(raw: Motion, speech: Speech, closure: ClosureSpec, controls: Co
     Returns:
         Motion of n_frames at controls.fps, with all of `media.CHANNELS` within their limits.
     """
-    values = np.stack([raw.channel(n) for n in CHANNELS], axis=1)  # [n_raw, n_channels]
-    blink = list(CHANNELS).index("blink")
-    values[:, blink] = full_blinks(values[:, blink])
-    if controls.smooth:
-        values = _smoothed(values, tuple(CHANNELS))
-    # lips lead the sound: the picture at t shows what is said at t + align_offset
-    times = (np.arange(n_frames) / controls.fps + controls.align_offset).astype(np.float32)
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
-    out = {n: np.interp(times, raw_times, values[:, i]).astype(np.float32) for i, n in enumerate(CHANNELS)}
+    moments = (np.arange(n_frames) / controls.fps).astype(np.float32)
+    # lips lead the sound: at t they show what is said at t + align_offset; the head keeps its own time
+    heard = moments + np.float32(controls.align_offset)
+    out = {}
+    for name in CHANNELS:
+        values = full_blinks(raw.channel(name)) if name == "blink" else raw.channel(name)
+        if controls.smooth:
+            values = _smoothed(values, SIDE_WEIGHT.get(name, 0.25))
+        times = heard if name in LIPS else moments
+        out[name] = np.interp(times, raw_times, values).astype(np.float32)
 
-    talk = 1 - quiet(speech, times)
-    shut = closures(raw.channel("closure"), raw, closure, times)
+    spoken = (heard >= 0) & (heard <= speech.duration_s)
+    talk = (1 - quiet(speech, heard)) * spoken.astype(np.float32)
+    shut = closures(raw.channel("closure"), raw, closure, heard) * talk
     for name in LIPS:
         out[name] = out[name] * talk
     out["jaw"] = out["jaw"] * (1 - shut)
@@ -117,12 +123,10 @@ def full_blinks(blink: FloatArray) -> FloatArray:
     return out
 
 
-def _smoothed(values: FloatArray, names: Tuple[str, ...]) -> FloatArray:
-    """A light three-frame average; blinks and gaze jumps stay sharp, the jaw nearly so."""
-    side = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.1, "close": 0.1}
-    w = np.array([side.get(n, 0.25) for n in names], np.float32)
+def _smoothed(values: FloatArray, side: float) -> FloatArray:
+    """A three-frame average of one channel, [n], that gives each neighbour the weight `side`."""
     padded = np.concatenate([values[:1], values, values[-1:]])
-    out: FloatArray = (1 - 2 * w) * values + w * (padded[:-2] + padded[2:])
+    out: FloatArray = (1 - 2 * side) * values + side * (padded[:-2] + padded[2:])
     return out
 
 

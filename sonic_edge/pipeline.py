@@ -68,6 +68,9 @@ class Pipeline:
         cv2.setNumThreads(1)  # stages run beside each other; threads inside them would fight for the same cores
         self._config = config
         with ExitStack() as stack:
+            # what a person set must be right before the first job, not in the middle of each
+            Label(1024, 1024, config.label)
+            aigc_metadata(config.label.producer, "")
             self._finder = FaceFinder(share_dir() / "face")
             self._bundle = find_bundle(config.model.bundle)
             backend = _backend(config)
@@ -206,7 +209,7 @@ def _backend(config: Config) -> Backend:
 def _with_request(config: Config, request: Request) -> Config:
     """The settings with this request's own controls."""
     try:
-        return with_controls(config, request.controls, request.speech.name)
+        return with_controls(config, request.controls, request.controls_name)
     except ConfigError as e:
         raise RequestError(str(e)) from e
 
@@ -227,6 +230,9 @@ def _control_warnings(config: Config) -> List[str]:
         warnings.append(
             f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best"
         )
+    words = config.label.text.lower()
+    if not ("ai" in words or "人工智能" in words) or not any(w in words for w in ("生成", "合成", "generat")):
+        warnings.append(f"label.text = {config.label.text!r}: the rules ask for words that name both AI and generation")
     if not config.label.producer:
         warnings.append("label.producer is empty: the AIGC metadata names no provider")
     return warnings

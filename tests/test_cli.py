@@ -45,8 +45,24 @@ def test_the_result_may_not_replace_an_input(tmp_path, capsys):
     video = tmp_path / "talk.mp4"
     video.write_bytes(b"x")
     assert main(["render", "a.jpg", str(video), "-o", str(video)]) == 2
-    assert "is an input of this job" in capsys.readouterr().err
+    assert "is another file of this job" in capsys.readouterr().err
     assert video.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("report", ["say.wav", "me.jpg", "out.mp4", "nowhere/r.json", "folder"])
+def test_the_report_may_not_replace_anything(report, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    for name in ("say.wav", "me.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    words = [str(tmp_path / name) for name in ("me.jpg", "say.wav")]
+    assert main(["render", *words, "-o", str(tmp_path / "out.mp4"), "--report", str(tmp_path / report)]) == 2
+    assert "needs a name of its own" in (said := capsys.readouterr().err) or "in a folder that exists" in said
+    assert (tmp_path / "say.wav").read_bytes() == (tmp_path / "me.jpg").read_bytes() == b"x"
+
+
+def test_a_name_too_long_ends_in_words(tmp_path, capsys):
+    assert main(["render", "x" * 300 + ".jpg", "say.wav", "-o", str(tmp_path / "out.mp4")]) in (1, 2)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_help_names_every_control_with_its_range(capsys):

@@ -72,7 +72,10 @@ encode: {preset: quick}
         ({"align_offset": 2}, "-0.5 to 0.5 seconds"),
         ({"fps": 200}, "10 to 60 frames a second"),
         ({"seed": -1}, "0 to under 4294967296"),
-        ({"duration": "long"}, "auto or a number"),
+        ({"duration": "long"}, "auto or a number over 0"),
+        ({"duration": -5.0}, "auto or a number over 0"),
+        ({"duration": float("nan")}, "auto or a number over 0"),
+        ({"duration": float("inf")}, "auto or a number over 0"),
         ({"dynamic_scale": float("nan")}, "0 to 2 times"),
         ({"sead": 3}, "did you mean seed?"),
         ({"xyzzy": 3}, "known here: duration, min_resolution"),
@@ -99,7 +102,7 @@ def test_assignments_have_yaml_types():
     }
 
 
-@pytest.mark.parametrize("text", ["seed", "=3", "seed=[", ""])
+@pytest.mark.parametrize("text", ["seed", "=3", "seed=[", "", "seed=2020-13-45", "seed=" + "[" * 5000])
 def test_bad_assignments(text):
     with pytest.raises(ConfigError, match="--set"):
         parse_assignments([text])
@@ -112,6 +115,8 @@ def test_bad_assignments(text):
         (b"- 1\n- 2", "must hold `key: value` lines; found list"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"5", "found int 5"),
+        (b"seed: 2020-13-45", "is not YAML"),
+        (b"[" * 5000, "is not YAML"),
     ],
 )
 def test_files_that_are_not_settings(content, words, tmp_path):
@@ -143,6 +148,14 @@ def test_the_commented_file_reads_back_as_itself(tmp_path):
 def test_the_example_file_is_the_defaults():
     assert EXAMPLE.read_text(encoding="utf-8") == commented_yaml(Config()), "run: make example-config"
     assert check(Config, yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")), "example") == Config()
+
+
+@pytest.mark.parametrize(
+    "section", [{"label": {"text": "AI\n生成"}}, {"label": {"producer": "a\x85b"}}, {"spool": {"root": ""}}]
+)
+def test_what_cannot_work_is_told_before_the_first_job(section):
+    with pytest.raises(ConfigError, match="must be text"):
+        check(Config, section, "x")
 
 
 def test_label_text_may_not_break_the_metadata():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import av
@@ -302,3 +303,23 @@ video(Path({!r}), {}, size=(256, 256), sound=(np.zeros((1, 4800), np.float32) fo
     _, short_mb, _ = alone(code.format(str(tmp_path / "a.mp4"), 10, 100))
     _, long_mb, _ = alone(code.format(str(tmp_path / "b.mp4"), 200, 2000))
     assert long_mb < 1.1 * short_mb
+
+
+def test_the_same_frames_give_the_same_file_on_a_busy_machine(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (192, 256, 3), dtype=np.uint8)
+    frames = [np.roll(picture, 3 * i, axis=1) for i in range(12)]
+    files = set()
+
+    def encode_some(name):
+        for i in range(25):
+            path = tmp_path / f"{name}{i}.mp4"
+            video(path, 12 / 25, size=(256, 192), frames=iter(frames))
+            files.add(path.read_bytes())
+
+    threads = [threading.Thread(target=encode_some, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(files) == 1

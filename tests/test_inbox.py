@@ -127,6 +127,16 @@ def test_a_folder_is_a_job(spool, clock):
     assert names(spool.inbox) == names(spool.work) == names(spool.failed) == []
 
 
+def test_nobody_else_speaks_in_the_place_of_an_unknown_photo(make, clock, tmp_path):
+    spool = make(portrait=str(put(tmp_path / "host.jpg")))
+    put(spool.inbox / "a" / "a.wav")
+    put(spool.inbox / "a" / "me.psd")
+    put(spool.inbox / "b" / "b.wav")
+    put(spool.inbox / "b" / "me.gif")
+    assert [(job.id, job.portrait.name) for job in work(spool, clock)] == [("b", "me.gif")]
+    assert "'me.psd', which is not known as one" in reason(spool, "a")["what"]
+
+
 def test_only_job_yaml_is_the_controls_of_a_folder(spool, clock):
     put(spool.inbox / "a" / "a.wav")
     put(spool.inbox / "a" / "a.jpg")

@@ -133,7 +133,7 @@ def test_a_system_font_helps_out(monkeypatch, tmp_path):
     assert letters(image)
 
 
-@pytest.mark.parametrize("text", ["AI\n生成", "AI\t生成", " ", "\u200b"])
+@pytest.mark.parametrize("text", [" ", "\u200b", "AI\u200b生成"])
 def test_invisible_text_is_refused(text):
     with pytest.raises(ConfigError, match=r"label.text = .*: must be visible characters on one line"):
         Label(512, 512, LabelSettings(text=text))

@@ -51,6 +51,19 @@ def test_align_offset_makes_the_lips_lead():
     np.testing.assert_allclose((b - a)[5:90], 0.01, atol=1e-5)
 
 
+@pytest.mark.parametrize("offset", [-0.5, 0.5])
+def test_align_offset_moves_the_lips_alone_and_freezes_nothing(offset):
+    ramp = np.arange(102, dtype=np.float32) / 25 / 20
+    moved = STILL.model_copy(update={"align_offset": offset})
+    motion = shape_motion(raw(jaw=0.5, yaw=ramp, brow=ramp), speech(4), CLOSURE, moved, 100)
+    still = shape_motion(raw(jaw=0.5, yaw=ramp, brow=ramp), speech(4), CLOSURE, STILL, 100)
+    for name in ("yaw", "brow"):
+        np.testing.assert_array_equal(motion.channel(name), still.channel(name))
+        assert np.diff(motion.channel(name))[2:-2].min() > 0
+    outside = motion.channel("jaw")[:12] if offset < 0 else motion.channel("jaw")[-12:]
+    assert outside.max() == 0, "nothing is said outside the recording"
+
+
 def test_scales_bite_where_they_should_and_nowhere_else():
     scaled = STILL.model_copy(update={"dynamic_scale": 2.0, "motion_scale": 0.0})
     source = raw(jaw=0.3, width=-0.2, brow=0.1, blink=0.2, yaw=0.1, tx=0.05, close=0.2)

@@ -93,6 +93,12 @@ def test_nothing_is_left_of_a_failed_request(pipeline, tmp_path, short_speech):
     render(pipeline, tmp_path, short_speech)  # and the next one is done
 
 
+def test_a_label_no_font_can_write_is_told_at_the_start():
+    config = Config(label=Config().label.model_copy(update={"text": "AI生成\U00012000"}))
+    with pytest.raises(ConfigError, match="no font here has"):
+        Pipeline(config)
+
+
 def test_a_bundle_that_is_not_there():
     config = Config(model=Config().model.model_copy(update={"bundle": "nowhere"}))
     with pytest.raises(ConfigError, match="no such bundle"):

@@ -12,7 +12,7 @@ from typing import Mapping
 from ..errors import SonicEdgeError
 from . import disk
 from .disk import Folders
-from .job import Record, now, output_in
+from .job import REASON, Record, now, output_in
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def finish_failing(folders: Folders, record: Record) -> str:
         if disk.exists(folders.failed / record.name):  # came there since the name was chosen
             record = _named(folders, record)
             record.store(folder)
-        told = inputs / "reason.json"
+        told = inputs / REASON
         if told.is_dir():
             others = (inputs / name for name in disk.numbered(told.name))
             disk.rename(told, next(other for other in others if not disk.exists(other)))

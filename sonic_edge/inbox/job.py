@@ -24,13 +24,16 @@ RECORDINGS = frozenset((
 # fmt: off
 PHOTOS = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pnm",
-    ".jp2", ".avif", ".heic", ".heif",
+    ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".sun", ".ras", ".avif", ".heic", ".heif",
 ))
 # fmt: on
 """Suffixes of pictures, lower case."""
 
 CONTROLS = frozenset((".yaml", ".yml"))
 """Suffixes of a job's controls, lower case."""
+
+REASON = "reason.json"
+"""Tells in a failed job's folder why it failed; means nothing when the folder is put into the inbox again."""
 
 MAX_ENTRIES = 1000
 """In a job's folder; it should hold two or three."""
@@ -130,6 +133,7 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
     """
     inputs = folder / "inputs"
     kinds: Dict[str, List[Path]] = {"recording": [], "photo": [], "file of controls": []}
+    unknown: List[str] = []
     names = [name for name in sorted(disk.entries(inputs)) if not name.startswith(".")]
     if len(names) > MAX_ENTRIES:
         raise RequestError(f"{record.id}: holds {len(names)} files; a job is one recording and one photo")
@@ -144,12 +148,18 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
             kinds["photo"].append(path)
         elif suffix in CONTROLS and (not record.is_folder or name[: -len(suffix)].lower() == "job"):
             kinds["file of controls"].append(path)
+        elif suffix not in CONTROLS and name != REASON:
+            unknown.append(name)
     for kind, paths in kinds.items():
         if len(paths) > 1:
             listed = ", ".join(repr(p.name) for p in paths[:5])
             raise RequestError(f"{record.id}: holds {len(paths)} of kind {kind} ({listed}); one is needed")
     if not kinds["recording"]:
         raise RequestError(f"{record.id}: holds no recording")
+    if not kinds["photo"] and unknown:
+        # it may be meant as the photo: nobody else may speak in its place
+        listed = ", ".join(repr(n) for n in unknown[:5])
+        raise RequestError(f"{record.id}: holds no photo, but {listed}, which is not known as one; JPEG or PNG is safe")
     portrait = kinds["photo"][0] if kinds["photo"] else default_portrait
     if portrait is None:
         raise RequestError(

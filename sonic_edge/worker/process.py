@@ -87,7 +87,9 @@ def _do(pipeline: Renders, job: Mapping[str, Any], config: Config, teller: "_Tel
     try:
         if job["controls"] is not None:
             controls = _read_controls(Path(job["controls"]))
-        request = Request(Path(job["portrait"]), speech, Path(job["output"]), controls)
+        request = Request(
+            Path(job["portrait"]), speech, Path(job["output"]), controls, Path(job["controls"] or "").name
+        )
         report = pipeline.render(request, teller.progress)
     except SonicEdgeError as e:
         teller.failed(e, controls)
