@@ -32,6 +32,18 @@ from sonic_edge.mel import MelSettings
 Feeds = Dict[str, NDArray[np.float32]]
 N_CALIBRATION = 120
 VERSION = "0.1.0"
+TENSORS = {
+    "speech": "audio_input",
+    "face": "image_input",
+    "lips": "lips",
+    "closure": "closure",
+    "condition": "condition",
+    "noisy": "noisy_motion",
+    "past": "past_motion",
+    "step": "step",
+    "velocity": "velocity",
+}
+"""What the runtime asks for -> what the graphs call it."""
 KEPT_FLOAT = ("heads.lips.", "heads.closure.", "conv_out.")
 """Layers that stay in floating point (fp16 on the chip), by the start of their weights' names: the last of each path.
 Their few outputs are the motion itself, which one scale of 256 steps would coarsen, and they are 1 % of the work."""
@@ -131,6 +143,7 @@ def description(bundle: Path, statistics: Dict[str, List[float]]) -> Dict[str, A
             "mean": [round(value, 6) for value in statistics["mean"]],
             "std": [round(value, 6) for value in statistics["std"]],
         },
+        "tensors": TENSORS,
         "stages": stages,
     }  # fmt: skip
 

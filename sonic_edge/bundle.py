@@ -108,6 +108,29 @@ class LifeSpec(Section):
     std: List[float]
 
 
+class TensorNames(Section):
+    """What the model calls its inputs and outputs."""
+
+    speech: str
+    """Encoder in: normalised log-mel, [1, 1, n_mels, mel_frames]."""
+    face: str
+    """Encoder in: the aligned face, [1, 3, size, size], RGB, 0..1."""
+    lips: str
+    """Encoder out: [1, lip channels, frames]."""
+    closure: str
+    """Encoder out: probability that the lips are shut, [1, 1, frames]."""
+    condition: str
+    """Encoder out and denoiser in: what sampling goes by, [1, any, frames]."""
+    noisy: str
+    """Denoiser in: motion on its way from noise, [1, life channels, frames]."""
+    past: str
+    """Denoiser in: what was made before, and where it is known, [1, life channels + 1, frames]."""
+    step: str
+    """Denoiser in: 0 (noise) to 1 (motion), [1, 1]."""
+    velocity: str
+    """Denoiser out: [1, life channels, frames]."""
+
+
 class BundleSpec(Section):
     """bundle.yaml."""
 
@@ -124,6 +147,7 @@ class BundleSpec(Section):
     lips: LipsSpec
     closure: ClosureSpec
     life: LifeSpec
+    tensors: TensorNames
     stages: Dict[str, StageSpec]
 
 
@@ -170,26 +194,32 @@ class Bundle:
         if any(s <= 0 for s in life.std):
             wrong.append(f"life.std = {life.std}: must be over 0")
         if not wrong:
-            n, k = window.frames, len(life.channels)
+            n, k, names = window.frames, len(life.channels), spec.tensors
             face = spec.face.size
             for stage, kind, tensor, want in (
-                ("encoder", "inputs", "audio_input", [1, 1, spec.mel.n_mels, window.mel_frames]),
-                ("encoder", "inputs", "image_input", [1, 3, face, face]),
-                ("encoder", "outputs", "lips", [1, len(spec.lips.channels), n]),
-                ("encoder", "outputs", "closure", [1, 1, n]),
-                ("denoiser", "inputs", "noisy_motion", [1, k, n]),
-                ("denoiser", "inputs", "past_motion", [1, k + 1, n]),
-                ("denoiser", "inputs", "step", [1, 1]),
-                ("denoiser", "outputs", "velocity", [1, k, n]),
+                ("encoder", "inputs", names.speech, [1, 1, spec.mel.n_mels, window.mel_frames]),
+                ("encoder", "inputs", names.face, [1, 3, face, face]),
+                ("encoder", "outputs", names.lips, [1, len(spec.lips.channels), n]),
+                ("encoder", "outputs", names.closure, [1, 1, n]),
+                ("denoiser", "inputs", names.noisy, [1, k, n]),
+                ("denoiser", "inputs", names.past, [1, k + 1, n]),
+                ("denoiser", "inputs", names.step, [1, 1]),
+                ("denoiser", "outputs", names.velocity, [1, k, n]),
             ):
                 found = getattr(spec.stages[stage], kind).get(tensor)
                 if found is None or found.shape != want:
                     has = "is missing" if found is None else f"is {found.shape}"
                     wrong.append(f"stages.{stage}.{kind}.{tensor}: {has}; must be {want}")
-            made = spec.stages["encoder"].outputs.get("condition")
-            taken = spec.stages["denoiser"].inputs.get("condition")
+            made = spec.stages["encoder"].outputs.get(names.condition)
+            taken = spec.stages["denoiser"].inputs.get(names.condition)
             if made is None or taken is None or made.shape != taken.shape:
-                wrong.append("stages: condition must go from encoder to denoiser in one shape")
+                wrong.append(f"stages: {names.condition} must go from encoder to denoiser in one shape")
+            for stage, known in (
+                ("encoder", {names.speech, names.face}),
+                ("denoiser", {names.condition, names.noisy, names.past, names.step}),
+            ):
+                for extra in sorted(set(spec.stages[stage].inputs) - known):
+                    wrong.append(f"stages.{stage}.inputs.{extra}: tensors does not say what it is")
         if wrong:
             raise ConfigError("\n".join(f"{source}: {w}" for w in wrong))
 

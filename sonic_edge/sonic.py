@@ -54,6 +54,7 @@ class SonicNet:
 
     def __init__(self, bundle: Bundle, encoder: Session, denoiser: Session) -> None:
         self._bundle = bundle
+        self._names = bundle.spec.tensors
         self._encoder = encoder
         self._denoiser = denoiser
         window = bundle.spec.window
@@ -76,7 +77,7 @@ class SonicNet:
         shapes = spec.stages["encoder"].inputs
         outputs = self._encoder.run({k: np.zeros(t.shape, np.float32) for k, t in shapes.items()})
         rest = np.zeros((len(spec.life.channels), self._overlap), np.float32)
-        self._sample(outputs["condition"], rest, 1, np.random.default_rng(0))
+        self._sample(outputs[self._names.condition], rest, 1, np.random.default_rng(0))
 
     def motion(
         self, speech: Speech, portrait: Portrait, steps: int, seed: int, progress: Callable[[int, int], None]
@@ -97,6 +98,7 @@ class SonicNet:
             DeviceError: If the backend fails.
         """
         spec = self._bundle.spec
+        names = self._names
         window, n_lips, n_life = spec.window, len(spec.lips.channels), len(spec.life.channels)
         n_frames = int(np.ceil(speech.duration_s * window.fps)) + 2
         n_windows = -(-(n_frames + self._overlap) // window.stride)
@@ -113,16 +115,16 @@ class SonicNet:
             at = i * window.stride
             here = slice(at, at + window.frames)
             heard = self._hear(speech.mel, mean, (at - lead) / window.fps)
-            made = self._encoder.run({"audio_input": heard, "image_input": face})
-            lips[:, here] += self._weight * np.concatenate([made["lips"][0], made[CLOSURE][0]])
+            made = self._encoder.run({names.speech: heard, names.face: face})
+            lips[:, here] += self._weight * np.concatenate([made[names.lips][0], made[names.closure][0]])
             weight[here] += self._weight
             past = life[:, at : at + self._overlap]
-            life[:, here] = self._sample(made["condition"], past, steps, rng)
+            life[:, here] = self._sample(made[names.condition], past, steps, rng)
             progress(i + 1, n_windows)
 
         values = np.concatenate([lips / weight, life])[:, lead : lead + n_frames].T
-        names = (*spec.lips.channels, CLOSURE, *spec.life.channels)
-        return Motion(names, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
+        channels = (*spec.lips.channels, CLOSURE, *spec.life.channels)
+        return Motion(channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
 
     def _hear(self, mel: NDArray[np.float16], mean: FloatArray, start_s: float) -> FloatArray:
         """The model's input for the window that begins at `start_s`, [1, 1, n_mels, mel_frames]; silence outside."""
@@ -144,6 +146,7 @@ class SonicNet:
         Returns:
             [K, frames], in the channels' own units.
         """
+        names = self._names
         frames, known = self._bundle.spec.window.frames, self._overlap
         noise = rng.standard_normal((len(past), frames), dtype=np.float32)
         clean = (past - self._mean) / self._std
@@ -155,12 +158,12 @@ class SonicNet:
             t = np.float32(i / steps)
             x[:, :known] = (1 - t) * noise[:, :known] + t * clean
             inputs = {
-                "condition": condition,
-                "noisy_motion": x[None],
-                "past_motion": past_motion,
-                "step": np.full((1, 1), t, np.float32),
+                names.condition: condition,
+                names.noisy: x[None],
+                names.past: past_motion,
+                names.step: np.full((1, 1), t, np.float32),
             }
-            x = x + self._denoiser.run(inputs)["velocity"][0] / np.float32(steps)
+            x = x + self._denoiser.run(inputs)[names.velocity][0] / np.float32(steps)
         x[:, :known] = clean
         out: FloatArray = x * self._std + self._mean
         return out

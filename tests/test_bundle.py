@@ -37,6 +37,17 @@ SPEC = {
     "lips": {"channels": ["jaw", "width"]},
     "closure": {"enter": 0.5, "leave": 0.3, "max_frames": 5},
     "life": {"channels": ["blink", "yaw"], "mean": [0.1, 0.0], "std": [0.3, 0.05]},
+    "tensors": {
+        "speech": "audio_input",
+        "face": "image_input",
+        "lips": "lips",
+        "closure": "closure",
+        "condition": "condition",
+        "noisy": "noisy_motion",
+        "past": "past_motion",
+        "step": "step",
+        "velocity": "velocity",
+    },
     "stages": {
         "encoder": {
             "inputs": {"audio_input": tensor(1, 1, 80, 160), "image_input": tensor(1, 3, 224, 224)},
@@ -125,6 +136,11 @@ def set_path(*keys, to):
             "lips: is [1, 3, 40]; must be [1, 2, 40]",
         ),
         (set_path("stages", "denoiser", "inputs", "condition", to=tensor(1, 9, T)), "condition must go from encoder"),
+        (set_path("tensors", "lips", to="mouth"), "stages.encoder.outputs.mouth: is missing; must be [1, 2, 40]"),
+        (
+            set_path("stages", "encoder", "inputs", "mood", to=tensor(1, 4)),
+            "stages.encoder.inputs.mood: tensors does not say what it is",
+        ),
         (set_path("stages", to={}), "stages: has no encoder"),
         (set_path("widnow", to={}), "did you mean window?"),
         (set_path("mel", "n_mels", to="x"), "mel.n_mels = 'x': must be a whole number"),

@@ -152,3 +152,32 @@ def test_warm_up_runs_both_graphs(bundle):
     encoder, denoiser = Encoder(), Denoiser()
     SonicNet(bundle, encoder, denoiser).warm_up()
     assert len(encoder.faces) == 1 and len(denoiser.calls) == 1
+
+
+class Renamed:
+    """A session whose tensors have other names."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def run(self, inputs):
+        made = self.session.run({name[: -len("_x")]: value for name, value in inputs.items()})
+        return {f"{name}_x": value for name, value in made.items()}
+
+    def close(self):
+        pass
+
+
+def test_every_name_comes_from_the_bundle(tmp_path, portrait, bundle):
+    def rename(spec):
+        spec["tensors"] = {role: f"{name}_x" for role, name in spec["tensors"].items()}
+        for stage in spec["stages"].values():
+            for kind in ("inputs", "outputs"):
+                stage[kind] = {f"{name}_x": tensor for name, tensor in stage[kind].items()}
+
+    other = Bundle(write_bundle(tmp_path / "renamed", rename))
+    net = SonicNet(other, Renamed(Encoder()), Renamed(Denoiser()))
+    net.warm_up()
+    motion = net.motion(wave(2), portrait, 2, 0, lambda done, total: None)
+    same = SonicNet(bundle, Encoder(), Denoiser()).motion(wave(2), portrait, 2, 0, lambda done, total: None)
+    np.testing.assert_array_equal(motion.values, same.values)
