@@ -96,7 +96,7 @@ def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: Flo
     """How far the lips are shut by p, b and m, 0..1, at `times`; [len(times)].
 
     A closure begins over spec.enter, lasts while over spec.leave, is held long enough to be seen, and opens and shuts
-    over one frame of the model. Hysteresis as in Schmitt's trigger.
+    over one frame of the model. Hysteresis as in Schmitt's trigger. `times` must rise.
     """
     out = np.zeros(len(times), np.float32)
     frame_s = 1 / raw.fps
@@ -109,8 +109,11 @@ def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: Flo
         first, last = max(start, peak - half), min(end - 1, peak + half)
         middle = raw.start_s + (first + last) / 2 * frame_s
         hold = max(HOLD_S, (last - first) / 2 * frame_s)
-        out = np.maximum(out, np.clip(1 + (hold - np.abs(times - middle)) / frame_s, 0, 1))
-    return out.astype(np.float32)
+        # only the moments near it, or the cost would grow with the square of the recording
+        a, b = np.searchsorted(times, (middle - hold - frame_s, middle + hold + frame_s))
+        near = np.clip(1 + (hold - np.abs(times[a:b] - middle)) / frame_s, 0, 1)
+        out[a:b] = np.maximum(out[a:b], near)
+    return out
 
 
 def full_blinks(blink: FloatArray) -> FloatArray:

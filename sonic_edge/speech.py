@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .config import LimitSettings
 from .errors import RequestError
+from .files import check_file
 from .media import FloatArray, Speech
 from .mel import MelSettings, MelStream
 
@@ -45,7 +46,7 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
     Raises:
         RequestError: If it is too large, too long, too short, damaged or has no sound.
     """
-    _check_file(path, limits)
+    check_file(path, "a recording", limits.speech_bytes)
     tape, heard = _listen(path, mel, limits, _middle)
     remarks = tape.remarks()
     if tape.peak < _SILENT:
@@ -111,20 +112,6 @@ def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
     """
     for piece in _Tape(path).play(rate):
         yield np.clip(piece, -1, 1)
-
-
-def _check_file(path: Path, limits: LimitSettings) -> None:
-    try:
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "is not there"
-            raise RequestError(f"{path.name}: {what}; a recording is needed")
-        n_bytes = path.stat().st_size
-    except (OSError, ValueError) as e:
-        raise RequestError(f"{path.name}: cannot be read: {e}") from e
-    if n_bytes == 0:
-        raise RequestError(f"{path.name}: is empty (0 bytes); a recording is needed")
-    if n_bytes > limits.speech_bytes:
-        raise RequestError(f"{path.name}: {n_bytes} bytes; a recording may have at most {limits.speech_bytes}")
 
 
 class _Tape:

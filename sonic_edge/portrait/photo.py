@@ -12,6 +12,7 @@ from PIL import UnidentifiedImageError
 
 from ..config import LimitSettings
 from ..errors import RequestError
+from ..files import check_file
 from ..media import FloatArray, Image
 
 Pil.MAX_IMAGE_PIXELS = None  # our own limit is looked at before anything is decoded, and says more
@@ -34,9 +35,7 @@ def read_image(path: Path, limits: LimitSettings) -> Image:
     Raises:
         RequestError: If it is too large, damaged or not a picture.
     """
-    n_bytes = _file_size(path)
-    if n_bytes > limits.portrait_bytes:
-        raise RequestError(f"{path.name}: {n_bytes} bytes; a photo may have at most {limits.portrait_bytes}")
+    check_file(path, "a photo", limits.portrait_bytes)
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata
@@ -51,18 +50,6 @@ def read_image(path: Path, limits: LimitSettings) -> Image:
         raise RequestError(f"{path.name}: damaged or cut off; a whole picture is needed ({_words(e)})") from e
     except Exception as e:  # a damaged file makes Pillow's readers fail in every way there is
         raise RequestError(f"{path.name}: damaged; a whole picture is needed ({_words(e)})") from e
-
-
-def _file_size(path: Path) -> int:
-    try:
-        if not path.is_file():
-            raise RequestError(f"{path.name}: {'is a folder' if path.is_dir() else 'is not there'}; a photo is needed")
-        n_bytes = path.stat().st_size
-    except (OSError, ValueError) as e:
-        raise RequestError(f"{path.name}: cannot be read: {_words(e)}") from e
-    if n_bytes == 0:
-        raise RequestError(f"{path.name}: is empty (0 bytes); a photo is needed")
-    return n_bytes
 
 
 def _words(error: BaseException) -> str:
