@@ -21,9 +21,9 @@ IMAGE = 224
 N_LIPS, N_VISEMES, N_LIFE = 5, 16, 9
 WIDTH = 144  # channels of the speech trunk
 DILATIONS = (1, 2, 4, 8, 1, 2)
-FACE = ("mouth_opening", "mouth_width", "teeth", "eye_opening", "yaw", "pitch")
-FACE_TYPICAL = (0.05, 0.85, 0.2, 0.14, 0.0, 0.0)  # the units of `faces.Answers`
-FACE_SPREAD = (0.12, 0.15, 0.3, 0.06, 0.2, 0.12)
+FACE = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
+FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `faces.Answers`
+FACE_SPREAD = (0.12, 0.15, 0.3, 0.07, 0.06, 0.2, 0.12)
 CONDITION = 64
 N_SPEECH = CONDITION - len(FACE)  # channels of the condition that come from speech
 DENOISER_WIDTH = 112
@@ -178,6 +178,79 @@ class Condition(nn.Cell):
         return self.cat((speech, (face - self.typical) * self.scale * self.ones))
 
 
+class InThisFace(nn.Cell):
+    """Lips as anybody moves them -> as this face does, by what the face branch read of it.
+
+    A viseme is a shape, so an opening goes with the size of the mouth: jaw is scaled by the mouth's own width over the
+    typical one, as far as a smile has not stretched it. A smile stays while its owner speaks: it is already spread, so
+    that "e" has half as far to go, and "u" must draw it together first. Thick lips protrude further when rounded.
+    A typical face (`FACE_TYPICAL`) changes nothing; nothing goes further than the limits given here, whatever is read.
+    """
+
+    SMILE_FROM, SMILE_SPAN = 0.90, 0.25
+    """Mouth width, interoculars, from which showing teeth is a smile, and over which it becomes a whole one."""
+    SIZE = (0.85, 1.15)
+    THICK = (0.85, 1.15)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.cat = ops.Concat(axis=1)
+
+    def construct(self, lips, face):
+        """Lips [B, 5, 40] and face [B, 7, 1] -> [B, 5, 40]."""
+        wide, teeth, thick = face[:, 1:2, :], face[:, 2:3, :], face[:, 3:4, :]
+        smile = self._cut((wide - self.SMILE_FROM) / self.SMILE_SPAN, 0.0, 1.0) * self._cut(2.0 * teeth, 0.0, 1.0)
+        size = self._cut(0.5 + 0.5 * wide * (1.0 - 0.18 * smile) / FACE_TYPICAL[1], self.SIZE[0], self.SIZE[1])
+        thick = self._cut(0.5 + 0.5 * thick / FACE_TYPICAL[3], self.THICK[0], self.THICK[1])
+        jaw, width, rounding = lips[:, 0:1, :], lips[:, 1:2, :], lips[:, 2:3, :]
+        width = width - 0.5 * smile * self.relu(width) - 0.35 * smile * rounding
+        return self.cat((jaw * size, width, rounding * thick, lips[:, 3:N_LIPS, :]))
+
+    def _cut(self, x, low, high):
+        """x cut to low..high, in operators that every backend has."""
+        return low + self.relu(x - low) - self.relu(x - high)
+
+
+class SpokenLips(nn.Cell):
+    """Raw lips [B, 5, 40] and viseme logits [B, 16, 40] -> lips of a typical face within their ranges [B, 5, 40], and
+    viseme probabilities.
+
+    Args:
+        viseme_jaw: [16] opening of the lips in each viseme, from the teacher.
+    """
+
+    def __init__(self, viseme_jaw: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.viseme_jaw = Parameter(Tensor(viseme_jaw.reshape(1, N_VISEMES, 1)), name="viseme_jaw", requires_grad=False)
+        # a network unsure of itself moves too little; set after training so that lips move as far as the teacher's
+        self.gain = Parameter(Tensor(np.ones((1, N_LIPS, 1), np.float32)), name="gain", requires_grad=False)
+        self.shift = Parameter(Tensor(np.zeros((1, N_LIPS, 1), np.float32)), name="shift", requires_grad=False)
+        self.relu = nn.ReLU()
+        self.softmax = nn.Softmax(axis=1)
+        self.sum = ops.ReduceSum(keep_dims=True)
+        self.cat = ops.Concat(axis=1)
+        self.cat_time = ops.Concat(axis=2)
+
+    def construct(self, raw, logits):
+        """As the class says."""
+        visemes = self.softmax(logits)
+        read = self.sum(self._smooth(visemes) * self.viseme_jaw, 1)  # [B, 1, 40] opening read off the table
+        jaw = 0.5 * self._unit(raw[:, 0:1, :]) + 0.5 * read
+        moved = self.cat((jaw, raw[:, 1:N_LIPS, :])) * self.gain + self.shift
+        width = self._unit(0.5 * moved[:, 1:2, :] + 0.5) * 2.0 - 1.0
+        return self.cat((self._unit(moved[:, 0:1, :]), width, self._unit(moved[:, 2:N_LIPS, :]))), visemes
+
+    def _unit(self, x):
+        """x cut to 0..1, in operators that every backend has."""
+        return self.relu(x) - self.relu(x - 1.0)
+
+    def _smooth(self, x):
+        """Quarter, half, quarter over three frames; the ends count twice."""
+        padded = self.cat_time((x[:, :, 0:1], x, x[:, :, FRAMES - 1 : FRAMES]))
+        return 0.25 * padded[:, :, 0:FRAMES] + 0.5 * x + 0.25 * padded[:, :, 2 : FRAMES + 2]
+
+
 class Encoder(nn.Cell):
     """The whole encoder: what the bundle's `encoder` stage computes.
 
@@ -189,42 +262,23 @@ class Encoder(nn.Cell):
         super().__init__()
         self.trunk = SpeechTrunk()
         self.heads = LipHeads()
+        self.spoken = SpokenLips(viseme_jaw)
         self.face_branch = FaceBranch()
+        self.in_this_face = InThisFace()
         self.condition = Condition()
-        self.viseme_jaw = Parameter(Tensor(viseme_jaw.reshape(1, N_VISEMES, 1)), name="viseme_jaw", requires_grad=False)
-        # a network unsure of itself moves too little; set after training so that lips move as far as the teacher's
-        self.gain = Parameter(Tensor(np.ones((1, N_LIPS, 1), np.float32)), name="gain", requires_grad=False)
-        self.shift = Parameter(Tensor(np.zeros((1, N_LIPS, 1), np.float32)), name="shift", requires_grad=False)
         self.relu = nn.ReLU()
         self.sigmoid = nn.Sigmoid()
-        self.softmax = nn.Softmax(axis=1)
-        self.sum = ops.ReduceSum(keep_dims=True)
         self.sum_last = ops.ReduceSum()
-        self.cat = ops.Concat(axis=1)
-        self.cat_time = ops.Concat(axis=2)
 
     def construct(self, audio_input, image_input):
         """As the class says."""
         features = self.trunk(audio_input)
-        raw, closure, visemes = self.heads(features)
-        visemes = self.softmax(visemes)
-        read = self.sum(self._smooth(visemes) * self.viseme_jaw, 1)  # [B, 1, 40] opening read off the table
-        jaw = 0.5 * self._unit(raw[:, 0:1, :]) + 0.5 * read
-        moved = self.cat((jaw, raw[:, 1:N_LIPS, :])) * self.gain + self.shift
-        width = self._unit(0.5 * moved[:, 1:2, :] + 0.5) * 2.0 - 1.0
-        lips = self.cat((self._unit(moved[:, 0:1, :]), width, self._unit(moved[:, 2:N_LIPS, :])))
+        raw, closure, logits = self.heads(features)
+        lips, visemes = self.spoken(raw, logits)
         face = ops.reshape(self.face_branch(image_input), (-1, len(FACE), 1))
+        lips = self.in_this_face(lips, face)
         # the ONNX exporter renames what it gives out: an output must be a node that nothing else in the graph reads
         return lips, self.sigmoid(closure), self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)
-
-    def _unit(self, x):
-        """x cut to 0..1, in operators that every backend has."""
-        return self.relu(x) - self.relu(x - 1.0)
-
-    def _smooth(self, x):
-        """Quarter, half, quarter over three frames; the ends count twice."""
-        padded = self.cat_time((x[:, :, 0:1], x, x[:, :, FRAMES - 1 : FRAMES]))
-        return 0.25 * padded[:, :, 0:FRAMES] + 0.5 * x + 0.25 * padded[:, :, 2 : FRAMES + 2]
 
 
 class Denoiser(nn.Cell):

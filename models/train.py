@@ -364,6 +364,14 @@ def lip_targets(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield audio, targets[:, :5], (targets[:, 5:6] > 0.5).astype(np.float32), one_hot
 
 
+def spoken(encoder: Encoder, audio: NDArray[np.float32]) -> Batch:
+    """Lips of a typical face [n, 5, 40], closure logits [n, 1, 40] and visemes [n, 16, 40] of windows [n, 1, 80, 160]."""
+    encoder.set_train(False)
+    raw, closure, logits = encoder.heads(encoder.trunk(Tensor(audio)))
+    lips, visemes = encoder.spoken(raw, logits)
+    return lips.asnumpy(), closure.asnumpy(), visemes.asnumpy()
+
+
 def calibrate(encoder: Encoder, unheard: Corpus) -> None:
     """Set the gain and shift of jaw, width and round so that they span what the teacher's do.
 
@@ -372,9 +380,8 @@ def calibrate(encoder: Encoder, unheard: Corpus) -> None:
     """
     gain, shift = np.ones(N_LIPS), np.zeros(N_LIPS)
     set_gain(encoder, gain, shift)
-    encoder.set_train(False)
     audio, targets, _ = speech_batch(unheard, np.random.default_rng(SEED + 4), 24)
-    lips = encoder(Tensor(audio), Tensor(np.full((len(audio), 3, 224, 224), 0.5, np.float32)))[0].asnumpy()
+    lips, _, _ = spoken(encoder, audio)
     for channel in range(3):
         made = np.quantile(lips[:, channel], (0.05, 0.95))
         wanted = np.quantile(targets[:, channel], (0.05, 0.95))
@@ -386,20 +393,18 @@ def calibrate(encoder: Encoder, unheard: Corpus) -> None:
 
 def set_gain(encoder: Encoder, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
     """Set how the lip channels [5] are stretched on their way out."""
-    encoder.gain.set_data(Tensor(gain.astype(np.float32).reshape(1, N_LIPS, 1)))
-    encoder.shift.set_data(Tensor(shift.astype(np.float32).reshape(1, N_LIPS, 1)))
+    encoder.spoken.gain.set_data(Tensor(gain.astype(np.float32).reshape(1, N_LIPS, 1)))
+    encoder.spoken.shift.set_data(Tensor(shift.astype(np.float32).reshape(1, N_LIPS, 1)))
 
 
 def report_lips(encoder: Encoder, corpus: Corpus) -> None:
     """How the lips do on voices that training never heard."""
-    encoder.set_train(False)
     audio, targets, _ = speech_batch(corpus, np.random.default_rng(7), 24, raw=True)
-    image = Tensor(np.full((len(audio), 3, 224, 224), 0.5, np.float32))
-    lips, closure, visemes = (x.asnumpy() for x in encoder(Tensor(audio), image)[:3])
+    lips, closure, visemes = spoken(encoder, audio)
     inner = slice(4, -4)
     r = [np.corrcoef(lips[:, k, inner].ravel(), targets[:, k, inner].ravel())[0, 1] for k in range(5)]
     figures = ", ".join(f"{name} {value:.2f}" for name, value in zip(CHANNELS, r))
-    shut, truly = closure[:, 0, inner] > 0.5, targets[:, 5, inner] > 0.5
+    shut, truly = closure[:, 0, inner] > 0, targets[:, 5, inner] > 0.5
     right = (visemes.argmax(1) == targets[:, 6])[:, inner].mean()
     recall, precision = (shut & truly).sum() / truly.sum(), (shut & truly).sum() / max(1, shut.sum())
     print(
@@ -458,7 +463,7 @@ def main() -> None:
     heard, held_out = Corpus(args.corpus, held_out=False), Corpus(args.corpus, held_out=True)
     encoder, denoiser = Encoder(heard.viseme_jaw()), Denoiser()
     cells = {"encoder": encoder, "denoiser": denoiser}
-    if args.only:
+    if args.only and any(args.out.glob("*.ckpt")):
         load(args.out, cells)
     for part in args.only or STEPS:
         n_steps = max(1, round(args.effort * STEPS[part]))
