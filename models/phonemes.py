@@ -90,9 +90,41 @@ ARPABET: Dict[str, str] = {
 SAMPA: Dict[str, str] = {
     "S": "ʃ", "SS": "ʃ", "Z": "ʒ", "tS": "tʃ", "ttS": "tʃ", "dZ": "dʒ", "ddZ": "dʒ", "tts": "ts", "ddz": "dz", "J": "ɲ",
     "L": "ʎ", "N": "ŋ", "ng": "ŋ", "nf": "ɱ", "@": "ə", "A": "ɑ", "ae": "æ", "{": "æ", "E": "ɛ", "O": "ɔ", "oe": "ø",
-    "2": "ø", "#": PAUSE, "pau": PAUSE,
+    "2": "ø", "g": "ɡ", "#": PAUSE, "pau": PAUSE,
 }  # fmt: skip
 """Phone names of festival's Italian and Finnish voices where they are not plain letters."""
+
+CATALAN: Dict[str, str] = {**SAMPA, "ax": "ə", "rr": "r", "_": PAUSE}
+"""Phone names of festival's Catalan voice."""
+
+CZECH: Dict[str, str] = {
+    "#": PAUSE, "_": "ʔ", "e": "ɛ", "e:": "ɛ", "i": "ɪ", "i:": "i", "c": "ts", "c~": "tʃ", "ch": "x", "d~": "d",
+    "g": "ɡ", "dz": "dz", "dz~": "dʒ", "h": "ɦ", "n*": "ŋ", "n~": "ɲ", "r~": "ʒ", "r~*": "ʃ", "s~": "ʃ", "t~": "t",
+    "z~": "ʒ",
+}  # fmt: skip
+"""Phone names of festival's Czech voices where they are not plain letters (ISO-8859-2 text)."""
+
+RUSSIAN: Dict[str, str] = {
+    "pau": PAUSE, "ii": "i", "yy": "ɨ", "uu": "u", "ee": "ɛ", "oo": "o", "aa": "a", "a": "ɐ", "e": "ɪ", "i": "ɪ",
+    "y": "ɨ", "u": "ʊ", "ae": "ə", "ay": "ə", "ur": "ʊ", "c": "ts", "ch": "tɕ", "sh": "ʂ", "sch": "ɕ", "zh": "ʐ",
+    "h": "x", "g": "ɡ", **{2 * name: name for name in "pbtdkfvszmnlr"}, "gg": "ɡ", "hh": "x",
+}  # fmt: skip
+"""Phone names of festival's Russian voice where they are not plain letters; doubled consonants are the soft ones."""
+
+INDIAN: Dict[str, str] = {
+    "pau": PAUSE, "a": "ʌ", "aa": "a", "ih": "ɪ", "iy": "i", "uh": "ʊ", "uw": "u", "eh": "ɛ", "ee": "e", "ay": "aɪ",
+    "oh": "o", "oo": "o", "aw": "aʊ", "ch": "tʃ", "T": "t", "D": "d", "N": "ɳ", "th": "t", "dh": "d", "y": "j",
+    "r": "ɾ", "v": "ʋ", "L": "l", "R": "ɾ", "sh": "ʃ", "j": "dʒ", "h": "ɦ", "ksh": "kʂ", "sri": "ʃɾ", "x": "ks",
+    "kh": "k", "gh": "ɡ", "td": "t", "tth": "t", "ddh": "d", "bh": "b", "zh": "dʒ", "g": "ɡ", "@": "æ", "w": "w",
+}  # fmt: skip
+"""Phone names of festival's Hindi and Telugu voices where they are not plain letters."""
+
+JAPANESE: Dict[str, str] = {
+    "sil": PAUSE, "pau": PAUSE, "u": "ɯ", "A": "a", "I": "i", "U": "ɯ", "E": "e", "O": "o", "N": "ŋ", "cl": "ʔ",
+    "ch": "tɕ", "sh": "ɕ", "j": "dʑ", "ts": "ts", "f": "h", "g": "ɡ", "r": "ɾ", "y": "j",
+    **{name + "y": {"r": "ɾ", "g": "ɡ"}.get(name, name) + "j" for name in "kgtdnhbpmr"},
+}  # fmt: skip
+"""Phone names of open_jtalk where they are not plain letters; capital vowels are whispered."""
 
 
 @dataclass(frozen=True)

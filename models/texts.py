@@ -101,13 +101,16 @@ _SALADS: Dict[str, "tuple[str, str]"] = {  # language -> (consonants, vowels)
     "sv": ("b d f g k l m n p r s t v", "a e i o u å ä ö y"),
     "nl": ("b d f g k l m n p r s t v w", "a e i o u oe ui ee oo"),
     "fi": ("h j k l m n p r s t v", "a e i o u ä ö y"),
-    "cs": ("b d f h k l m n p r s t v č š ž", "a e i o u y á í"),
+    "cs": ("b d f g h j k l m n p r s t v z c ch č š ž ř", "a e i o u y á í é ů ou"),
+    "ca": ("b c d f g l m n p r s t v j ll ny", "a e i o u à è é í ò ó"),
     "el": ("β δ φ μ ν π ρ σ τ κ λ", "α ε ι ο ου"),
-    "hi": ("ब द म न प र स त क ल", "ा ि ो ु े"),
+    "hi": ("ब द म न प र स त क ल ग व ज च श य ह ट भ", "ा ि ो ु े ी ू"),
+    "te": ("బ ద మ న ప ర స త క ల గ వ జ చ శ య హ ట భ", "ా ి ొ ో ు ె ే ీ ూ"),
     "ar": ("ب د ف م ن ر س ت ك ل", "ا و ي"),
     "vi": ("b d m n p t kh l v", "a e i o u ơ ư"),
     "ja": (
-        "か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も ら り る れ ろ わ",
+        "か き く け こ さ し す せ そ た ち つ て と な に ぬ ね の は ひ ふ へ ほ ま み む め も ら り る れ ろ わ "
+        "ば び ぶ べ ぼ ぱ ぴ ぷ ぺ ぽ が ぎ ぐ げ ご ざ じ ず だ で ど や ゆ よ びょ きゃ しゅ",
         "あ い う え お",
     ),
 }  # fmt: skip
@@ -154,3 +157,6 @@ OTHERS: Dict[str, Callable[[Random], str]] = {
     language: (lambda rng, language=language: salad(language, rng)) for language in _SALADS
 }
 """Languages other than English and Mandarin, by espeak-ng's names."""
+
+LANGUAGES: Dict[str, Callable[[Random], str]] = {"en": english, "cmn": mandarin, **OTHERS}
+"""All languages, by the names of the corpus."""
