@@ -83,6 +83,15 @@ class WindowSpec(Section):
     """Motion frame j speaks of the moment j / fps + offset_s."""
 
 
+class StreamSpec(Section):
+    """How the model walks over sound that is still arriving."""
+
+    look_ahead_frames: int = Field(ge=1)
+    """Motion frames of a window after the one that is given of it; life is sampled this many at a time."""
+    prior: List[float]
+    """Mean `mel.speech_shape` of the training speech, [n_mels]: what normalisation starts from."""
+
+
 class LipsSpec(Section):
     """The directly computed channels, in the order of the output `lips`."""
 
@@ -144,6 +153,7 @@ class BundleSpec(Section):
     mel: MelSpec
     face: FaceSpec
     window: WindowSpec
+    stream: StreamSpec
     lips: LipsSpec
     closure: ClosureSpec
     life: LifeSpec
@@ -189,6 +199,16 @@ class Bundle:
                 wrong.append(f"stages: has no {stage}")
         if window.stride > window.frames:
             wrong.append(f"window.stride = {window.stride}: must be at most window.frames = {window.frames}")
+        per_frame = spec.mel.sample_rate / spec.mel.hop / window.fps
+        if window.mel_frames != window.frames * per_frame:
+            wrong.append(
+                f"window.mel_frames = {window.mel_frames}: must be {window.frames * per_frame:g}, as long as its frames"
+            )
+        ahead = spec.stream.look_ahead_frames
+        if ahead >= window.frames:
+            wrong.append(f"stream.look_ahead_frames = {ahead}: must be under window.frames = {window.frames}")
+        if len(spec.stream.prior) != spec.mel.n_mels:
+            wrong.append(f"stream.prior: {len(spec.stream.prior)} values; must be {spec.mel.n_mels}, one for each band")
         if len(life.mean) != len(life.channels) or len(life.std) != len(life.channels):
             wrong.append(f"life: {len(life.channels)} channels, {len(life.mean)} mean, {len(life.std)} std")
         if any(s <= 0 for s in life.std):

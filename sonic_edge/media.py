@@ -70,6 +70,11 @@ CHANNELS: Mapping[str, Tuple[float, float]] = {
 }
 """Channels of `Motion` and the furthest each goes; a warped photo breaks beyond."""
 
+CLOSURE = "closure"
+"""Extra channel of the model's own motion: probability that the lips are shut, 0..1."""
+QUIET = "quiet"
+"""Extra channel of the model's own motion: 1 where nobody speaks, 0 where somebody does, soft between."""
+
 
 @dataclass(frozen=True)
 class Motion:

@@ -1,9 +1,10 @@
 """Log-mel spectrogram: what the model hears.
 
-One function for training and for the running product, so that both hear the same. Pure numpy; a streaming
-form gives, chunk by chunk, exactly the frames the whole would give.
+One function for training and for the running product, so that both hear the same. Pure numpy. What is said of a
+whole recording (its frames, their mean, its silences) has a form beside it for sound that is still arriving.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import List, Tuple, Union
@@ -12,9 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 AnyFloatArray = Union[NDArray[np.float32], NDArray[np.float16]]
 
 _PIECE = 8192  # mel frames worked on at once, so that memory does not grow with the recording
+
+SILENT_LEVEL = -4.5
+"""log10 power of the loud parts under which nobody speaks (about -65 dB of full scale)."""
+QUIET_S = 0.16
+"""A pause shorter than this does not shut the mouth: people keep it parted, seconds."""
+FADE_S = 0.08
+"""How long the mouth takes to come to rest, seconds."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +125,18 @@ def loudness(mel: AnyFloatArray) -> FloatArray:
     return out
 
 
+def loud_level(level: FloatArray) -> float:
+    """How loud the loud parts of a recording are: the 95th percentile of its frames' `loudness`, log10 power."""
+    return float(np.quantile(level, 0.95))
+
+
 def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
     """Mean of each band over the frames that are speech, [n_mels]: what `normalise` takes away.
 
     It removes microphone, room and level, which say nothing about the lips.
     """
     level = loudness(mel)
-    speech = level >= np.quantile(level, 0.95) - settings.speech_db / 10
+    speech = level >= loud_level(level) - settings.speech_db / 10
     total = np.zeros(mel.shape[0])
     for start in range(0, len(level), _PIECE):
         piece = mel[:, start : start + _PIECE].astype(np.float32)
@@ -136,3 +150,109 @@ def normalise(mel: FloatArray, mean: FloatArray, settings: MelSettings) -> Float
     low, high = settings.clip
     out: FloatArray = np.clip(mel - mean[:, None], low, high) / np.float32(settings.scale)
     return out
+
+
+def speech_shape(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
+    """`speech_mean` less the level of the loud parts, [n_mels]: the mean over a corpus is `SpeechTracker`'s prior."""
+    shape: FloatArray = speech_mean(mel, settings) - np.float32(loud_level(loudness(mel)))
+    return shape
+
+
+def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
+    """Of a whole recording: 1 where nobody speaks, 0 where somebody does, soft between; [n_frames]."""
+    level = loudness(mel)
+    loud = loud_level(level)
+    silent = level < loud - settings.speech_db / 10 if loud > SILENT_LEVEL else np.ones(len(level), np.bool_)
+    return rests(silent, settings, ended=True)
+
+
+def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:
+    """The pauses that shut the mouth, softened.
+
+    Args:
+        silent: [n_frames], where nothing is said.
+        settings: For the frame rate.
+        ended: Whether nothing is said after the last frame either; if not, silence there is too short until it lasts.
+
+    Returns:
+        [n_frames], 0..1.
+    """
+    mask = np.zeros(len(silent), np.float32)
+    for start, end in runs(silent):
+        if end - start >= QUIET_S * settings.frames_per_s or start == 0 or (ended and end == len(silent)):
+            mask[start:end] = 1
+    width = max(1, round(FADE_S * settings.frames_per_s)) | 1
+    soft: FloatArray = np.convolve(np.pad(mask, width // 2, mode="edge"), np.full(width, 1 / width), "valid")
+    return soft.astype(np.float32)
+
+
+def runs(mask: BoolArray) -> List[Tuple[int, int]]:
+    """[(start, end)] of the stretches where mask is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]
+
+
+class SpeechTracker:
+    """`speech_mean`, and which frames are silent, for sound that is still arriving.
+
+    The level rises with the loudest frame at once and falls slowly; a frame near enough under it is speech, unless
+    nothing has stood out of the noise for a while. The noise is followed the other way round: down at once, up slowly.
+    The mean forgets slowly and only by speech, so that a silence of any length leaves it as it was; it starts from the
+    training speech.
+
+    Args:
+        settings: The model's mel settings.
+        prior: [n_mels], mean `speech_shape` of the training speech.
+    """
+
+    START = -1.0
+    """Level before the first word, log10 power: speech recorded softly. Less would take a room's noise for speech."""
+    FALL_DB = 1.5
+    """How much the level falls in a second."""
+    RISE_DB = 6.0
+    """How much the noise rises in a second; words have gaps often enough to pull it back."""
+    NOISE_DB = 6.0
+    """Frames this little over the noise, or less, do not stand out of it ..."""
+    NOISE_S = 0.5
+    """... and after so many seconds without any that do, nobody speaks."""
+    FORGET_S = 4.0
+    """Seconds of speech that the mean remembers."""
+    PRIOR_S = 0.75
+    """Seconds of speech that the prior counts for."""
+
+    def __init__(self, settings: MelSettings, prior: FloatArray) -> None:
+        self._settings = settings
+        self._prior = prior.astype(np.float64)
+        self._level = self._spoken = self.START  # now; when somebody last spoke
+        self._noise = math.inf  # the first frame says
+        self._still = math.inf  # frames since one stood out
+        self._sum = np.zeros(settings.n_mels)
+        self._weight = 0.0  # frames in the sum
+
+    def push(self, mel: FloatArray) -> BoolArray:
+        """Take frames [n_mels, n], log10 power; tell which are silent, [n]."""
+        rate, near = self._settings.frames_per_s, self._settings.speech_db / 10
+        keep = 1 - 1 / (self.FORGET_S * rate)
+        silent = np.ones(mel.shape[1], np.bool_)
+        for i, now in enumerate(loudness(mel).tolist()):
+            self._level = max(self._level - self.FALL_DB / 10 / rate, now, SILENT_LEVEL)
+            # noise under what could pass for speech is of no account, and would take long to come up from
+            lowest = self._level - near - self.NOISE_DB / 10
+            self._noise = max(min(self._noise + self.RISE_DB / 10 / rate, now), lowest)
+            soft = self._level <= SILENT_LEVEL or now < self._level - near
+            stands_out = not soft and now > self._noise + self.NOISE_DB / 10
+            self._still = 0 if stands_out else self._still + 1
+            silent[i] = soft or self._still > self.NOISE_S * rate
+            if not silent[i]:
+                self._spoken = self._level
+                self._sum = self._sum * keep + mel[:, i]
+                self._weight = self._weight * keep + 1
+        return silent
+
+    @property
+    def mean(self) -> FloatArray:
+        """Mean of each band over the speech up to now, [n_mels]: what `normalise` takes away."""
+        count = self.PRIOR_S * self._settings.frames_per_s
+        mean = (self._sum + (self._prior + self._spoken) * count) / (self._weight + count)
+        out: FloatArray = mean.astype(np.float32)
+        return out

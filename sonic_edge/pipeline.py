@@ -24,7 +24,7 @@ from .media import Image, Motion, Portrait, Request, Speech
 from .motion import shape_motion
 from .portrait import FaceFinder, make_portrait, read_image
 from .renderer import Renderer
-from .sonic import SonicNet
+from .sonic import SonicNet, face_image
 from .speech import read_speech, sound
 
 FRAMES_AHEAD = 3
@@ -128,12 +128,12 @@ class Pipeline:
         with clock("thinking"):
             raw = self._net.motion(
                 speech,
-                portrait,
+                face_image(portrait, self._bundle),
                 controls.inference_steps,
                 controls.seed,
                 lambda done, total: progress(Progress("thinking", done, total)),
             )
-            motion = shape_motion(raw, speech, self._bundle.spec.closure, controls, n_frames)
+            motion = shape_motion(raw, self._bundle.spec.closure, controls, n_frames, speech.duration_s)
             # What only thinking needs grows with the recording: let it go before rendering takes its own memory.
             del raw
             speech = replace(speech, mel=speech.mel[:, :0].copy())

@@ -1,10 +1,11 @@
 """SonicNet at work: speech and a face in, facial motion out.
 
 The model sees 1.6 s at a time. Windows overlap: what speech determines (lips) is blended across the overlap; what it
-does not (head, eyes, brows) is sampled by flow matching, each window going on from the frames before it.
+does not (head, eyes, brows) is sampled by flow matching, each window going on from the frames before it. Here is the
+walk over a whole recording; `stream` has the one over sound that is still arriving.
 """
 
-from typing import Callable
+from typing import Callable, Tuple
 
 import cv2
 import numpy as np
@@ -12,11 +13,8 @@ from numpy.typing import NDArray
 
 from .backends.base import Session
 from .bundle import Bundle
-from .media import FloatArray, Motion, Portrait, Speech
-from .mel import normalise, speech_mean
-
-CLOSURE = "closure"
-"""Extra channel of the raw motion: probability that the lips are shut, 0..1."""
+from .media import CLOSURE, QUIET, FloatArray, Motion, Portrait, Speech
+from .mel import normalise, quiet, speech_mean
 
 
 def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
@@ -44,7 +42,7 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
 
 
 class SonicNet:
-    """The model's two graphs and the walk over time.
+    """The model's two graphs and the walk over a recording.
 
     Args:
         bundle: What the model says of itself.
@@ -53,19 +51,17 @@ class SonicNet:
     """
 
     def __init__(self, bundle: Bundle, encoder: Session, denoiser: Session) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._names = bundle.spec.tensors
         self._encoder = encoder
         self._denoiser = denoiser
-        window = bundle.spec.window
-        self._overlap = window.frames - window.stride
         self._mean = np.array(bundle.spec.life.mean, np.float32)[:, None]
         self._std = np.array(bundle.spec.life.std, np.float32)[:, None]
-        # Cross-fade over the middle half of the overlap: a window knows least at its ends.
-        ramp = np.clip((np.arange(self._overlap) + 0.5 - self._overlap / 4) / max(self._overlap / 2, 1), 0, 1)
-        self._weight = np.ones(window.frames, np.float32)
-        self._weight[: self._overlap] = ramp
-        self._weight[window.stride :] *= ramp[::-1]
+
+    @property
+    def channels(self) -> Tuple[str, ...]:
+        """What the raw motion has: lips, `CLOSURE`, life, `QUIET`."""
+        return (*self.bundle.spec.lips.channels, CLOSURE, *self.bundle.spec.life.channels, QUIET)
 
     def warm_up(self) -> None:
         """Run both graphs once on silence.
@@ -73,81 +69,91 @@ class SonicNet:
         Raises:
             DeviceError: If the backend fails.
         """
-        spec = self._bundle.spec
-        shapes = spec.stages["encoder"].inputs
-        outputs = self._encoder.run({k: np.zeros(t.shape, np.float32) for k, t in shapes.items()})
-        rest = np.zeros((len(spec.life.channels), self._overlap), np.float32)
-        self._sample(outputs[self._names.condition], rest, 1, np.random.default_rng(0))
+        spec = self.bundle.spec
+        heard = np.zeros((spec.mel.n_mels, spec.window.mel_frames), np.float32)
+        face = np.zeros((1, 3, spec.face.size, spec.face.size), np.float32)
+        Take(self, face, 1, 0).window(heard, spec.window.stride)
 
     def motion(
-        self, speech: Speech, portrait: Portrait, steps: int, seed: int, progress: Callable[[int, int], None]
+        self, speech: Speech, face: FloatArray, steps: int, seed: int, progress: Callable[[int, int], None]
     ) -> Motion:
         """The whole recording's motion, before any control.
 
         Args:
             speech: What is said.
-            portrait: Who says it.
+            face: Who says it: `face_image`, [1, 3, size, size].
             steps: Denoising steps for a window.
             seed: Which take.
             progress: Called with (windows done, windows in all).
 
         Returns:
-            Motion at the model's own rate: lip channels, life channels and `CLOSURE`; it reaches a little past the end.
+            Motion at the model's own rate: lip channels, `CLOSURE`, life channels and `QUIET`; it reaches a little past
+            the end.
 
         Raises:
             DeviceError: If the backend fails.
         """
-        spec = self._bundle.spec
-        names = self._names
-        window, n_lips, n_life = spec.window, len(spec.lips.channels), len(spec.life.channels)
+        spec, settings = self.bundle.spec, self.bundle.mel
+        window = spec.window
+        lead = window.frames - window.stride  # the first window begins before the recording: the photo's own pose
         n_frames = int(np.ceil(speech.duration_s * window.fps)) + 2
-        n_windows = -(-(n_frames + self._overlap) // window.stride)
-        lead = self._overlap  # the first window begins before the recording: its past is the photo's own pose
-        length = lead + n_windows * window.stride + self._overlap
-        lips = np.zeros((n_lips + 1, length), np.float32)  # + closure
+        n_windows = -(-(n_frames + lead) // window.stride)
+        length = n_windows * window.stride + lead
+        lips = np.zeros((len(spec.lips.channels) + 1, length), np.float32)  # + closure
         weight = np.full(length, 1e-6, np.float32)
-        life = np.zeros((n_life, length), np.float32)
+        life = np.zeros((len(spec.life.channels), length), np.float32)
 
-        mean = speech_mean(speech.mel, self._bundle.mel)
-        face = face_image(portrait, self._bundle)
-        rng = np.random.default_rng(seed)
+        # Cross-fade over the middle half of the overlap: a window knows least at its ends.
+        ramp = np.clip((np.arange(lead) + 0.5 - lead / 4) / max(lead / 2, 1), 0, 1)
+        share = np.ones(window.frames, np.float32)
+        share[:lead] = ramp
+        share[window.stride :] *= ramp[::-1]
+
+        mean = speech_mean(speech.mel, settings)
+        take = Take(self, face, steps, seed)
         for i in range(n_windows):
             at = i * window.stride
             here = slice(at, at + window.frames)
-            heard = self._hear(speech.mel, mean, (at - lead) / window.fps)
-            made = self._encoder.run({names.speech: heard, names.face: face})
-            lips[:, here] += self._weight * np.concatenate([made[names.lips][0], made[names.closure][0]])
-            weight[here] += self._weight
-            past = life[:, at : at + self._overlap]
-            life[:, here] = self._sample(made[names.condition], past, steps, rng)
+            heard = normalise(self._piece(speech.mel, at - lead), mean, settings)
+            said, life[:, at + lead : at + window.frames] = take.window(heard, window.stride)
+            lips[:, here] += share * said
+            weight[here] += share
             progress(i + 1, n_windows)
 
-        values = np.concatenate([lips / weight, life])[:, lead : lead + n_frames].T
-        channels = (*spec.lips.channels, CLOSURE, *spec.life.channels)
-        return Motion(channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
+        kept = slice(lead, lead + n_frames)
+        moments = (np.arange(n_frames) / window.fps + window.offset_s) * settings.frames_per_s  # in mel frames
+        rest = np.interp(moments, np.arange(speech.mel.shape[1]), quiet(speech.mel, settings))
+        values = np.concatenate([(lips / weight)[:, kept], life[:, kept], rest[None]]).T
+        return Motion(self.channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
 
-    def _hear(self, mel: NDArray[np.float16], mean: FloatArray, start_s: float) -> FloatArray:
-        """The model's input for the window that begins at `start_s`, [1, 1, n_mels, mel_frames]; silence outside."""
-        settings, n = self._bundle.mel, self._bundle.spec.window.mel_frames
-        first = round(start_s * settings.frames_per_s)
-        a, b = max(0, first), min(mel.shape[1], first + n)
-        piece = np.full((settings.n_mels, n), np.log10(settings.floor), np.float32)
-        if b > a:
-            piece[:, a - first : b - first] = mel[:, a:b]
-        return normalise(piece, mean, settings)[None, None]
+    def encode(self, heard: FloatArray, face: FloatArray) -> Tuple[FloatArray, FloatArray]:
+        """What speech determines.
 
-    def _sample(self, condition: FloatArray, past: FloatArray, steps: int, rng: np.random.Generator) -> FloatArray:
+        Args:
+            heard: One window of normalised mel, [n_mels, mel_frames].
+            face: [1, 3, size, size].
+
+        Returns:
+            Lip channels and closure, [L + 1, frames]; the condition that sampling goes by, [1, C, frames].
+        """
+        names = self._names
+        made = self._encoder.run({names.speech: heard[None, None], names.face: face})
+        return np.concatenate([made[names.lips][0], made[names.closure][0]]), made[names.condition]
+
+    def sample(self, condition: FloatArray, past: FloatArray, steps: int, rng: np.random.Generator) -> FloatArray:
         """One window of life by flow matching (Lipman et al. 2023), Euler steps from noise (0) to motion (1).
 
         Args:
             condition: [1, C, frames] from the encoder.
-            past: [K, overlap], what was made of this window before; it is kept.
+            past: [K, any], what was made of this window before; it is kept.
+            steps: Denoising steps.
+            rng: Where the noise comes from.
 
         Returns:
             [K, frames], in the channels' own units.
         """
         names = self._names
-        frames, known = self._bundle.spec.window.frames, self._overlap
+        frames, known = self.bundle.spec.window.frames, past.shape[1]
         noise = rng.standard_normal((len(past), frames), dtype=np.float32)
         clean = (past - self._mean) / self._std
         past_motion = np.zeros((1, len(past) + 1, frames), np.float32)
@@ -167,3 +173,50 @@ class SonicNet:
         x[:, :known] = clean
         out: FloatArray = x * self._std + self._mean
         return out
+
+    def _piece(self, mel: NDArray[np.float16], at: int) -> FloatArray:
+        """The window that begins at motion frame `at`, [n_mels, mel_frames]; silence outside the recording."""
+        window = self.bundle.spec.window
+        first = at * window.mel_frames // window.frames
+        a, b = max(0, first), min(mel.shape[1], first + window.mel_frames)
+        piece = np.full((len(mel), window.mel_frames), np.log10(self.bundle.mel.floor), np.float32)
+        if b > a:
+            piece[:, a - first : b - first] = mel[:, a:b]
+        return piece
+
+
+class Take:
+    """One performance, window after window: the dice, and the life made up to now, which starts at the photo's pose.
+
+    Args:
+        net: The model.
+        face: [1, 3, size, size].
+        steps: Denoising steps for a window.
+        seed: Which take.
+    """
+
+    def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int) -> None:
+        spec = net.bundle.spec
+        self._net = net
+        self._face = face
+        self._steps = steps
+        self._rng = np.random.default_rng(seed)
+        self._life = np.zeros((len(spec.life.channels), spec.window.frames), np.float32)  # the last window's
+
+    def window(self, heard: FloatArray, n_new: int) -> Tuple[FloatArray, FloatArray]:
+        """The next window.
+
+        Args:
+            heard: Normalised mel, [n_mels, mel_frames].
+            n_new: By how many frames it reaches beyond the life made up to now; 0 to make none.
+
+        Returns:
+            Lip channels and closure of the whole window, [L + 1, frames]; life of its last `n_new` frames, [K, n_new].
+
+        Raises:
+            DeviceError: If the backend fails.
+        """
+        said, condition = self._net.encode(heard, self._face)
+        if n_new:
+            self._life = self._net.sample(condition, self._life[:, n_new:], self._steps, self._rng)
+        return said, self._life[:, self._life.shape[1] - n_new :]

@@ -4,13 +4,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Callable, Iterator, Tuple
 
 import pytest
 from media_files import write_wav
 
+from sonic_edge.backends.cpu import CpuBackend
+from sonic_edge.bundle import find_bundle
 from sonic_edge.config import LimitSettings, share_dir
+from sonic_edge.media import Speech
 from sonic_edge.portrait import FaceFinder
+from sonic_edge.sonic import SonicNet
+from sonic_edge.speech import read_speech
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,22 @@ def finder() -> FaceFinder:
 @pytest.fixture
 def limits() -> LimitSettings:
     return LimitSettings()
+
+
+@pytest.fixture(scope="session")
+def sonic_net() -> Iterator[SonicNet]:
+    """The shipped model on the CPU."""
+    bundle, backend = find_bundle("sonic-net"), CpuBackend(1)
+    encoder, denoiser = (backend.open(bundle.stage(name, "cpu")) for name in ("encoder", "denoiser"))
+    yield SonicNet(bundle, encoder, denoiser)
+    encoder.close()
+    denoiser.close()
+
+
+@pytest.fixture(scope="session")
+def sample(sonic_net: SonicNet) -> Speech:
+    """The sample recording, 13 s of a voice."""
+    return read_speech(share_dir() / "samples" / "speech.flac", sonic_net.bundle.mel, LimitSettings())
 
 
 # not ru_maxrss: a child starts with its parent's

@@ -34,6 +34,7 @@ SPEC = {
     },
     "face": {"size": 224, "eye_left": [0.34, 0.4], "eye_right": [0.66, 0.4]},
     "window": {"mel_frames": 160, "frames": T, "stride": 24, "fps": 25.0, "offset_s": 0.015},
+    "stream": {"look_ahead_frames": 2, "prior": [-5.0] * 80},
     "lips": {"channels": ["jaw", "width"]},
     "closure": {"enter": 0.5, "leave": 0.3, "max_frames": 5},
     "life": {"channels": ["blink", "yaw"], "mean": [0.1, 0.0], "std": [0.3, 0.05]},
@@ -129,6 +130,10 @@ def set_path(*keys, to):
     [
         (set_path("format", to=2), "format = 2: must be 1"),
         (set_path("window", "stride", to=50), "window.stride = 50: must be at most window.frames = 40"),
+        (set_path("window", "mel_frames", to=200), "window.mel_frames = 200: must be 160, as long as its frames"),
+        (set_path("stream", "look_ahead_frames", to=40), "must be under window.frames = 40"),
+        (set_path("stream", "look_ahead_frames", to=0), "stream.look_ahead_frames = 0: must be"),
+        (set_path("stream", "prior", to=[-5.0] * 79), "stream.prior: 79 values; must be 80, one for each band"),
         (set_path("life", "std", to=[0.3]), "life: 2 channels, 2 mean, 1 std"),
         (set_path("life", "std", to=[0.3, 0.0]), "must be over 0"),
         (

@@ -1,7 +1,20 @@
 import numpy as np
 import pytest
 
-from sonic_edge.mel import MelSettings, MelStream, filterbank, log_mel, loudness, normalise, speech_mean
+from sonic_edge.mel import (
+    MelSettings,
+    MelStream,
+    SpeechTracker,
+    filterbank,
+    log_mel,
+    loud_level,
+    loudness,
+    normalise,
+    quiet,
+    rests,
+    speech_mean,
+    speech_shape,
+)
 
 S = MelSettings()
 
@@ -72,3 +85,102 @@ def test_half_precision_is_enough():
     x = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
     mel = log_mel(x, S)
     np.testing.assert_allclose(loudness(mel), loudness(mel.astype(np.float16)), atol=0.01)
+
+
+def talk(seconds, loud=((0, 1e9),), level=-1.0):
+    """A mel that is loud between the given moments, silent elsewhere."""
+    t = np.arange(int(seconds * 100) + 1) / 100
+    mel = np.full((80, len(t)), -8, np.float32)
+    for a, b in loud:
+        mel[:, (t >= a) & (t < b)] = level
+    return mel
+
+
+def test_quiet_is_soft_and_between_0_and_1():
+    q = quiet(talk(4, loud=((1, 3),)), S)
+    t = np.arange(len(q)) / 100
+    assert q.min() == 0 and q.max() == 1 and np.abs(np.diff(q)).max() < 0.2
+    assert q[(t < 0.9) | (t > 3.1)].min() == 1 and q[(t > 1.1) & (t < 2.9)].max() == 0
+
+
+def test_a_short_pause_is_not_quiet():
+    assert quiet(talk(4, loud=((0, 2), (2.1, 4.1))), S).max() == 0
+    assert quiet(talk(4, loud=((0, 2), (2.2, 4.1))), S).max() == 1
+
+
+def test_a_recording_without_sound_is_all_quiet():
+    assert quiet(np.full((80, 401), -9, np.float16), S).min() == 1
+
+
+def test_silence_at_the_end_is_a_rest_only_when_nothing_follows():
+    silent = np.zeros(100, bool)
+    silent[90:] = True
+    assert rests(silent, S, ended=True)[-1] == 1
+    assert rests(silent, S, ended=False).max() == 0
+    silent[80:] = True
+    assert rests(silent, S, ended=False)[-1] == 1
+
+
+def test_the_shape_of_speech_knows_no_level(sample):
+    mel = sample.mel.astype(np.float32)
+    np.testing.assert_allclose(speech_shape(mel, S), speech_shape(mel + 1.5, S), atol=1e-4)
+    assert loud_level(loudness(mel)) > loudness(mel).mean()
+
+
+@pytest.fixture
+def prior(sonic_net):
+    return np.array(sonic_net.bundle.spec.stream.prior, np.float32)
+
+
+def test_the_tracker_comes_to_the_mean_of_the_whole(sample, prior):
+    mel = sample.mel.astype(np.float32)
+    tracker = SpeechTracker(S, prior)
+    silent = tracker.push(mel)
+    level = loudness(mel)
+    away = tracker.mean - speech_mean(mel, S)
+    assert np.abs(away).mean() < 0.4 and abs(away.mean()) < 0.25  # the last words are not the whole: 0.2 and -0.1
+    assert (silent == (level < loud_level(level) - 3)).mean() > 0.9
+
+
+def test_the_tracker_starts_from_the_prior_at_the_level_of_the_first_word(prior):
+    tracker = SpeechTracker(S, prior)
+    word = np.full((80, 1), 0.5, np.float32)
+    assert tracker.push(np.full((80, 50), -8, np.float32)).all()
+    assert not tracker.push(word).any()
+    expected = (75 * (prior + loudness(word)[0]) + 0.5) / 76
+    np.testing.assert_allclose(tracker.mean, expected, atol=0.01)
+
+
+def test_silence_leaves_the_mean_as_it_was(sample, prior):
+    tracker = SpeechTracker(S, prior)
+    tracker.push(sample.mel.astype(np.float32)[:, :600])
+    before = tracker.mean
+    assert tracker.push(np.full((80, 60000), -10, np.float32)).all()
+    np.testing.assert_array_equal(tracker.mean, before)
+
+
+@pytest.mark.parametrize("jump", [-2.0, 2.0])  # 20 dB
+def test_the_tracker_follows_a_jump_of_level(sample, prior, jump):
+    mel = sample.mel.astype(np.float32)
+    tracker = SpeechTracker(S, prior)
+    tracker.push(mel)
+    before = tracker.mean
+    silent = tracker.push(mel + jump)
+    assert 0.7 < ((tracker.mean - before) / jump).mean() < 1.1
+    assert silent.mean() < 0.35
+
+
+@pytest.mark.parametrize("amplitude", [0.001, 0.01, 0.03])
+def test_noise_alone_is_silence(prior, amplitude):
+    noise = np.random.default_rng(0).standard_normal(16000 * 30).astype(np.float32) * np.float32(amplitude)
+    tracker = SpeechTracker(S, prior)
+    silent = tracker.push(log_mel(noise, S))
+    assert silent[100:].all()
+    assert np.isfinite(tracker.mean).all()
+
+
+def test_speech_stands_out_of_noise(sample, prior):
+    noise = np.random.default_rng(0).standard_normal(16000 * 20).astype(np.float32) * np.float32(0.003)
+    mel = np.log10(10 ** log_mel(noise, S)[:, : sample.mel.shape[1]] + 10 ** sample.mel.astype(np.float32))
+    clean, noisy = (SpeechTracker(S, prior).push(m) for m in (sample.mel.astype(np.float32), mel))
+    assert noisy[~clean].mean() < 0.1, "little of what is said is lost"
