@@ -22,7 +22,7 @@ N_LIPS, N_VISEMES, N_LIFE = 5, 16, 9
 WIDTH = 144  # channels of the speech trunk
 DILATIONS = (1, 2, 4, 8, 1, 2)
 FACE = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
-FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `faces.Answers`
+FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `portraits.measure`
 FACE_SPREAD = (0.12, 0.15, 0.3, 0.07, 0.06, 0.2, 0.12)
 CONDITION = 64
 N_SPEECH = CONDITION - len(FACE)  # channels of the condition that come from speech
@@ -118,46 +118,69 @@ class LipHeads(nn.Cell):
         return lips, closure, ops.reshape(self.visemes(x), (-1, N_VISEMES, FRAMES))
 
 
-class FaceBranch(nn.Cell):
-    """Aligned face [B, 3, 224, 224] -> its rest state [B, len(FACE)], in the units of `faces.Answers`.
+class Shift(nn.Cell):
+    """A quarter of the channels moved one place up, down, left and right: [B, C, H, W] -> the same, zeros at the edges.
 
-    Works on grey levels less their mean over the picture, so that neither the camera's exposure nor the colour of the
-    light comes into it.
+    With a 1x1 convolution after it, neighbours mix at no multiplication of their own (Wu et al. 2018, Shift).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.quarter = channels // 4
+        self.pad = ops.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
+        self.cat_channels = ops.Concat(axis=1)
+
+    def construct(self, x):
+        """As the class says."""
+        h, w, q = x.shape[2], x.shape[3], self.quarter
+        padded = self.pad(x)
+        up = padded[:, 0:q, 0:h, 1 : w + 1]
+        down = padded[:, q : 2 * q, 2 : h + 2, 1 : w + 1]
+        left = padded[:, 2 * q : 3 * q, 1 : h + 1, 0:w]
+        right = padded[:, 3 * q :, 1 : h + 1, 2 : w + 2]
+        return self.cat_channels((up, down, left, right))
+
+
+class FaceBranch(nn.Cell):
+    """Aligned face [B, 3, 224, 224] -> its rest state [B, len(FACE)], as `portraits.measure` would measure it.
+
+    Works on grey levels less their mean over the picture and over their mean distance from it, so that neither the
+    camera's exposure and contrast nor the colour of the light comes into it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.mean = ops.ReduceMean(keep_dims=True)
-        self.patch = pointwise(64, 32, has_bias=False)
-        self.patch_norm = nn.BatchNorm2d(32)
-        self.middle = pointwise(128, 48, has_bias=False)
-        self.middle_norm = nn.BatchNorm2d(48)
-        self.coarse = pointwise(192, 32, has_bias=False)
-        self.coarse_norm = nn.BatchNorm2d(32)
-        self.hidden = nn.Dense(32 * 49, 64)
-        self.out = nn.Dense(64, len(FACE))
+        self.patch, self.patch_norm = pointwise(16, 16, has_bias=False), nn.BatchNorm2d(16)
+        self.fine, self.fine_norm = pointwise(64, 40, has_bias=False), nn.BatchNorm2d(40)
+        self.middle, self.middle_norm = pointwise(160, 64, has_bias=False), nn.BatchNorm2d(64)
+        self.shift = Shift(64)
+        self.middle_mix, self.middle_mix_norm = pointwise(64, 64, has_bias=False), nn.BatchNorm2d(64, gamma_init=0.5)
+        self.coarse, self.coarse_norm = pointwise(256, 96, has_bias=False), nn.BatchNorm2d(96)
+        self.hidden = nn.Dense(96 * 49, 96)
+        self.out = nn.Dense(96, len(FACE))
         self.relu = nn.ReLU()
+        self.relu6 = nn.ReLU6()
 
     def construct(self, image):
         """As the class says."""
         grey = self.mean(image, 1)  # [B, 1, 224, 224]
-        x = (grey - self.mean(grey, (2, 3))) * 4.0
-        x = self.relu(self.patch_norm(self.patch(self._patches(x, 1, 28, 8))))  # [B, 32, 28, 28]
-        x = self.relu(self.middle_norm(self.middle(self._patches(x, 32, 14, 2))))  # [B, 48, 14, 14]
-        x = self.relu(self.coarse_norm(self.coarse(self._patches(x, 48, 7, 2))))  # [B, 32, 7, 7]
-        x = ops.reshape(x, (-1, 32 * 49))
-        return self.out(self.relu(self.hidden(x)))
+        x = grey - self.mean(grey, (2, 3))
+        contrast = self.mean(self.relu(x) + self.relu(-x), (2, 3))
+        x = x / (contrast + 0.03)
+        x = ops.transpose(ops.reshape(x, (-1, 56, 4, 56, 4)), (0, 2, 4, 1, 3))
+        x = ops.reshape(x, (-1, 16, 56, 56))
+        x = self.relu6(self.patch_norm(self.patch(x)))
+        x = self.relu6(self.fine_norm(self.fine(self._merge(x, 16, 28))))
+        x = self.relu6(self.middle_norm(self.middle(self._merge(x, 40, 14))))
+        x = self.relu6(x + self.middle_mix_norm(self.middle_mix(self.shift(x))))
+        x = self.relu6(self.coarse_norm(self.coarse(self._merge(x, 64, 7))))
+        return self.out(self.relu6(self.hidden(ops.reshape(x, (-1, 96 * 49)))))
 
-    def _patches(self, x, channels, side, size):
-        """[B, C, side * size, side * size] -> [B, C * size * size, side, side]."""
-        x = ops.reshape(x, (-1, side, size, side, size)) if channels == 1 else self._split(x, channels, side, size)
-        if channels == 1:
-            x = ops.transpose(x, (0, 2, 4, 1, 3))  # [B, size, size, side, side]
-        return ops.reshape(x, (-1, channels * size * size, side, side))
-
-    def _split(self, x, channels, side, size):
-        x = ops.reshape(x, (-1, channels, side, size, side, size))
-        return ops.transpose(x, (0, 1, 3, 5, 2, 4))  # [B, C, size, size, side, side]
+    def _merge(self, x, channels, side):
+        """Four neighbours beside each other: [B, C, 2 side, 2 side] -> [B, 4 C, side, side]."""
+        x = ops.transpose(ops.reshape(x, (-1, channels, side, 2, side, 2)), (0, 1, 3, 5, 2, 4))
+        return ops.reshape(x, (-1, 4 * channels, side, side))
 
 
 class Condition(nn.Cell):
@@ -317,7 +340,7 @@ def n_parameters(cell: nn.Cell) -> int:
     return sum(int(np.prod(parameter.shape)) for parameter in cell.get_parameters())
 
 
-PLACES = {"patch.": 28 * 28, "middle.": 14 * 14, "coarse.": 7 * 7, "hidden.": 1, "out.": 1, "step_": 1}
+PLACES = {"patch.": 56 * 56, "fine.": 28 * 28, "middle.": 14 * 14, "middle_mix.": 14 * 14, "coarse.": 7 * 7, "hidden.": 1, "out.": 1, "step_": 1}
 """How often a layer is applied in a window, by its name; the others work on every frame."""
 
 

@@ -1,11 +1,11 @@
-"""Texts, augmentation, drawn faces and the life teacher: seeded, bounded, and as their sources say."""
+"""Texts, augmentation and the life teacher: seeded, bounded, and as their sources say."""
 
 from random import Random
 
 import numpy as np
 import pytest
 
-from models import corpus, faces, life, texts
+from models import corpus, life, texts
 from models.augment import augment
 from models.espeak import mend_times
 from models.phonemes import CATALAN, CZECH, VISEME_OF, Segment
@@ -35,17 +35,6 @@ def test_augmentation_keeps_shape_and_time() -> None:
     assert np.isfinite(heard).all()
     level = heard.max(1)
     assert (level[:, 105:].mean(1) > level[:, :95].mean(1)).all()
-
-
-def test_a_drawn_face_is_a_picture_with_answers() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(10):
-        picture, answers = faces.draw(rng)
-        assert picture.shape == (faces.SIZE, faces.SIZE, 3)
-        grey, answers = faces.photograph(picture, answers, rng)
-        assert grey.shape == (faces.SIZE, faces.SIZE)
-        assert grey.min() >= 0 and grey.max() <= 1
-        assert answers.vector().shape == (6,) and np.isfinite(answers.vector()).all()
 
 
 @pytest.fixture(scope="module")
