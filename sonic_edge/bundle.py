@@ -96,6 +96,8 @@ class LipsSpec(Section):
     """The directly computed channels, in the order of the output `lips`."""
 
     channels: List[str]
+    lead_s: float = Field(0.0, ge=-0.5, le=0.5)
+    """How far the lips lead the sound as the model gives them, seconds: `align_offset` at which they are not shifted."""
 
 
 class ClosureSpec(Section):

@@ -55,7 +55,7 @@ class Controls(Section):
     motion_scale: float = Field(1.05, ge=0, le=2, json_schema_extra=_unit("times"))
     """How strongly the head moves; 0 keeps it still."""
     align_offset: float = Field(0.03, ge=-0.5, le=0.5, json_schema_extra=_unit("seconds"))
-    """How far the lips lead the sound. People's lips do, a little."""
+    """How far the lips lead the sound; 0.03 is what speakers' lips do."""
     smooth: bool = True
     """Take frame-to-frame jitter out of the motion (closures stay sharp)."""
     fps: int = Field(25, ge=10, le=60, json_schema_extra=_unit("frames a second"))

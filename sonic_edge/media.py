@@ -103,6 +103,8 @@ class Motion:
     """Frames a second."""
     start_s: float = 0.0
     """Moment of frame 0, seconds; frame i is at start_s + i / fps."""
+    lead_s: float = 0.0
+    """How far its lips lead the sound, seconds."""
 
     def __len__(self) -> int:
         return len(self.values)

@@ -40,8 +40,8 @@ def shape_motion(raw: Motion, closure: ClosureSpec, controls: Controls, n_frames
     """
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
     moments = (np.arange(n_frames) / controls.fps).astype(np.float32)
-    # lips lead the sound: at t they show what is said at t + align_offset; the head keeps its own time
-    heard = moments + np.float32(controls.align_offset)
+    # the model's lips lead the sound as speakers' do; the control says by how much; the head keeps its own time
+    heard = moments + np.float32(controls.align_offset - raw.lead_s)
     out = {}
     for name in CHANNELS:
         values = full_blinks(raw.channel(name)) if name == "blink" else raw.channel(name)

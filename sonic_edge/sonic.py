@@ -124,7 +124,7 @@ class SonicNet:
         moments = (np.arange(n_frames) / window.fps + window.offset_s) * settings.frames_per_s  # in mel frames
         rest = np.interp(moments, np.arange(speech.mel.shape[1]), quiet(speech.mel, settings))
         values = np.concatenate([(lips / weight)[:, kept], life[:, kept], rest[None]]).T
-        return Motion(self.channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s)
+        return Motion(self.channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s, spec.lips.lead_s)
 
     def encode(self, heard: FloatArray, face: FloatArray) -> Tuple[FloatArray, FloatArray]:
         """What speech determines.

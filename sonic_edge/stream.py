@@ -4,6 +4,7 @@ The same weights as for a whole recording. A window is run for every motion fram
 is taken of it (the look-ahead). Nothing is blended, and normalisation and silence go by what was heard up to there.
 """
 
+from dataclasses import replace
 from typing import List
 
 import numpy as np
@@ -109,7 +110,8 @@ class SonicStream:
         """The frames from number `first` on."""
         channels, window = self._net.channels, self._window
         values = np.array(rows, np.float32).reshape(-1, len(channels))
-        return Motion(channels, values, window.fps, first / window.fps + window.offset_s)
+        start_s = first / window.fps + window.offset_s
+        return Motion(channels, values, window.fps, start_s, self._net.bundle.spec.lips.lead_s)
 
 
 def streamed_motion(net: SonicNet, speech: Speech, face: FloatArray, steps: int, seed: int) -> Motion:
@@ -120,4 +122,4 @@ def streamed_motion(net: SonicNet, speech: Speech, face: FloatArray, steps: int,
     """
     stream = SonicStream(net, face, steps, seed)
     pieces = [stream.push(speech.mel.astype(np.float32)), stream.finish()]
-    return Motion(pieces[0].channels, np.concatenate([p.values for p in pieces]), pieces[0].fps, pieces[0].start_s)
+    return replace(pieces[0], values=np.concatenate([piece.values for piece in pieces]))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -152,3 +154,13 @@ def test_blinks_are_whole_or_not_at_all():
     assert 0.75 < lids[15:30].max() <= 0.95, "the deepest moment may lie between two frames"
     assert lids[55:70].max() <= 0.15
     assert (lids[15:30] > 0.05).sum() <= 7, "no longer than it was"
+
+
+def test_lips_that_lead_already_are_moved_by_the_rest():
+    ramp = np.linspace(0, 1, 102)
+    still = shape_motion(raw(jaw=ramp), CLOSURE, STILL, 100, 4.0).channel("jaw")
+    ahead = replace(raw(jaw=ramp), lead_s=0.03)
+    as_wanted = shape_motion(ahead, CLOSURE, STILL.model_copy(update={"align_offset": 0.03}), 100, 4.0)
+    np.testing.assert_allclose(as_wanted.channel("jaw"), still, atol=1e-6)
+    later = shape_motion(ahead, CLOSURE, STILL, 100, 4.0).channel("jaw")
+    assert (still[10:90] - later[10:90]).min() > 0.5 * (ramp[1] - ramp[0])
