@@ -26,8 +26,9 @@ FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `portrait
 FACE_SPREAD = (0.12, 0.15, 0.3, 0.07, 0.06, 0.2, 0.12)
 CONDITION = 64
 N_SPEECH = CONDITION - len(FACE)  # channels of the condition that come from speech
-DENOISER_WIDTH = 112
-DENOISER_DILATIONS = (1, 2, 4, 8, 1)
+DENOISER_WIDTH = 96
+DENOISER_DILATIONS = (1, 2, 4, 8, 4, 2, 1)
+N_FREQUENCIES = 12  # of the step, each as sine and cosine
 
 
 class Splice(nn.Cell):
@@ -184,7 +185,7 @@ class FaceBranch(nn.Cell):
 
 
 class Condition(nn.Cell):
-    """Speech features and the face [B, 6, 1] -> what the denoiser is told, [B, 64, 40], each channel of unit size."""
+    """Speech features and the face [B, len(FACE), 1] -> what the denoiser is told, [B, 64, 40], of unit size each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,34 +306,47 @@ class Encoder(nn.Cell):
 
 
 class Denoiser(nn.Cell):
-    """One step of flow matching: where the noisy motion should go. What the bundle's `denoiser` stage computes."""
+    """One step of flow matching: where the noisy motion should go. What the bundle's `denoiser` stage computes.
+
+    velocity = (2 t - 1) / q noisy + residual / sqrt(q), q = t^2 + (1 - t)^2: the first term is the best linear guess
+    for motion and noise of unit variance, so that a small network (and INT8) need not carry either through its layers,
+    and what it learns is of unit size at every step, as Karras et al. (2022) have it for diffusion.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.splice_in = Splice(1)
         self.condition_in = pointwise(3 * CONDITION, DENOISER_WIDTH, has_bias=False)
         self.motion_in = pointwise(3 * (2 * N_LIFE + 1), DENOISER_WIDTH)
-        self.step_hidden = nn.Dense(16, 64)
-        self.step_out = nn.Dense(64, DENOISER_WIDTH)
+        self.step_hidden = nn.Dense(2 * N_FREQUENCIES, 64)
+        self.step_out = nn.Dense(64, DENOISER_WIDTH * (len(DENOISER_DILATIONS) + 1))
         self.blocks = nn.CellList([Residual(DENOISER_WIDTH, dilation) for dilation in DENOISER_DILATIONS])
         self.splice_out = Splice(1)
         self.conv_out = nn.Conv2d(3 * DENOISER_WIDTH, N_LIFE, 1, has_bias=True)
         self.relu = nn.ReLU()
         self.cat = ops.Concat(axis=1)
         self.drop_row = ops.ReduceSum()  # over an axis of one
-        self.frequencies = Tensor(np.exp(np.linspace(0, np.log(30), 8)).astype(np.float32).reshape(1, 8))
+        waves = np.exp(np.linspace(0, np.log(60), N_FREQUENCIES)).astype(np.float32)
+        self.frequencies = Tensor(waves.reshape(1, N_FREQUENCIES))
 
     def construct(self, condition, noisy_motion, past_motion, step):
         """As the class says."""
-        angle = step * self.frequencies  # [B, 8]
+        t = ops.reshape(step, (-1, 1, 1))
+        q = t * t + (1.0 - t) * (1.0 - t)
+        residual = self.residual(condition, noisy_motion, past_motion, step)
+        return noisy_motion * ((2.0 * t - 1.0) / q) + residual / ops.sqrt(q)
+
+    def residual(self, condition, noisy_motion, past_motion, step):
+        """What a line does not tell, [B, 9, 40]."""
+        angle = step * self.frequencies  # [B, N_FREQUENCIES]
         time = self.step_out(self.relu(self.step_hidden(self.cat((ops.sin(angle), ops.cos(angle))))))
-        time = ops.reshape(time, (-1, DENOISER_WIDTH, 1, 1))
+        time = ops.reshape(time, (-1, DENOISER_WIDTH * (len(DENOISER_DILATIONS) + 1), 1, 1))
         x = self.condition_in(self.splice_in(ops.reshape(condition, (-1, CONDITION, 1, FRAMES))))
         motion = ops.reshape(self.cat((noisy_motion, past_motion)), (-1, 2 * N_LIFE + 1, 1, FRAMES))
-        x = self.relu(x + self.motion_in(self.splice_in(motion)) + time)
-        for block in self.blocks:
-            x = block(x + time)
-        return self.drop_row(self.conv_out(self.splice_out(x)), 2)  # a last reshape the exporter would leave out
+        x = self.relu(x + self.motion_in(self.splice_in(motion)) + time[:, 0:DENOISER_WIDTH])
+        for i in range(len(DENOISER_DILATIONS)):
+            x = self.blocks[i](x + time[:, (i + 1) * DENOISER_WIDTH : (i + 2) * DENOISER_WIDTH])
+        return self.drop_row(self.conv_out(self.splice_out(x)), 2)
 
 
 def n_parameters(cell: nn.Cell) -> int:

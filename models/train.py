@@ -33,7 +33,6 @@ from models.network import (
     FRAMES,
     MEL_FRAMES,
     MEL_PER_FRAME,
-    N_LIFE,
     N_LIPS,
     N_VISEMES,
     Denoiser,
@@ -46,15 +45,22 @@ SEED = 1
 STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
 N_STREAMS = 16
 N_FACES = 48
-STEPS = {"lips": 1800, "face": 400, "life": 1200}
+STEPS = {"lips": 1800, "face": 400, "life": 6000}
 """The parts in order, and their steps. Counted in steps, not minutes: a busy machine gives the same weights."""
 LOWEST = MelSettings().clip[0] / MelSettings().scale
 """Normalised mel of nothing at all."""
-FACE_ERROR = np.array([0.08, 0.1, 0.35, 0.04, 0.08, 0.08], np.float32)
+FACE_ERROR = np.array([0.08, 0.1, 0.3, 0.05, 0.025, 0.08, 0.06], np.float32)
 """About how far the face branch is off on a portrait it has not seen: the denoiser is told faces with such errors."""
 ANSWERS_SPREAD = (0.10, 0.11, 0.17, 0.05, 0.05, 0.15, 0.09)
 """Of the answers among the faces trained on: what counts as a large mistake."""
-PAST = 16  # frames of a window that the one before has already made
+PAST, PAST_LIVE = 16, 38  # frames of a window that the ones before have already made: offline, streaming
+LEAD = FRAMES  # frames of silence before a clip, for windows that begin before it
+LIFE_STREAM = 160  # frames of a clip that takes of the teacher are cut from
+N_CLIPS, WINDOWS_HEARD = 720, 8  # clips that the denoiser is trained on, and windows of each
+N_TAKES, PER_TAKE = 12, 4  # clips of a batch, and windows of each
+JUMP = 0.3  # weight of the error's own steps
+STEP_MEAN = -0.6  # of the flow time's logit: earlier than the middle, where events are decided
+BLINK_UNIT = 2.0
 Batch = Tuple[NDArray[Any], ...]
 
 
@@ -171,41 +177,83 @@ def face_batch(
 
 
 def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
-    """What the face branch might read of a portrait, [6]."""
+    """The rest state of some portrait, in the order of `FACE`; one in four turned or shut-eyed further than most."""
     shut = rng.random() < 0.7
-    opening = rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4)
-    teeth = rng.uniform(0, 0.2) if shut else rng.uniform(0, 1)
-    eyes = rng.uniform(0.06, 0.24) if rng.random() < 0.92 else rng.uniform(0, 0.06)
-    yaw, pitch = rng.normal(0, 0.22), rng.normal(0, 0.13)
-    return np.array([opening, rng.uniform(0.6, 1.1), teeth, eyes, yaw, pitch], np.float32)
+    odd = rng.random() < 0.25
+    face = {
+        "mouth_opening": rng.uniform(-0.02, 0.05) if shut else rng.uniform(0.05, 0.4),
+        "mouth_width": rng.uniform(0.6, 1.1),
+        "teeth": rng.uniform(0, 0.2) if shut else rng.uniform(0, 1),
+        "lips": rng.uniform(0.1, 0.35),
+        "eye_opening": rng.uniform(0.0, 0.08) if odd and rng.random() < 0.5 else rng.uniform(0.07, 0.24),
+        "yaw": rng.uniform(-0.6, 0.6) if odd else rng.normal(0, 0.2),
+        "pitch": rng.uniform(-0.4, 0.4) if odd else rng.normal(0, 0.12),
+    }
+    return np.array([face[name] for name in FACE], np.float32)
 
 
-def life_batch(corpus: Corpus, rng: np.random.Generator) -> Batch:
-    """Speech windows with one take of the teacher each, as the runtime walks through a clip.
+def life_speech(corpus: Corpus, rng: np.random.Generator, n: int) -> Tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Clips as the runtime hears them, the silence before them included.
 
     Returns:
-        audio [n, 1, 80, 160], face [n, 6] as the face branch might read it, motion [n, 9, 40], known [n, 40] 1 where
-        the past is known.
+        heard [n, 80, 4 (LEAD + LIFE_STREAM)], normalised, and the loudness of the clips alone, 0..1, [n, LIFE_STREAM].
     """
-    audio, _, level = speech_batch(corpus, rng, 10)
-    n = len(audio)
-    face = np.stack([random_face(rng) for _ in range(n)])
-    motion, known = np.zeros((n, N_LIFE, FRAMES), np.float32), np.zeros((n, FRAMES), np.float32)
-    for i in range(n):
-        part = level[i].astype(np.float64)
-        start = rng.random()
-        if start < 0.15:  # a clip starts here: from the portrait's own pose, nothing known before
-            motion[i] = life.sample(part, face[i], rng).T
-        elif start < 0.40:  # a clip starts after the past, which is rest in silence: the runtime's first window
-            motion[i, :, PAST:] = life.sample(part[PAST:], face[i], rng).T
-            audio[i, :, :, : PAST * MEL_PER_FRAME] = LOWEST
-            known[i, :PAST] = 1
-        else:  # in the middle of a clip: the window is the end of a longer take
-            lead = level[i - 1].astype(np.float64)
-            motion[i] = life.sample(np.concatenate([lead, part]), face[i], rng).T[:, FRAMES:]
-            known[i, :PAST] = 1
-    read = face + FACE_ERROR * rng.standard_normal(face.shape).astype(np.float32)
-    return audio, read, motion, known
+    settings = MelSettings()
+    clean = np.stack([corpus.stream(LIFE_STREAM * MEL_PER_FRAME, rng)[0].T for _ in range(n)])
+    clips = np.stack([normalise(mel, speech_mean(mel, settings), settings) for mel in augment(clean, rng)])
+    heard = np.pad(clips, ((0, 0), (0, 0), (LEAD * MEL_PER_FRAME, 0)), constant_values=LOWEST)
+    level = np.stack([loudness(mel) for mel in clean]).astype(np.float64)
+    level = np.clip((level - np.quantile(level, 0.95, axis=1, keepdims=True)) / 3 + 1, 0, 1)  # 30 dB
+    return heard.astype(np.float32), level.reshape(n, LIFE_STREAM, MEL_PER_FRAME).mean(2)
+
+
+def life_starts(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+    """Where windows begin in `life_speech`, [n]: anywhere, one in four before the clip does."""
+    early = rng.random(n) < 0.25
+    first = np.where(rng.random(n) < 0.4, LEAD - PAST, rng.integers(1, LEAD, n))  # offline there is one such place
+    return np.where(early, first, rng.integers(LEAD, LIFE_STREAM + 1, n))
+
+
+def life_takes(level: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator) -> Batch:
+    """A take of the teacher for each clip, cut into windows.
+
+    Args:
+        level: [n, LIFE_STREAM] loudness of the clips.
+        starts: [n, k] where each one's windows begin.
+        rng: Where faces, takes and what is known are drawn from.
+
+    Returns:
+        face [n k, len(FACE)] as the face branch might read it, motion [n k, 9, 40] and known [n k, 40], 1 for the
+        frames from the first on that the runtime has made before: 16 offline, 38 in streaming, and any other number.
+    """
+    faces_read, motion, known = [], [], []
+    for clip, firsts in zip(level, starts):
+        face = random_face(rng)
+        take = np.pad(life.sample(clip, face, rng).T, ((0, 0), (LEAD, 0)))  # before the clip: the portrait's own pose
+        read = face + FACE_ERROR * rng.standard_normal(len(FACE)).astype(np.float32)
+        for first in firsts:
+            n_known = int(rng.choice([0, PAST, PAST_LIVE, rng.integers(1, FRAMES)], p=[0.08, 0.35, 0.32, 0.25]))
+            n_known = min(max(n_known, LEAD - int(first)), FRAMES - 1)
+            faces_read.append(read)
+            motion.append(take[:, first : first + FRAMES])
+            known.append(np.arange(FRAMES) < n_known)
+    return np.stack(faces_read), np.stack(motion), np.stack(known).astype(np.float32)
+
+
+def life_batch(corpus: Corpus, rng: np.random.Generator, n_clips: int = 10, n_windows: int = 3) -> Batch:
+    """Speech windows with the teacher's motion, as the runtime walks through a clip.
+
+    Returns:
+        audio [n, 1, 80, 160], and face [n, len(FACE)], motion [n, 9, 40] and known [n, 40] of `life_takes`.
+    """
+    heard, level = life_speech(corpus, rng, n_clips)
+    starts = life_starts(rng, n_clips * n_windows).reshape(n_clips, n_windows)
+    audio = [
+        mel[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
+        for mel, firsts in zip(heard, starts)
+        for first in firsts
+    ]
+    return (np.stack(audio)[:, None], *life_takes(level, starts, rng))
 
 
 class FaceLoss(nn.Cell):
@@ -260,7 +308,7 @@ class LipLoss(nn.Cell):
 
 
 class FlowLoss(nn.Cell):
-    """Flow matching: the velocity from noise to the teacher's motion, learnt where the past is not given."""
+    """Flow matching (Lipman et al. 2023): the velocity from noise to the teacher's motion, where it is not known."""
 
     def __init__(self, encoder: Encoder, denoiser: Denoiser) -> None:
         super().__init__()
@@ -268,20 +316,19 @@ class FlowLoss(nn.Cell):
         self.denoiser = denoiser
         self.mean = ops.ReduceMean()
         self.cat = ops.Concat(axis=1)
-        seam = np.ones((1, 1, FRAMES - 1), np.float32)
-        seam[0, 0, PAST - 1] = 8.0
-        self.seam = Tensor(seam)
 
-    def construct(self, features, face, motion, known, noise, step):
-        """As the class says."""
+    def construct(self, features, face, motion, known, weight, noise, step):
+        """As the class says; known and weight [B, 1, 40]."""
         condition = self.condition(features, ops.reshape(face, (-1, len(FACE), 1)))
         past = self.cat((motion * known, known))
         t = ops.reshape(step, (-1, 1, 1))
         noisy = noise * (1.0 - t) + motion * t
-        error = (self.denoiser(condition, noisy, past, step) - (motion - noise)) * (1.0 - known)
-        # weighing the error's own steps too leaves the same best answer; the seam to the past is the one that is seen
-        jump = error[:, :, 1:FRAMES] - error[:, :, 0 : FRAMES - 1]
-        return self.mean(error * error) + 2.0 * self.mean(jump * jump * self.seam)
+        error = self.denoiser(condition, noisy, past, step) - (motion - noise)
+        # weighing the error's own steps too leaves the same best answer; a jump is seen before an offset is
+        jump = error[:, :, 1:FRAMES] * (1.0 - known[:, :, 1:FRAMES]) - error[:, :, 0 : FRAMES - 1] * (
+            1.0 - known[:, :, 0 : FRAMES - 1]
+        )
+        return self.mean(error * error * weight) + JUMP * self.mean(jump * jump * weight[:, :, 1:FRAMES])
 
 
 def _produce(make: Callable[[np.random.Generator], Batch], seed: int, queue: Any) -> None:
@@ -419,23 +466,68 @@ def report_lips(encoder: Encoder, corpus: Corpus) -> None:
 
 
 def life_statistics(corpus: Corpus, rng: np.random.Generator) -> Tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and spread of each life channel over takes of the teacher, [9] each."""
+    """What each life channel is normalised by: mean and spread over takes of the teacher, [9] each.
+
+    Lids rest most of the time and shut altogether, six spreads away; a unit twice as large leaves whether they shut to
+    steps at which more of the noise is gone, where the walk takes more of them.
+    """
     motion = np.concatenate([life_batch(corpus, rng)[2] for _ in range(20)])
-    return motion.mean((0, 2)).astype(np.float32), motion.std((0, 2)).astype(np.float32)
+    std = motion.std((0, 2))
+    std[life.CHANNELS.index("blink")] *= BLINK_UNIT
+    return motion.mean((0, 2)).astype(np.float32), std.astype(np.float32)
 
 
-def flow_batches(
-    encoder: Encoder, batches: Iterator[Batch], mean: NDArray[np.float32], std: NDArray[np.float32]
-) -> Iterator[Batch]:
-    """The denoiser's batches: frozen speech features, normalised motion, noise and a flow time."""
-    rng = np.random.default_rng(SEED)
+@dataclass(frozen=True)
+class HeardSpeech:
+    """Clips that the frozen trunk has heard once, so that no batch waits for it."""
+
+    level: NDArray[np.float64]
+    """[n, LIFE_STREAM] loudness of each clip."""
+    starts: NDArray[np.int64]
+    """[n, k] where the windows begin."""
+    features: NDArray[np.float16]
+    """[n, k, WIDTH, 1, 40] what the trunk makes of each window."""
+
+
+def hear(encoder: Encoder, corpus: Corpus, rng: np.random.Generator, n_clips: int) -> HeardSpeech:
+    """Run the trunk over windows of many clips."""
     trunk = encoder.trunk.set_train(False)
-    for audio, face, motion, known in batches:
-        features = trunk(Tensor(audio)).asnumpy()
-        motion = (motion - mean[:, None]) / std[:, None]
-        step = 1 / (1 + np.exp(-rng.standard_normal((len(audio), 1))))  # the middle of the way is hardest
-        noise = rng.standard_normal(motion.shape)
-        yield tuple(x.astype(np.float32) for x in (features, face, motion, known[:, None], noise, step))
+    levels, all_starts, features = [], [], []
+    for _ in range(-(-n_clips // N_TAKES)):
+        heard, level = life_speech(corpus, rng, N_TAKES)
+        starts = life_starts(rng, N_TAKES * WINDOWS_HEARD).reshape(N_TAKES, WINDOWS_HEARD)
+        audio = np.stack([
+            mel[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
+            for mel, firsts in zip(heard, starts)
+            for first in firsts
+        ])  # fmt: skip
+        made = trunk(Tensor(audio[:, None])).asnumpy().astype(np.float16)
+        levels.append(level), all_starts.append(starts)
+        features.append(made.reshape(N_TAKES, WINDOWS_HEARD, *made.shape[1:]))
+    return HeardSpeech(np.concatenate(levels), np.concatenate(all_starts), np.concatenate(features))
+
+
+def flow_batch(
+    heard: HeardSpeech, mean: NDArray[np.float32], std: NDArray[np.float32], rng: np.random.Generator
+) -> Batch:
+    """The denoiser's batch: features, the face read, normalised motion, what is known, weights, noise, flow time."""
+    clips = rng.choice(len(heard.level), N_TAKES, replace=False)
+    windows = np.argsort(rng.random((N_TAKES, WINDOWS_HEARD)))[:, :PER_TAKE]  # [N_TAKES, PER_TAKE]
+    starts = np.take_along_axis(heard.starts[clips], windows, 1)
+    features = heard.features[clips[:, None], windows].reshape(-1, *heard.features.shape[2:])
+    face, motion, known = life_takes(heard.level[clips], starts, rng)
+    motion = (motion - mean[:, None]) / std[:, None]
+    n = len(motion)
+    # events (a blink, a glance) are decided early on the way: more of the steps there
+    step = 1 / (1 + np.exp(-rng.normal(STEP_MEAN, 1.0, (n, 1))))
+    step = np.where(rng.random((n, 1)) < 0.15, rng.random((n, 1)), step).clip(0, 0.98)
+    unknown = 1 - known
+    first = np.diff(unknown, axis=1, prepend=unknown[:, :1]) > 0  # where the new meets the known: the seam that is seen
+    weight = unknown * (1 + 2 * first)
+    weight *= FRAMES / np.maximum(weight.sum(1, keepdims=True), 8)  # a window counts however little of it is new
+    noise = rng.standard_normal(motion.shape)
+    batch = (features, face, motion, known[:, None], weight[:, None], noise, step)
+    return tuple(np.ascontiguousarray(x, np.float32) for x in batch)
 
 
 def save(folder: Path, cells: Dict[str, nn.Cell]) -> None:
@@ -483,7 +575,8 @@ def main() -> None:
             report_lips(encoder, held_out)
         else:
             mean, std = life_statistics(heard, np.random.default_rng(SEED + 2))
-            batches = tensors(flow_batches(encoder, prefetched(partial(life_batch, heard), SEED + 3), mean, std))
+            listened = hear(encoder, heard, np.random.default_rng(SEED + 5), N_CLIPS)
+            batches = tensors(prefetched(partial(flow_batch, listened, mean, std), SEED + 3))
             fit(part, FlowLoss(encoder, denoiser), [encoder.condition, denoiser], batches, n_steps, 2e-3)
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / "life.json").write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}))

@@ -1,11 +1,11 @@
-"""Texts, augmentation and the life teacher: seeded, bounded, and as their sources say."""
+"""Texts and augmentation: seeded, bounded, and as their sources say."""
 
 from random import Random
 
 import numpy as np
 import pytest
 
-from models import corpus, life, texts
+from models import corpus, texts
 from models.augment import augment
 from models.espeak import mend_times
 from models.phonemes import CATALAN, CZECH, VISEME_OF, Segment
@@ -35,38 +35,6 @@ def test_augmentation_keeps_shape_and_time() -> None:
     assert np.isfinite(heard).all()
     level = heard.max(1)
     assert (level[:, 105:].mean(1) > level[:, :95].mean(1)).all()
-
-
-@pytest.fixture(scope="module")
-def take() -> np.ndarray:
-    """Three minutes of somebody who talks three seconds in four, [4500, 9]."""
-    rng = np.random.default_rng(5)
-    level = np.clip(0.6 + 0.3 * life.wander(4500, 3.0, rng), 0, 1) * (np.arange(4500) % 100 < 75)
-    return life.sample(level, np.array([0, 0.85, 0, 0.16, 0, 0], np.float32), rng)
-
-
-def test_life_starts_at_the_portrait_and_stays_about_it(take: np.ndarray) -> None:
-    assert np.abs(take[0]).max() < 1e-3
-    head = take[:, 4:]
-    assert (np.abs(head.mean(0)) < head.std(0)).all()
-
-
-def test_life_is_as_lively_as_people(take: np.ndarray) -> None:
-    blink, gaze = take[:, 0] > 0.5, take[:, 2]
-    per_minute = (blink[1:] & ~blink[:-1]).sum() / 3
-    assert 10 < per_minute < 30
-    assert 0.6 < (np.abs(gaze) < 0.25).mean() < 0.97  # mostly at the viewer
-    roll = np.degrees([np.ptp(part) for part in take[:, 6].reshape(-1, 180)])  # 7.2 s each
-    assert 3 < roll.mean() < 12
-
-
-def test_nearly_shut_eyes_do_not_blink_and_turned_heads_turn_less() -> None:
-    level = np.full(1500, 0.6)
-    shut = life.sample(level, np.array([0, 0.85, 0, 0.0, 0, 0], np.float32), np.random.default_rng(2))
-    assert shut[:, 0].max() == 0
-    ahead = life.sample(level, np.array([0, 0.85, 0, 0.16, 0, 0], np.float32), np.random.default_rng(2))
-    turned = life.sample(level, np.array([0, 0.85, 0, 0.16, 0.5, 0], np.float32), np.random.default_rng(2))
-    assert turned[:, 4].std() < 0.8 * ahead[:, 4].std()
 
 
 def test_the_table_of_voices_adds_up() -> None:
