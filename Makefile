@@ -1,10 +1,12 @@
 # make demo    a photo speaks, from nothing
 # make test    the tests, from nothing
 # make check   lint, types, import floors
+# make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
+# make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo test check check-units example-config setup clean
+.PHONY: demo test check check-units example-config model model-eval setup clean
 
 setup: .venv/ready
 
@@ -39,6 +41,31 @@ example-config: .venv/ready
 .venv/ready-lint: $(SETUP)
 	board/setup.sh test lint
 	@touch .venv/ready .venv/ready-test $@
+
+MODELS = models/.venv/bin/python
+SPEECH =
+PEOPLE =
+
+models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg
+	models/setup.sh
+	@touch $@
+
+model: models/.venv/ready
+	$(MODELS) -m models.corpus
+	$(MODELS) -m models.train
+	$(MODELS) -m models.export
+	$(MODELS) -m models.quantize
+	$(MODELS) -m models.parity
+
+model-eval: models/.venv/ready .venv/ready
+	$(MODELS) -m models.evaluate
+	$(MODELS) -m models.evaluate_life
+	@if [ -n "$(SPEECH)" ]; then $(MODELS) -m models.aligned "$(SPEECH)"; \
+	    $(MODELS) -m models.aligned "$(SPEECH)" --noise-db 5; \
+	    else echo "NOT RUN: closures, rounding and silences in real speech: SPEECH=folder is not given"; fi
+	@if [ -n "$(PEOPLE)" ]; then "$(PEOPLE)/venv/bin/python" "$(PEOPLE)/measure.py" suite "$(PEOPLE)/dev/manifest.yaml" \
+	    --cmd "$$PWD/.venv/bin/sonic-edge render {portrait} {speech} -o {out}" --out models/build/people --only t_; \
+	    else echo "NOT RUN: lips against people on video: PEOPLE=folder is not given"; fi
 
 clean:
 	rm -rf .venv .venv39 build demo *.egg-info

@@ -481,6 +481,8 @@ class Mouth:
     def __init__(self, folder: Path) -> None:
         self.bundle = Bundle(folder)
         self.controls = Controls()
+        self.lead_s = self.controls.align_offset - self.bundle.spec.lips.lead_s
+        """By how much the video's lips are ahead of where the model has them, seconds."""
         backend = CpuBackend(1)
         self._net = SonicNet(
             self.bundle, *(backend.open(self.bundle.stage(name, backend.name)) for name in ("encoder", "denoiser"))
@@ -515,7 +517,7 @@ def sweep(mouth: Mouth, heard: Sequence[Heard]) -> List[Dict[str, float]]:
     rows = []
     for enter, leave in [(own.enter, own.leave), *pairs]:
         closure = own.model_copy(update={"enter": enter, "leave": leave})
-        found = figures(mouth.show(heard, closure), mouth.controls.align_offset)
+        found = figures(mouth.show(heard, closure), mouth.lead_s)
         rows.append({
             "enter": enter, "leave": leave, "recall": found["closure recall"].value,
             "precision": found["closure precision, 40 ms"].value, "80 ms": found["closure precision, 80 ms"].value,
@@ -553,7 +555,7 @@ def main() -> None:
         recordings = in_noise(recordings, args.noise_db)
     mouth = Mouth(args.bundle)
     heard = [mouth.hear(one) for one in recordings]
-    found = figures(mouth.show(heard, mouth.bundle.spec.closure), mouth.controls.align_offset)
+    found = figures(mouth.show(heard, mouth.bundle.spec.closure), mouth.lead_s)
     marks = MARKS if args.noise_db is None else MARKS_IN_NOISE
     rows = sweep(mouth, heard)
     seconds = sum(len(one.samples) for one in recordings) / RATE

@@ -68,8 +68,9 @@ def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
     colour = 10 ** (
         0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.7) + 0.15 * rng.standard_normal((batch, _N, 1))
     )
-    noise = colour / colour.mean(1, keepdims=True) * level * 10 ** (-uniform(4, 42) / 10)
-    babble = often(0.3) * level / np.roll(level, 1, 0) * 10 ** (-uniform(8, 33) / 10)
+    quieter_db = np.where(often(0.5), uniform(1, 16), uniform(12, 42))
+    noise = colour / colour.mean(1, keepdims=True) * level * 10 ** (-quieter_db / 10)
+    babble = often(0.35) * level / np.roll(level, 1, 0) * 10 ** (-uniform(3, 30) / 10)
     power = power + noise * rng.standard_exponential((batch, _N, n_frames), np.float32) + np.roll(power, 1, 0) * babble
 
     out = np.log10(np.maximum(power, 1e-10)) + 0.4 * rng.standard_normal((batch, 1, 1))

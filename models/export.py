@@ -61,7 +61,7 @@ OUTPUTS: Dict[str, Dict[str, Tuple[int, ...]]] = {
 
 def load_cell(stage: str, trained: Path) -> nn.Cell:
     """A stage's MindSpore cell with its trained weights, in inference mode."""
-    cell = Encoder(np.zeros(N_VISEMES, np.float32)) if stage == "encoder" else Denoiser()
+    cell = Encoder(np.zeros((N_VISEMES, N_LIPS), np.float32)) if stage == "encoder" else Denoiser()
     load(trained, {stage: cell})
     cell.set_train(False)
     return cell

@@ -19,7 +19,12 @@ FRAMES = 40  # motion frames of a window, 25 a second
 MEL_PER_FRAME = MEL_FRAMES // FRAMES
 IMAGE = 224
 N_LIPS, N_VISEMES, N_LIFE = 5, 16, 9
-WIDTH = 144  # channels of the speech trunk
+BANDS_AT_ONCE = 4  # mel bands that the first layer takes together
+N_BANDS = N_MELS // BANDS_AT_ONCE
+BAND_WIDTH = 48
+N_OCTAVES = N_BANDS // 2
+OCTAVE_WIDTH = 64
+WIDTH = 192  # channels of the speech trunk
 DILATIONS = (1, 2, 4, 8, 1, 2)
 FACE = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
 FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `portraits.measure`
@@ -76,14 +81,21 @@ class Residual(nn.Cell):
 class SpeechTrunk(nn.Cell):
     """Normalised mel [B, 1, 80, 160] -> speech features [B, WIDTH, 1, 40].
 
-    The stem sees 8 mel frames every 4: frame j of the output is centred on mel frame 4 j + 1.5, 15 ms past j / 25 s.
+    Two layers look at a few neighbouring bands with the same weights wherever they lie, because voices differ by where
+    their formants are; only then is the whole spectrum put together. Every frame sees 8 mel frames every 4: frame j of
+    the output is centred on mel frame 4 j + 1.5, 15 ms past j / 25 s.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pad = ops.Pad(((0, 0), (0, 0), (MEL_PER_FRAME // 2, MEL_PER_FRAME // 2)))
+        self.pad_bands = ops.Pad(((0, 0), (0, 0), (1, 1), (0, 0)))
         self.cat_channels = ops.Concat(axis=1)
-        self.stem = pointwise(2 * N_MELS * MEL_PER_FRAME, WIDTH, has_bias=False)
+        self.bands = pointwise(3 * 2 * BANDS_AT_ONCE * MEL_PER_FRAME, BAND_WIDTH, has_bias=False)
+        self.bands_norm = nn.BatchNorm2d(BAND_WIDTH)
+        self.octaves = pointwise(3 * 2 * BAND_WIDTH, OCTAVE_WIDTH, has_bias=False)
+        self.octaves_norm = nn.BatchNorm2d(OCTAVE_WIDTH)
+        self.stem = pointwise(OCTAVE_WIDTH * N_OCTAVES, WIDTH, has_bias=False)
         self.norm = nn.BatchNorm2d(WIDTH)
         self.relu6 = nn.ReLU6()
         self.blocks = nn.SequentialCell([Residual(WIDTH, dilation) for dilation in DILATIONS])
@@ -91,11 +103,21 @@ class SpeechTrunk(nn.Cell):
     def construct(self, audio):
         """As the class says."""
         x = self.pad(ops.reshape(audio, (-1, N_MELS, MEL_FRAMES)))  # [B, 80, 164]
-        x = ops.reshape(x, (-1, N_MELS, FRAMES + 1, MEL_PER_FRAME))
-        x = ops.transpose(x, (0, 1, 3, 2))  # [B, 80, 4, 41]
-        x = ops.reshape(x, (-1, N_MELS * MEL_PER_FRAME, 1, FRAMES + 1))
-        x = self.cat_channels((x[:, :, :, 0:FRAMES], x[:, :, :, 1 : FRAMES + 1]))  # [B, 640, 1, 40]
+        x = ops.reshape(x, (-1, N_BANDS, BANDS_AT_ONCE, FRAMES + 1, MEL_PER_FRAME))
+        x = ops.transpose(x, (0, 2, 4, 1, 3))  # [B, 4 mel bands, 4 mel frames, 20, 41]
+        x = ops.reshape(x, (-1, BANDS_AT_ONCE * MEL_PER_FRAME, N_BANDS, FRAMES + 1))
+        x = self.cat_channels((x[:, :, :, 0:FRAMES], x[:, :, :, 1 : FRAMES + 1]))  # [B, 32, 20, 40]
+        x = self.relu6(self.bands_norm(self.bands(self._beside(x, N_BANDS))))  # [B, BAND_WIDTH, 20, 40]
+        x = ops.transpose(ops.reshape(x, (-1, BAND_WIDTH, N_OCTAVES, 2, FRAMES)), (0, 1, 3, 2, 4))
+        x = ops.reshape(x, (-1, 2 * BAND_WIDTH, N_OCTAVES, FRAMES))
+        x = self.relu6(self.octaves_norm(self.octaves(self._beside(x, N_OCTAVES))))  # [B, OCTAVE_WIDTH, 10, 40]
+        x = ops.reshape(x, (-1, OCTAVE_WIDTH * N_OCTAVES, 1, FRAMES))
         return self.blocks(self.relu6(self.norm(self.stem(x))))
+
+    def _beside(self, x, n):
+        """Each band beside the ones under and over it: [B, C, n, T] -> [B, 3C, n, T]."""
+        padded = self.pad_bands(x)
+        return self.cat_channels((padded[:, :, 0:n, :], x, padded[:, :, 2 : n + 2, :]))
 
 
 class LipHeads(nn.Cell):
@@ -238,30 +260,34 @@ class InThisFace(nn.Cell):
 
 class SpokenLips(nn.Cell):
     """Raw lips [B, 5, 40] and viseme logits [B, 16, 40] -> lips of a typical face within their ranges [B, 5, 40], and
-    viseme probabilities.
+    viseme probabilities [B, 16, 40].
+
+    Every channel is the mean of what was regressed and of the viseme probabilities read through the teacher's mean lips
+    of each viseme: people's lips follow that better than either.
 
     Args:
-        viseme_jaw: [16] opening of the lips in each viseme, from the teacher.
+        viseme_lips: [16, 5] mean lips of each viseme, from the teacher.
     """
 
-    def __init__(self, viseme_jaw: NDArray[np.float32]) -> None:
+    def __init__(self, viseme_lips: NDArray[np.float32]) -> None:
         super().__init__()
-        self.viseme_jaw = Parameter(Tensor(viseme_jaw.reshape(1, N_VISEMES, 1)), name="viseme_jaw", requires_grad=False)
+        table = viseme_lips.T.reshape(1, N_LIPS, N_VISEMES, 1)
+        self.viseme_lips = Parameter(Tensor(table), name="viseme_lips", requires_grad=False)
         # a network unsure of itself moves too little; set after training so that lips move as far as the teacher's
         self.gain = Parameter(Tensor(np.ones((1, N_LIPS, 1), np.float32)), name="gain", requires_grad=False)
         self.shift = Parameter(Tensor(np.zeros((1, N_LIPS, 1), np.float32)), name="shift", requires_grad=False)
         self.relu = nn.ReLU()
         self.softmax = nn.Softmax(axis=1)
-        self.sum = ops.ReduceSum(keep_dims=True)
+        self.sum_classes = ops.ReduceSum()
         self.cat = ops.Concat(axis=1)
         self.cat_time = ops.Concat(axis=2)
 
     def construct(self, raw, logits):
         """As the class says."""
         visemes = self.softmax(logits)
-        read = self.sum(self._smooth(visemes) * self.viseme_jaw, 1)  # [B, 1, 40] opening read off the table
-        jaw = 0.5 * self._unit(raw[:, 0:1, :]) + 0.5 * read
-        moved = self.cat((jaw, raw[:, 1:N_LIPS, :])) * self.gain + self.shift
+        smooth = ops.reshape(self._smooth(visemes), (-1, 1, N_VISEMES, FRAMES))
+        read = self.sum_classes(smooth * self.viseme_lips, 2)  # [B, 5, 40]
+        moved = (0.5 * raw + 0.5 * read) * self.gain + self.shift
         width = self._unit(0.5 * moved[:, 1:2, :] + 0.5) * 2.0 - 1.0
         return self.cat((self._unit(moved[:, 0:1, :]), width, self._unit(moved[:, 2:N_LIPS, :]))), visemes
 
@@ -275,18 +301,46 @@ class SpokenLips(nn.Cell):
         return 0.25 * padded[:, :, 0:FRAMES] + 0.5 * x + 0.25 * padded[:, :, 2 : FRAMES + 2]
 
 
+class Rest(nn.Cell):
+    """Lips come to rest where silence lasts: lips [B, 5, 40] and visemes [B, 16, 40] -> lips [B, 5, 40].
+
+    By the mean probability of silence over seven frames, so that a pause of a third of a second rests and the closure
+    of a "t" does not. It hears a pause in noise, where loudness alone (`mel.quiet`) does not.
+    """
+
+    REACH = 3  # frames to either side
+    FROM, SPAN = 0.4, 0.25
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.cat_time = ops.Concat(axis=2)
+
+    def construct(self, lips, visemes):
+        """As the class says."""
+        x = visemes[:, 0:1, :]
+        first, last = x[:, :, 0:1], x[:, :, FRAMES - 1 : FRAMES]
+        padded = self.cat_time((first, first, first, x, last, last, last))
+        mean = padded[:, :, 0:FRAMES]
+        for i in range(1, 2 * self.REACH + 1):
+            mean = mean + padded[:, :, i : i + FRAMES]
+        silent = (mean / (2.0 * self.REACH + 1.0) - self.FROM) / self.SPAN
+        return lips * (1.0 - self.relu(silent) + self.relu(silent - 1.0))
+
+
 class Encoder(nn.Cell):
     """The whole encoder: what the bundle's `encoder` stage computes.
 
     Args:
-        viseme_jaw: [16] opening of the lips in each viseme, from the teacher.
+        viseme_lips: [16, 5] mean lips of each viseme, from the teacher.
     """
 
-    def __init__(self, viseme_jaw: NDArray[np.float32]) -> None:
+    def __init__(self, viseme_lips: NDArray[np.float32]) -> None:
         super().__init__()
         self.trunk = SpeechTrunk()
         self.heads = LipHeads()
-        self.spoken = SpokenLips(viseme_jaw)
+        self.spoken = SpokenLips(viseme_lips)
+        self.rest = Rest()
         self.face_branch = FaceBranch()
         self.in_this_face = InThisFace()
         self.condition = Condition()
@@ -300,7 +354,7 @@ class Encoder(nn.Cell):
         raw, closure, logits = self.heads(features)
         lips, visemes = self.spoken(raw, logits)
         face = ops.reshape(self.face_branch(image_input), (-1, len(FACE), 1))
-        lips = self.in_this_face(lips, face)
+        lips = self.in_this_face(self.rest(lips, visemes), face)
         # the ONNX exporter renames what it gives out: an output must be a node that nothing else in the graph reads
         return lips, self.sigmoid(closure), self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)
 
@@ -354,7 +408,18 @@ def n_parameters(cell: nn.Cell) -> int:
     return sum(int(np.prod(parameter.shape)) for parameter in cell.get_parameters())
 
 
-PLACES = {"patch.": 56 * 56, "fine.": 28 * 28, "middle.": 14 * 14, "middle_mix.": 14 * 14, "coarse.": 7 * 7, "hidden.": 1, "out.": 1, "step_": 1}
+PLACES = {
+    "bands.": N_BANDS * FRAMES,
+    "octaves.": N_OCTAVES * FRAMES,
+    "patch.": 56 * 56,
+    "fine.": 28 * 28,
+    "middle.": 14 * 14,
+    "middle_mix.": 14 * 14,
+    "coarse.": 7 * 7,
+    "hidden.": 1,
+    "out.": 1,
+    "step_": 1,
+}
 """How often a layer is applied in a window, by its name; the others work on every frame."""
 
 
