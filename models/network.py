@@ -309,7 +309,7 @@ class Rest(nn.Cell):
     """
 
     REACH = 3  # frames to either side
-    FROM, SPAN = 0.4, 0.25
+    FROM, SPAN = 0.35, 0.2
 
     def __init__(self) -> None:
         super().__init__()

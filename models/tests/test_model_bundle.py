@@ -21,7 +21,7 @@ def test_hashes_match(stage: str) -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in BUNDLE.iterdir()) < 6e6
+    assert sum(path.stat().st_size for path in BUNDLE.iterdir()) < 12e6
 
 
 def test_mel_settings_are_the_front_ends() -> None:
@@ -85,3 +85,30 @@ def test_a_bright_picture_and_a_dark_one_read_the_same_face() -> None:
     faces = [run("encoder", {**feeds, "image_input": picture + lift})["face"] for lift in (0.0, 0.3)]
     assert np.abs(faces[0] - faces[1]).max() < 0.05
     assert np.abs(faces[0] - run("encoder", feeds)["face"]).max() > 1e-3  # and it is looked at
+
+
+def test_lips_rest_in_silence_whoever_is_seen() -> None:
+    low = MelSettings().clip[0] / MelSettings().scale
+    feeds = zeros("encoder")
+    feeds["audio_input"][:] = low
+    rng = np.random.default_rng(1)
+    for picture in (0.5, rng.uniform(0, 1, feeds["image_input"].shape).astype(np.float32)):
+        feeds["image_input"][:] = picture
+        outputs = run("encoder", feeds)
+        assert np.abs(outputs["lips"]).max() < 0.03
+        assert outputs["closure"].max() < DESCRIBED["closure"]["enter"]
+
+
+def test_what_is_read_of_a_face_bounds_what_it_does_to_the_lips() -> None:
+    """Whatever picture comes in, an opening stays within 15 % of that of a typical face."""
+    with np.load(Path(__file__).parent / "data" / "papa_and_mama.npz") as spoken:
+        mel = spoken["mel"].astype(np.float32)[:, :160]
+    settings = MelSettings()
+    feeds = zeros("encoder")
+    feeds["audio_input"][0, 0, :, : mel.shape[1]] = normalise(mel, speech_mean(mel, settings), settings)
+    jaws = []
+    for seed in range(6):
+        feeds["image_input"][:] = np.random.default_rng(seed).uniform(0, 1, (1, 3, 7, 7)).repeat(32, 2).repeat(32, 3)
+        jaws.append(run("encoder", feeds)["lips"][0, 0])
+    spread = np.max(jaws, axis=0) / np.maximum(np.min(jaws, axis=0), 0.02)
+    assert spread[np.max(jaws, axis=0) > 0.1].max() < 1.15 / 0.85 + 0.05
