@@ -1,6 +1,6 @@
 """Faces with known answers for the face branch: portraits deformed by the product's own renderer.
 
-    python -m models.faces [--n 7000]      # makes build/faces.npz; `models.train` does so itself where it is missing
+    python -m models.faces [--n 4800]      # makes build/faces.npz; `models.train` does so itself where it is missing
 
 Photographs in the public domain and rendered heads of nobody (`portraits`, `heads`) are given other shapes, skins,
 beards and glasses, then a random pose by `sonic_edge.renderer`. The answers are what was commanded, read back by the
@@ -34,6 +34,8 @@ POSES = (8, 8, 5)
 """Pictures made of each portrait of Hopper, of Collins, of a head."""
 N_FACES = 4800
 WORKERS = 2
+HELD_OUT, HELD_EVERY = 3, 25
+"""Of every so many portraits one is a head that is not trained on: people that only `models.read_faces` sees."""
 EYE, YAW = 4, 5
 """Indices of the eyes' opening and of the turn among the answers."""
 
@@ -46,12 +48,20 @@ class Material(NamedTuple):
     answers: NDArray[np.float32]
     """[n, 7] as `network.FACE` names them."""
     source: NDArray[np.int64]
-    """[n] who was deformed: 0 and 1 the photographs, 2 a rendered head."""
+    """[n] who was deformed: 0 and 1 the photographs, 2 a rendered head, `HELD_OUT` one that is never trained on."""
+
+    def taught(self) -> NDArray[np.int64]:
+        """Indices of what is trained on: all but the heads that are held out."""
+        return np.flatnonzero(self.source != HELD_OUT)
+
+    def held_out(self) -> "Material":
+        """Only the heads that are held out."""
+        return Material(*(column[self.source == HELD_OUT] for column in self))
 
 
 def pose(rng: np.random.Generator) -> Dict[str, float]:
     """A random command to the renderer."""
-    shut, blink = rng.random() < 0.4, rng.random()
+    shut, blink = rng.random() < 0.65, rng.random()
     return {
         "jaw": 0.0 if shut else float(rng.uniform(0.02, 1.0) ** 1.2),
         "width": float(np.clip(rng.normal(0, 0.5), -1.2, 1.2)),
@@ -127,7 +137,7 @@ def _make(args: Tuple[int, int]) -> Material:
     i = 0
     while len(pictures) < n:
         rng = np.random.default_rng((seed, i))
-        which = (0, 2, 1, 2, 2)[i % 5]
+        which, at = (0, 2, 1, 2, 2)[i % 5], i  # 1 of HELD_EVERY is a head
         i += 1
         portrait = person(which, photos, heads, faces, rng)
         if portrait is None:
@@ -135,7 +145,7 @@ def _make(args: Tuple[int, int]) -> Material:
         for grey, answer, _, _ in deformed(portrait, faces, rng, POSES[which]):
             pictures.append(grey)
             answers.append(answer)
-            source.append(which)
+            source.append(HELD_OUT if which == 2 and at % HELD_EVERY == 1 else which)
     return Material(np.stack(pictures[:n]), np.stack(answers[:n]), np.array(source[:n]))
 
 

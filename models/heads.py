@@ -206,9 +206,9 @@ class Heads:
                 u[name + side] = float(np.clip(value * (1 + rng.normal(0, uneven)), 0, 1))
 
         kind = rng.random()
-        if kind < 0.25:  # at rest
+        if kind < 0.42:  # at rest
             both("mouthSmile", rng.uniform(0, 0.25))
-        elif kind < 0.55:  # a smile, often with teeth
+        elif kind < 0.65:  # a smile, often with teeth
             smile = rng.uniform(0.3, 1.0)
             both("mouthSmile", smile)
             both("cheekSquint", smile * rng.uniform(0, 0.6))

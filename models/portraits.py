@@ -140,12 +140,21 @@ def measure(image: Image, landmarks: FloatArray) -> FloatArray:
     plane = np.linalg.lstsq(np.column_stack([upright, np.ones(len(RIGID))]), xyz[list(RIGID), 2], rcond=None)[0]
     yaw, pitch = np.arctan(plane[0]), np.arctan(plane[1])
     lips = gap(LIPS_UP) + gap(LIPS_DOWN)
-    shown = teeth(image, landmarks) * min(1.0, opening / 0.02)
+    sure = float(np.clip((opening - TEETH_FROM) / (TEETH_SURE - TEETH_FROM), 0, 1))
+    shown = teeth(image, landmarks) * sure
     return np.array([opening, width, shown, lips, gap(LIDS), yaw, pitch - LEVEL], np.float32)
 
 
+TEETH_FROM, TEETH_SURE = 0.02, 0.04
+"""Gap between the lips, interoculars, up to which no teeth are seen, and from which what is measured counts fully."""
+
+
 def teeth(image: Image, landmarks: FloatArray) -> float:
-    """How much of what is between the lips is clearly lighter and less red than they are, 0..1; for colours only."""
+    """How much of what is between the lips is much less red than they are and not dark, 0..1.
+
+    Teeth are as light as pale or shining lips, so lightness only tells them from the dark of the mouth; colour tells
+    them from lips: half as far from grey towards red as the lips are.
+    """
     low = np.maximum(np.floor(landmarks[list(OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
     high = np.ceil(landmarks[list(OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
     lab = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
@@ -158,7 +167,8 @@ def teeth(image: Image, landmarks: FloatArray) -> float:
     if not len(between) or not len(lips):
         return 0.0
     lightness, redness, _ = np.median(lips, axis=0)
-    return float(np.mean((between[:, 0] > lightness + 15) & (between[:, 1] < redness - 4)))
+    grey = between[:, 1] - 128 < min(0.6 * (redness - 128), redness - 128 - 4)
+    return float(np.mean(grey & (between[:, 0] > 0.85 * lightness)))
 
 
 # ---------------------------------------------------------------------------- who it is

@@ -1,32 +1,46 @@
 """How well the face branch reads portraits it has not seen, against the product's landmarks.
 
-    python -m models.read_faces FOLDER... [--encoder models/build/trained/encoder.ckpt] [--onnx encoder.onnx]
+    python -m models.read_faces FOLDER... [--encoder models/build/trained/encoder.ckpt] [--turned] [--pool]
 
 A folder holds pictures and video files; of a video every tenth frame counts. Prints r, mean error and bias of each
-answer, and how well teeth that show are told from teeth that do not (area under the curve).
+answer, how well teeth that show are told from teeth that do not (area under the curve), and how far lips that the
+encoder would command of this face are off, against the same lips without the face (`lips_in`).
+`--turned` has the product's renderer turn and move the pictures too; `--pool` adds the heads held out of training.
 """
 
 import argparse
 import os
 from pathlib import Path
-from typing import Callable, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import BUILD, portraits
+from models import BUILD, faces, portraits
 from sonic_edge.config import Controls
 from sonic_edge.errors import RequestError
-from sonic_edge.media import Image
+from sonic_edge.media import Image, Portrait
 from sonic_edge.portrait import FaceFinder, make_portrait
+from sonic_edge.renderer import Renderer
 
 Reader = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Aligned pictures [n, 3, 224, 224] RGB 0..1 -> answers [n, 7]."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 EVERY = 10
+SOUNDS: Dict[str, Tuple[float, ...]] = {"a": (1, 0, 0, 0, 0), "e": (0.4, 0.5, 0, 0, 0), "u": (0.3, -0.7, 1, 0, 0)}
+"""Lips of a typical face at their widest, in the order of the motion channels jaw, width, round, close, tuck."""
+TURNS: Tuple[Dict[str, float], ...] = (
+    {},
+    {"yaw": 0.3},
+    {"yaw": -0.3, "jaw": 0.5},
+    {"pitch": 0.2, "width": 0.5},
+    {"pitch": -0.2, "yaw": 0.15, "jaw": 0.25},
+    {"yaw": -0.15, "blink": 0.5},
+)
+"""Poses that `--turned` asks the renderer for."""
 TEETH_SHOW = 0.15
 """A portrait of which landmarks and colours say more teeth than this shows its teeth."""
 
@@ -49,18 +63,31 @@ def images(folder: Path, skip: Sequence[str] = ()) -> Iterator[Tuple[str, Image]
 
 
 def seen(
-    pictures: Iterator[Tuple[str, Image]], faces: FaceFinder
+    pictures: Iterator[Tuple[str, Image]], finder: FaceFinder, turns: Sequence[Dict[str, float]] = ({},)
 ) -> Tuple[List[str], NDArray[np.float32], NDArray[np.float32]]:
-    """Names, aligned faces [n, 3, 224, 224] and what landmarks measure [n, 7]; pictures without a face are left out."""
+    """Names, aligned faces [n, 3, 224, 224] and what landmarks measure [n, 7], each in every one of `turns`.
+
+    Pictures without a face, and turns in which landmarks lose it, are left out.
+    """
     names, inputs, truth = [], [], []
     for name, image in pictures:
         try:
-            portrait = make_portrait(image, faces, Controls(min_resolution=512), name)
+            portrait = make_portrait(image, finder, Controls(min_resolution=512), name)
         except RequestError:
             continue
-        names.append(name)
-        inputs.append(portraits.aligned(portrait)[0])
-        truth.append(portraits.measure(portrait.image, portrait.landmarks))
+        rest = portraits.measure(portrait.image, portrait.landmarks)
+        renderer = Renderer(portrait) if any(turns) else None
+        for turn in turns:
+            shown, read = portrait, rest
+            if turn and renderer:
+                picture = renderer.frame(turn)
+                shown = Portrait(picture, finder.refine(picture, portrait.landmarks))
+                read = portraits.measure(picture, shown.landmarks)
+                if not faces.agrees(rest, turn, read):
+                    continue
+            names.append(name + "".join(f" {k} {v:+.2f}" for k, v in turn.items()))
+            inputs.append(portraits.aligned(shown)[0])
+            truth.append(read)
     return names, np.stack(inputs), np.stack(truth)
 
 
@@ -85,6 +112,36 @@ def report(read: NDArray[np.float32], truth: NDArray[np.float32]) -> List[str]:
     return lines
 
 
+def lips_in(face: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lips [n, len(SOUNDS), 3] (jaw, width, round) that `network.InThisFace` makes of `SOUNDS` in faces [n, 7]."""
+    import mindspore as ms
+
+    from models.network import FRAMES, InThisFace
+
+    adapt = InThisFace()
+    made = []
+    for lips in SOUNDS.values():
+        everywhere = np.tile(np.array(lips, np.float32)[None, :, None], (len(face), 1, FRAMES))
+        made.append(adapt(ms.Tensor(everywhere), ms.Tensor(face[:, :, None])).asnumpy()[:, :3, 0])
+    return np.stack(made, axis=1)
+
+
+def what_the_face_adds(read: NDArray[np.float32], truth: NDArray[np.float32]) -> List[str]:
+    """Mean distance of the commanded lips from those that measured answers would give, with the face and without it."""
+    from models.network import FACE_TYPICAL
+
+    wanted = lips_in(truth)
+    without = lips_in(np.tile(np.array(FACE_TYPICAL, np.float32), (len(truth), 1)))
+    found = lips_in(read)
+    lines = ["lips off by     jaw a, width e, width u, round u"]
+    order = list(SOUNDS)
+    cells = [(order.index("a"), 0), (order.index("e"), 1), (order.index("u"), 1), (order.index("u"), 2)]
+    for name, made in (("face read", found), ("typical face", without)):
+        off = [np.abs(made[:, sound, channel] - wanted[:, sound, channel]).mean() for sound, channel in cells]
+        lines.append(f"{name:14s} " + " ".join(f"{value:8.4f}" for value in off))
+    return lines
+
+
 def checkpoint_reader(path: Path) -> Reader:
     """The face branch of a trained encoder, in MindSpore."""
     import mindspore as ms
@@ -100,8 +157,7 @@ def checkpoint_reader(path: Path) -> Reader:
     branch.set_train(False)
 
     def read(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        answers: NDArray[np.float32] = branch(ms.Tensor(inputs)).asnumpy()
-        return answers
+        return np.concatenate([branch(ms.Tensor(inputs[i : i + 16])).asnumpy() for i in range(0, len(inputs), 16)])
 
     return read
 
@@ -113,16 +169,26 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, default=BUILD / "trained" / "encoder.ckpt")
     parser.add_argument("--skip", nargs="*", default=["astronaut", "grace_hopper"], help="leave out: trained on")
     parser.add_argument("--each", action="store_true", help="print every picture's answers")
+    parser.add_argument("--turned", action="store_true", help="turned and moved by the renderer too")
+    parser.add_argument("--pool", action="store_true", help="also heads of the pool that training leaves out")
     args = parser.parse_args()
-    faces = portraits.finder()
+    finder = portraits.finder()
     reader = checkpoint_reader(args.encoder)
-    for folder in args.folders:
-        names, inputs, truth = seen(images(folder, args.skip), faces)
-        read = reader(inputs)
-        print(f"{folder}: " + "\n".join(report(read, truth)), flush=True)
+    sets = [(str(f), *seen(images(f, args.skip), finder, TURNS if args.turned else ({},))) for f in args.folders]
+    if args.pool:
+        unseen = faces.load().held_out()
+        inputs = np.repeat(unseen.pictures[:, None].astype(np.float32) / 255, 3, 1)
+        sets.append(("heads held out", [f"head {i}" for i in range(len(inputs))], inputs, unseen.answers))
+    answers = [reader(inputs) for _, _, inputs, _ in sets]
+    for (title, names, _, truth), read in zip(sets, answers):
+        print(f"{title}: " + "\n".join(report(read, truth) + what_the_face_adds(read, truth)), flush=True)
         if args.each:
             for name, a, b in zip(names, read, truth):
                 print(f"{name:28s} read {np.round(a, 2).tolist()} landmarks {np.round(b, 2).tolist()}")
+    folders = range(len(args.folders))
+    if len(folders) > 1:
+        read, truth = (np.concatenate(x) for x in ([answers[k] for k in folders], [sets[k][3] for k in folders]))
+        print("all folders: " + "\n".join(report(read, truth) + what_the_face_adds(read, truth)))
 
 
 if __name__ == "__main__":

@@ -141,3 +141,48 @@ def test_folders_are_read_without_what_was_trained_on(tmp_path: Path) -> None:
     for name in ("a.png", "astronaut.png", "b.jpg", "notes.txt"):
         (tmp_path / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     assert [name for name, _ in read_faces.images(tmp_path, ["astronaut"])] == ["a.png", "b.jpg"]
+
+
+def test_teeth_are_what_is_light_and_not_red_in_an_open_mouth(hopper: Portrait, finder: FaceFinder) -> None:
+    image = Renderer(hopper).frame({"jaw": 0.6})
+    landmarks = finder.refine(image, hopper.landmarks)
+    inner = np.rint(landmarks[list(portraits.INNER_LIPS), :2]).astype(np.int32)
+    lips = np.median(image[tuple(np.rint(landmarks[[0, 17, 37, 84], 1::-1]).astype(int).T)], axis=0)
+    shown = {}
+    for name, colour in (("white", (190, 215, 225)), ("dark", (15, 15, 25)), ("lip", lips)):
+        painted = np.ascontiguousarray(image.copy())
+        cv2.fillPoly(painted, [inner], tuple(int(c) for c in colour))
+        shown[name] = portraits.measure(painted, landmarks)[TEETH]
+    assert shown["white"] > 0.8 and shown["dark"] == 0 and shown["lip"] < 0.1
+    shut = np.ascontiguousarray(hopper.image.copy())
+    cv2.fillPoly(shut, [np.rint(hopper.landmarks[list(portraits.INNER_LIPS), :2]).astype(np.int32)], (190, 215, 225))
+    assert portraits.measure(shut, hopper.landmarks)[TEETH] < 0.3  # no gap, no teeth
+
+
+def test_heads_held_out_are_not_trained_on() -> None:
+    pytest.importorskip("mindspore")
+    from models.train import face_batch
+
+    n = 40
+    source = np.array([0, 1, 2, faces.HELD_OUT] * (n // 4))
+    pictures = np.zeros((n, 224, 224), np.uint8)
+    answers = np.tile(source[:, None].astype(np.float32), (1, 7))
+    answers[:, YAW] = 0
+    material = faces.Material(pictures, answers, source)
+    _, drawn = face_batch(np.random.default_rng(0), 30, material)
+    assert len(drawn) == 30 and drawn[:, OPENING].max() < faces.HELD_OUT
+    assert (material.held_out().answers[:, OPENING] == faces.HELD_OUT).all()
+
+
+def test_a_typical_face_moves_its_lips_as_they_come_and_a_smile_does_not() -> None:
+    pytest.importorskip("mindspore")
+    from models.network import FACE_TYPICAL
+
+    typical = np.array(FACE_TYPICAL, np.float32)
+    smile = typical + np.float32([0.1, 0.3, 0.4, 0, 0, 0, 0])
+    as_they_come, smiling = read_faces.lips_in(np.stack([typical, smile]))
+    assert as_they_come == pytest.approx(np.array(list(read_faces.SOUNDS.values()))[:, :3], abs=1e-5)
+    assert smiling[1, 1] < as_they_come[1, 1] - 0.1  # "e" has less far to go
+    lines = read_faces.what_the_face_adds(np.stack([typical, smile]), np.stack([typical, smile]))
+    exact, without = ([float(x) for x in line.split()[2:]] for line in lines[1:])
+    assert max(exact) < 1e-5 and max(without) > 0.05
