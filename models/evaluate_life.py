@@ -18,9 +18,9 @@ import yaml
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE, life
+from models.batches import LEAD, LOWEST, PAST, PAST_LIVE, Corpus
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, IMAGE, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
 from models.parity import open_session
-from models.train import LEAD, LOWEST, PAST, PAST_LIVE, Corpus
 from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
 
 FloatArray = NDArray[np.float32]

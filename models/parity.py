@@ -63,9 +63,9 @@ def main() -> None:
 
     import mindspore as ms
 
+    from models.batches import Corpus
     from models.export import OUTPUTS, load_cell, run_cell
     from models.quantize import denoiser_feeds, encoder_feeds
-    from models.train import Corpus
 
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     described = yaml.safe_load((args.bundle / "bundle.yaml").read_text("utf8"))

@@ -24,9 +24,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from models import BUILD, BUNDLE, life, teacher
+from models.batches import PAST, Corpus, face_batch, life_batch, speech_batch
 from models.export import INPUTS, OUTPUTS
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
-from models.train import PAST, Corpus, face_batch, life_batch, speech_batch
 from sonic_edge.mel import MelSettings, speech_shape
 
 Feeds = Dict[str, NDArray[np.float32]]

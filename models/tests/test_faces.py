@@ -161,7 +161,7 @@ def test_teeth_are_what_is_light_and_not_red_in_an_open_mouth(hopper: Portrait, 
 
 def test_heads_held_out_are_not_trained_on() -> None:
     pytest.importorskip("mindspore")
-    from models.train import face_batch
+    from models.batches import face_batch
 
     n = 40
     source = np.array([0, 1, 2, faces.HELD_OUT] * (n // 4))
