@@ -21,7 +21,9 @@ from models import BUILD, BUNDLE, life
 from models.batches import LEAD, LOWEST, PAST, PAST_LIVE, Corpus
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, IMAGE, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
 from models.parity import open_session
+from models.quantize import LIFE_NOISE, STREAM_NOISE
 from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
+from sonic_edge.motion import full_blinks
 
 FloatArray = NDArray[np.float32]
 CLIP_S = 8
@@ -40,10 +42,12 @@ class Graphs:
         """From a trained folder (fp32) where there is one, else from a bundle (INT8)."""
         if trained != Path():
             statistics: Dict[str, Any] = json.loads((trained / "life.json").read_text("utf8"))
+            self.noise = {PAST: LIFE_NOISE, PAST_LIVE: STREAM_NOISE}
             paths = {stage: trained / f"{stage}.onnx" for stage in ("encoder", "denoiser")}
         else:
             described = yaml.safe_load((bundle / "bundle.yaml").read_text("utf8"))
             statistics = described["life"]
+            self.noise = {PAST: described["life"].get("noise"), PAST_LIVE: described["stream"].get("noise")}
             paths = {stage: bundle / entry["files"]["cpu"]["path"] for stage, entry in described["stages"].items()}
         self.sessions: Dict[str, ort.InferenceSession] = {stage: open_session(path) for stage, path in paths.items()}
         self.mean, self.std = (np.array(statistics[key], np.float32)[:, None] for key in ("mean", "std"))
@@ -69,7 +73,8 @@ class Graphs:
             past = np.zeros((1, N_LIFE + 1, FRAMES), np.float32)
             past[0, :-1, :n_known] = made[:, -n_known:]
             past[0, -1, :n_known] = 1
-            noise = rng.standard_normal((1, N_LIFE, FRAMES)).astype(np.float32)
+            spread = np.array(self.noise[n_known] or [1.0] * N_LIFE)[:, None]
+            noise = (spread * rng.standard_normal((1, N_LIFE, FRAMES))).astype(np.float32)
             motion = noise.copy()
             for i in range(n_steps):
                 t = np.float32(i / n_steps)
@@ -80,7 +85,9 @@ class Graphs:
                 }  # fmt: skip
                 motion = motion + self.sessions["denoiser"].run(["velocity"], feeds)[0] / np.float32(n_steps)
             made = np.concatenate([made, motion[0, :, n_known:]], axis=1)
-        return made[:, n_known:] * self.std + self.mean
+        motion = made[:, n_known:] * self.std + self.mean
+        motion[0] = full_blinks(motion[0])  # as the product does
+        return motion
 
 
 def clip(corpus: Corpus, rng: np.random.Generator) -> Tuple[FloatArray, NDArray[np.float64]]:

@@ -90,6 +90,8 @@ class StreamSpec(Section):
     """Motion frames of a window after the one that is given of it; life is sampled this many at a time."""
     prior: List[float]
     """Mean `mel.speech_shape` of the training speech, [n_mels]: what normalisation starts from."""
+    noise: List[float] = Field(default_factory=list)
+    """As `life.noise`, where life is sampled a few frames at a time."""
 
 
 class LipsSpec(Section):
@@ -97,7 +99,7 @@ class LipsSpec(Section):
 
     channels: List[str]
     lead_s: float = Field(0.0, ge=-0.5, le=0.5)
-    """How far the lips lead the sound as the model gives them, seconds: `align_offset` at which they are not shifted."""
+    """How far the lips lead the sound as the model gives them, seconds: the `align_offset` that shifts nothing."""
 
 
 class ClosureSpec(Section):
@@ -117,6 +119,9 @@ class LifeSpec(Section):
     channels: List[str]
     mean: List[float]
     std: List[float]
+    noise: List[float] = Field(default_factory=list)
+    """Spread of the noise that sampling starts from, for each channel; empty: 1 for all. A network that is unsure of
+    its events (a blink) makes too few of them; wider noise makes up for it."""
 
 
 class TensorNames(Section):
@@ -215,6 +220,9 @@ class Bundle:
             wrong.append(f"life: {len(life.channels)} channels, {len(life.mean)} mean, {len(life.std)} std")
         if any(s <= 0 for s in life.std):
             wrong.append(f"life.std = {life.std}: must be over 0")
+        for section, noise in (("life", life.noise), ("stream", spec.stream.noise)):
+            if noise and (len(noise) != len(life.channels) or min(noise) <= 0):
+                wrong.append(f"{section}.noise = {noise}: must be {len(life.channels)} numbers over 0, or none")
         if not wrong:
             n, k, names = window.frames, len(life.channels), spec.tensors
             face = spec.face.size

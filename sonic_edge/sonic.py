@@ -5,7 +5,7 @@ does not (head, eyes, brows) is sampled by flow matching, each window going on f
 walk over a whole recording; `stream` has the one over sound that is still arriving.
 """
 
-from typing import Callable, Tuple
+from typing import Callable, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -72,7 +72,7 @@ class SonicNet:
         spec = self.bundle.spec
         heard = np.zeros((spec.mel.n_mels, spec.window.mel_frames), np.float32)
         face = np.zeros((1, 3, spec.face.size, spec.face.size), np.float32)
-        Take(self, face, 1, 0).window(heard, spec.window.stride)
+        Take(self, face, 1, 0, spec.life.noise).window(heard, spec.window.stride)
 
     def motion(
         self, speech: Speech, face: FloatArray, steps: int, seed: int, progress: Callable[[int, int], None]
@@ -110,7 +110,7 @@ class SonicNet:
         share[window.stride :] *= ramp[::-1]
 
         mean = speech_mean(speech.mel, settings)
-        take = Take(self, face, steps, seed)
+        take = Take(self, face, steps, seed, spec.life.noise)
         for i in range(n_windows):
             at = i * window.stride
             here = slice(at, at + window.frames)
@@ -124,7 +124,9 @@ class SonicNet:
         moments = (np.arange(n_frames) / window.fps + window.offset_s) * settings.frames_per_s  # in mel frames
         rest = np.interp(moments, np.arange(speech.mel.shape[1]), quiet(speech.mel, settings))
         values = np.concatenate([(lips / weight)[:, kept], life[:, kept], rest[None]]).T
-        return Motion(self.channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s, spec.lips.lead_s)
+        return Motion(
+            self.channels, np.ascontiguousarray(values, np.float32), window.fps, window.offset_s, spec.lips.lead_s
+        )
 
     def encode(self, heard: FloatArray, face: FloatArray) -> Tuple[FloatArray, FloatArray]:
         """What speech determines.
@@ -140,21 +142,20 @@ class SonicNet:
         made = self._encoder.run({names.speech: heard[None, None], names.face: face})
         return np.concatenate([made[names.lips][0], made[names.closure][0]]), made[names.condition]
 
-    def sample(self, condition: FloatArray, past: FloatArray, steps: int, rng: np.random.Generator) -> FloatArray:
+    def sample(self, condition: FloatArray, past: FloatArray, steps: int, noise: FloatArray) -> FloatArray:
         """One window of life by flow matching (Lipman et al. 2023), Euler steps from noise (0) to motion (1).
 
         Args:
             condition: [1, C, frames] from the encoder.
             past: [K, any], what was made of this window before; it is kept.
             steps: Denoising steps.
-            rng: Where the noise comes from.
+            noise: [K, frames], where the way begins.
 
         Returns:
             [K, frames], in the channels' own units.
         """
         names = self._names
         frames, known = self.bundle.spec.window.frames, past.shape[1]
-        noise = rng.standard_normal((len(past), frames), dtype=np.float32)
         clean = (past - self._mean) / self._std
         past_motion = np.zeros((1, len(past) + 1, frames), np.float32)
         past_motion[0, :-1, :known] = clean
@@ -193,15 +194,17 @@ class Take:
         face: [1, 3, size, size].
         steps: Denoising steps for a window.
         seed: Which take.
+        noise: Spread of the noise for each life channel; empty: 1.
     """
 
-    def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int) -> None:
+    def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int, noise: Sequence[float]) -> None:
         spec = net.bundle.spec
         self._net = net
         self._face = face
         self._steps = steps
         self._rng = np.random.default_rng(seed)
         self._life = np.zeros((len(spec.life.channels), spec.window.frames), np.float32)  # the last window's
+        self._spread = np.array(noise or np.ones(len(self._life)), np.float32)[:, None]
 
     def window(self, heard: FloatArray, n_new: int) -> Tuple[FloatArray, FloatArray]:
         """The next window.
@@ -218,5 +221,6 @@ class Take:
         """
         said, condition = self._net.encode(heard, self._face)
         if n_new:
-            self._life = self._net.sample(condition, self._life[:, n_new:], self._steps, self._rng)
+            noise = self._spread * self._rng.standard_normal(self._life.shape, dtype=np.float32)
+            self._life = self._net.sample(condition, self._life[:, n_new:], self._steps, noise)
         return said, self._life[:, self._life.shape[1] - n_new :]

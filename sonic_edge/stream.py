@@ -31,7 +31,7 @@ class SonicStream:
         self._window = window = spec.window
         self._ahead = spec.stream.look_ahead_frames
         self._hop = window.mel_frames // window.frames  # mel frames for one of motion
-        self._take = Take(net, face, steps, seed)
+        self._take = Take(net, face, steps, seed, spec.stream.noise)
         self._tracker = SpeechTracker(self._settings, np.array(spec.stream.prior, np.float32))
         self._silence = np.full((spec.mel.n_mels, self._hop), np.log10(self._settings.floor), np.float32)
         # the last window of what was heard; before the first sound there is silence

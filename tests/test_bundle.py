@@ -133,6 +133,8 @@ def set_path(*keys, to):
         (set_path("window", "mel_frames", to=200), "window.mel_frames = 200: must be 160, as long as its frames"),
         (set_path("stream", "look_ahead_frames", to=40), "must be under window.frames = 40"),
         (set_path("stream", "look_ahead_frames", to=0), "stream.look_ahead_frames = 0: must be"),
+        (set_path("life", "noise", to=[1.0]), "life.noise = [1.0]: must be 2 numbers over 0, or none"),
+        (set_path("stream", "noise", to=[1.0, 0.0]), "stream.noise = [1.0, 0.0]: must be 2 numbers over 0, or none"),
         (set_path("stream", "prior", to=[-5.0] * 79), "stream.prior: 79 values; must be 80, one for each band"),
         (set_path("life", "std", to=[0.3]), "life: 2 channels, 2 mean, 1 std"),
         (set_path("life", "std", to=[0.3, 0.0]), "must be over 0"),
