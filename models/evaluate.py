@@ -110,7 +110,10 @@ def report_lips(net: SonicNet, clips: List[Clip], hear: Hear) -> None:
             made.append(raw.values[inside][:, : len(names)])
             taught.append(np.stack([np.interp(moments[inside], np.arange(len(c)), c) for c in clip.lips.T], axis=1))
         x, y = np.concatenate(made), np.concatenate(taught)
-        column = {f"r {name}": Figure(correlation(x[:, k], y[:, k]), len(x)) for k, name in enumerate(names)}
+        column = {
+            f"r {name}": Figure(correlation(x[:, k], y[:, k]) if np.ptp(y[:, k]) else np.nan, len(x))
+            for k, name in enumerate(names)
+        }
         columns[group] = {**column, **figures(takes, lead_s)}
     print(f"{'':34}" + "".join(f"{group:>18}" for group in columns) + "   mark")
     for name in next(iter(columns.values())):
