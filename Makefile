@@ -2,11 +2,12 @@
 # make test    the tests, from nothing
 # make check   lint, types, import floors
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
+# make model-test   the tests that need MindSpore
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo test check check-units example-config model model-eval setup clean
+.PHONY: demo test check check-units example-config model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -56,6 +57,9 @@ model: models/.venv/ready
 	$(MODELS) -m models.export
 	$(MODELS) -m models.quantize
 	$(MODELS) -m models.parity
+
+model-test: models/.venv/ready
+	$(MODELS) -m pytest models/tests/needs_mindspore.py
 
 model-eval: models/.venv/ready .venv/ready
 	$(MODELS) -m models.evaluate

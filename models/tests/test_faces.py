@@ -157,32 +157,3 @@ def test_teeth_are_what_is_light_and_not_red_in_an_open_mouth(hopper: Portrait, 
     shut = np.ascontiguousarray(hopper.image.copy())
     cv2.fillPoly(shut, [np.rint(hopper.landmarks[list(portraits.INNER_LIPS), :2]).astype(np.int32)], (190, 215, 225))
     assert portraits.measure(shut, hopper.landmarks)[TEETH] < 0.3  # no gap, no teeth
-
-
-def test_heads_held_out_are_not_trained_on() -> None:
-    pytest.importorskip("mindspore")
-    from models.batches import face_batch
-
-    n = 40
-    source = np.array([0, 1, 2, faces.HELD_OUT] * (n // 4))
-    pictures = np.zeros((n, 224, 224), np.uint8)
-    answers = np.tile(source[:, None].astype(np.float32), (1, 7))
-    answers[:, YAW] = 0
-    material = faces.Material(pictures, answers, source)
-    _, drawn = face_batch(np.random.default_rng(0), 30, material)
-    assert len(drawn) == 30 and drawn[:, OPENING].max() < faces.HELD_OUT
-    assert (material.held_out().answers[:, OPENING] == faces.HELD_OUT).all()
-
-
-def test_a_typical_face_moves_its_lips_as_they_come_and_a_smile_does_not() -> None:
-    pytest.importorskip("mindspore")
-    from models.network import FACE_TYPICAL
-
-    typical = np.array(FACE_TYPICAL, np.float32)
-    smile = typical + np.float32([0.1, 0.3, 0.4, 0, 0, 0, 0])
-    as_they_come, smiling = read_faces.lips_in(np.stack([typical, smile]))
-    assert as_they_come == pytest.approx(np.array(list(read_faces.SOUNDS.values()))[:, :3], abs=1e-5)
-    assert smiling[1, 1] < as_they_come[1, 1] - 0.1  # "e" has less far to go
-    lines = read_faces.what_the_face_adds(np.stack([typical, smile]), np.stack([typical, smile]))
-    exact, without = ([float(x) for x in line.split()[2:]] for line in lines[1:])
-    assert max(exact) < 1e-5 and max(without) > 0.05

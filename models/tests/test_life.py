@@ -119,18 +119,3 @@ def test_a_turned_head_comes_back_towards_the_viewer_and_turns_less(name: str, s
     turned = named(life.sample(talk(300), portrait(**{name: 0.35 * side}), np.random.default_rng(2)))[name]
     assert -0.14 < side * turned[2 * FPS :].mean() < -0.08
     assert turned[2 * FPS :].std() < 0.75 * ahead[2 * FPS :].std()
-
-
-def test_windows_know_any_number_of_frames_and_what_is_before_a_clip() -> None:
-    train = pytest.importorskip("models.train", reason="needs MindSpore", exc_type=ImportError)
-    assert train.FACE == life.FACE
-    rng = np.random.default_rng(0)
-    starts = train.life_starts(rng, 400).reshape(100, 4)
-    level = np.tile(talk(7)[: train.LIFE_STREAM], (100, 1))
-    face, motion, known = train.life_takes(level, starts, rng)
-    assert face.shape == (400, len(train.FACE)) and motion.shape == (400, 9, 40) and known.shape == (400, 40)
-    n_known = known.sum(1).astype(int)
-    assert {0, 16, 38} <= set(n_known.tolist()) and len(set(n_known.tolist())) > 25
-    for first, count, window in zip(starts.ravel(), n_known, motion):
-        before = max(0, train.LEAD - first)
-        assert count >= min(before, 39) and not window[:, :before].any()

@@ -69,13 +69,15 @@ def test_lips_open_for_a_and_shut_for_p_and_m() -> None:
     outputs = run("encoder", feeds)
     jaw, closure = outputs["lips"][0, 0], outputs["closure"][0, 0]
     time = np.arange(window["frames"]) / window["fps"] + window["offset_s"]
+    heard = []
     for symbol, start, end in phonemes:
         during = (time >= start - 0.03) & (time <= end + 0.03)
         if symbol in "ɑ" and during.sum() > 3:
             assert jaw[during].max() > 0.35, (symbol, start)
         elif symbol in "pm":
-            assert closure[during].max() > 0.5, (symbol, start)
-            assert jaw[during].min() < 0.25, (symbol, start)
+            heard.append(closure[during].max() > DESCRIBED["closure"]["enter"])
+            assert jaw[during].min() < 0.15, (symbol, start)
+    assert len(heard) >= 4 and sum(heard) >= len(heard) - 1  # one in ten is missed
     assert jaw[:2].mean() < 0.15  # silence before
 
 
