@@ -301,6 +301,29 @@ class SpokenLips(nn.Cell):
         return 0.25 * padded[:, :, 0:FRAMES] + 0.5 * x + 0.25 * padded[:, :, 2 : FRAMES + 2]
 
 
+class Shut(nn.Cell):
+    """Closure logits [B, 1, 40] and viseme probabilities [B, 16, 40] -> probability that the lips are shut [B, 1, 40].
+
+    A weighted mean of the log-odds of the closure head and of the class of p, b, m: where only one of them is sure, it
+    is more often wrong. In real speech as many closures are seen with fewer false ones.
+    """
+
+    CLASS = 1  # p, b, m in `phonemes.VISEMES`
+    SHARE = 0.4  # of the class
+    LEAST = 1e-4  # probability that counts as none
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = ops.Log()
+        self.sigmoid = nn.Sigmoid()
+
+    def construct(self, closure, visemes):
+        """As the class says."""
+        p = visemes[:, self.CLASS : self.CLASS + 1, :]
+        odds = self.log(p + self.LEAST) - self.log((1.0 + self.LEAST) - p)
+        return self.sigmoid((1.0 - self.SHARE) * closure + self.SHARE * odds)
+
+
 class Rest(nn.Cell):
     """Lips come to rest where silence lasts: lips [B, 5, 40] and visemes [B, 16, 40] -> lips [B, 5, 40].
 
@@ -340,12 +363,12 @@ class Encoder(nn.Cell):
         self.trunk = SpeechTrunk()
         self.heads = LipHeads()
         self.spoken = SpokenLips(viseme_lips)
+        self.shut = Shut()
         self.rest = Rest()
         self.face_branch = FaceBranch()
         self.in_this_face = InThisFace()
         self.condition = Condition()
         self.relu = nn.ReLU()
-        self.sigmoid = nn.Sigmoid()
         self.sum_last = ops.ReduceSum()
 
     def construct(self, audio_input, image_input):
@@ -355,8 +378,9 @@ class Encoder(nn.Cell):
         lips, visemes = self.spoken(raw, logits)
         face = ops.reshape(self.face_branch(image_input), (-1, len(FACE), 1))
         lips = self.in_this_face(self.rest(lips, visemes), face)
+        shut = self.shut(closure, visemes)
         # the ONNX exporter renames what it gives out: an output must be a node that nothing else in the graph reads
-        return lips, self.sigmoid(closure), self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)
+        return lips, shut, self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)
 
 
 class Denoiser(nn.Cell):

@@ -38,7 +38,7 @@ LEAD_S = 0.03
 """How far the lips lead the sound as they come out of the network. Speakers' lips are ahead of their sound by some tens
 of milliseconds (Schwartz & Savariaux 2014), and so are the teacher's, which move towards a sound before it is heard:
 moved by another 30 ms they fit people on video worse, by .05 of r."""
-CLOSURE = {"enter": 0.45, "leave": 0.36, "max_frames": 3}
+CLOSURE = {"enter": 0.4, "leave": 0.32, "max_frames": 3}
 """Over enter the lips shut, while over leave they stay so: set by real speech (`models.aligned`) for as many of the
 closures that people make as false ones allow."""
 LIFE_NOISE = [1.1, 1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9]

@@ -9,7 +9,7 @@ from mindspore import Tensor
 
 from models import batches, faces, life, read_faces
 from models.batches import face_batch
-from models.network import FACE, FACE_TYPICAL, FRAMES, N_VISEMES, Denoiser, Encoder, Rest, multiplications
+from models.network import FACE, FACE_TYPICAL, FRAMES, N_VISEMES, Denoiser, Encoder, Rest, Shut, multiplications
 
 
 def visemes(silent: slice) -> np.ndarray:
@@ -26,6 +26,13 @@ def test_lips_rest_in_a_pause_and_not_in_the_closure_of_a_stop() -> None:
     assert paused[12:22].max() < 0.01 and paused[:6].min() == paused[28:].min() == 0.5
     stopped = Rest()(Tensor(lips), Tensor(visemes(slice(18, 20)))).asnumpy()[0, 0]
     assert stopped.min() == 0.5
+
+
+def test_lips_shut_where_both_are_sure_and_not_where_one_is_alone() -> None:
+    said = np.full((1, N_VISEMES, 3), 0.02, np.float32)
+    said[0, 1] = 0.9, 0.9, 0.001
+    shut = Shut()(Tensor(np.float32([[[2.0, -4.0, 1.0]]])), Tensor(said)).asnumpy()[0, 0]
+    assert shut[0] > 0.8 and shut[1] < 0.3 and shut[2] < 0.3
 
 
 def test_the_graphs_are_within_what_the_board_can_do() -> None:
