@@ -22,6 +22,14 @@ SILENT_LEVEL = -4.5
 """log10 power of the loud parts under which nobody speaks (about -65 dB of full scale)."""
 QUIET_S = 0.16
 """A pause shorter than this does not shut the mouth: people keep it parted, seconds."""
+NOISE_MEAN_S = 0.16
+"""Noise is steady over this long, speech is not."""
+NOISE_LEAST = 0.01
+"""If no more of a recording than this is as soft as silence, noise fills its pauses."""
+NOISE_SHARE, NOISE_DB, NOISE_UNDER_DB = 0.05, 2.0, 8.0
+"""A recording's floor is what this share of it is under; up to so much over it nobody speaks, if that is at least so
+much under the loud parts. Set by people's speech with noise at 5 dB (`models.aligned --noise-db`): without it a mouth
+never rested there."""
 FADE_S = 0.08
 """How long the mouth takes to come to rest, seconds."""
 
@@ -162,8 +170,16 @@ def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
     """Of a whole recording: 1 where nobody speaks, 0 where somebody does, soft between; [n_frames]."""
     level = loudness(mel)
     loud = loud_level(level)
-    silent = level < loud - settings.speech_db / 10 if loud > SILENT_LEVEL else np.ones(len(level), np.bool_)
-    return rests(silent, settings, ended=True)
+    if loud <= SILENT_LEVEL:
+        return rests(np.ones(len(level), np.bool_), settings, ended=True)
+    limit = loud - settings.speech_db / 10
+    if float(np.quantile(level, NOISE_LEAST)) < limit:
+        return rests(level < limit, settings, ended=True)
+    # noise fills the pauses: they are where nothing rises over its floor for a while
+    half = max(1, round(NOISE_MEAN_S / 2 * settings.frames_per_s))
+    steady = np.convolve(np.pad(level, half, mode="edge"), np.full(2 * half + 1, 1 / (2 * half + 1)), "valid")
+    floor = float(np.quantile(steady, NOISE_SHARE))
+    return rests(steady < min(floor + NOISE_DB / 10, loud - NOISE_UNDER_DB / 10), settings, ended=True)
 
 
 def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:

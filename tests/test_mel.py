@@ -184,3 +184,18 @@ def test_speech_stands_out_of_noise(sample, prior):
     mel = np.log10(10 ** log_mel(noise, S)[:, : sample.mel.shape[1]] + 10 ** sample.mel.astype(np.float32))
     clean, noisy = (SpeechTracker(S, prior).push(m) for m in (sample.mel.astype(np.float32), mel))
     assert noisy[~clean].mean() < 0.1, "little of what is said is lost"
+
+
+def test_pauses_are_heard_through_noise_and_speech_is_not_taken_for_them():
+    rng = np.random.default_rng(3)
+    settings = MelSettings()
+    t = np.arange(16000) / 16000
+    # half a second of a vowel with syllables in it, half a second of nothing, five times; noise 8 dB under the vowel
+    vowel = np.sin(2 * np.pi * 150 * t) * np.sin(2 * np.pi * 4 * t) ** 2 * (t % 1 < 0.5)
+    said = np.tile(vowel, 5)
+    noise = rng.standard_normal(len(said)) * said.std() * 10 ** (-8 / 20)
+    for sound in (said + 1e-4 * noise, said + noise):
+        rest = quiet(log_mel(0.2 * sound.astype(np.float32), settings), settings)
+        middle = np.arange(len(rest)) % 100
+        assert rest[(middle > 65) & (middle < 85)].mean() > 0.9
+        assert rest[(middle > 5) & (middle < 20)].mean() < 0.1
