@@ -67,6 +67,8 @@ model-eval: models/.venv/ready .venv/ready
 	@if [ -n "$(SPEECH)" ]; then $(MODELS) -m models.aligned "$(SPEECH)"; \
 	    $(MODELS) -m models.aligned "$(SPEECH)" --noise-db 5; \
 	    else echo "NOT RUN: closures, rounding and silences in real speech: SPEECH=folder is not given"; fi
+	@if [ -n "$(PEOPLE)" ]; then $(MODELS) -m models.read_faces "$(PEOPLE)/dev/portraits" --turned; \
+	    else echo "NOT RUN: what is read of faces, and what that adds: PEOPLE=folder is not given"; fi
 	@if [ -n "$(PEOPLE)" ]; then "$(PEOPLE)/venv/bin/python" "$(PEOPLE)/measure.py" suite "$(PEOPLE)/dev/manifest.yaml" \
 	    --cmd "$$PWD/.venv/bin/sonic-edge render {portrait} {speech} -o {out}" --out models/build/people --only t_; \
 	    else echo "NOT RUN: lips against people on video: PEOPLE=folder is not given"; fi

@@ -1,6 +1,6 @@
 """How well the face branch reads portraits it has not seen, against the product's landmarks.
 
-    python -m models.read_faces FOLDER... [--encoder models/build/trained/encoder.ckpt] [--turned] [--pool]
+    python -m models.read_faces FOLDER... [--bundle models/bundles/sonic-net] [--turned] [--pool]
 
 A folder holds pictures and video files; of a video every tenth frame counts. Prints r, mean error and bias of each
 answer, how well teeth that show are told from teeth that do not (area under the curve), and how far lips that the
@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import BUILD, faces, portraits
+from models import BUNDLE, faces, portraits
+from sonic_edge.backends.cpu import CpuBackend
+from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls
 from sonic_edge.errors import RequestError
 from sonic_edge.media import Image, Portrait
@@ -142,22 +144,15 @@ def what_the_face_adds(read: NDArray[np.float32], truth: NDArray[np.float32]) ->
     return lines
 
 
-def checkpoint_reader(path: Path) -> Reader:
-    """The face branch of a trained encoder, in MindSpore."""
-    import mindspore as ms
-
-    from models.network import FaceBranch
-
-    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    branch = FaceBranch()
-    values = {k.split("face_branch.", 1)[1]: v for k, v in ms.load_checkpoint(str(path)).items() if "face_branch." in k}
-    missing, _ = ms.load_param_into_net(branch, values, strict_load=True)
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}")
-    branch.set_train(False)
+def bundle_reader(folder: Path) -> Reader:
+    """The `face` that a bundle's encoder gives on the CPU, INT8 as it ships; what is heard does not come into it."""
+    bundle, backend = Bundle(folder), CpuBackend(1)
+    stage = bundle.stage("encoder", backend.name)
+    session, names = backend.open(stage), bundle.spec.tensors
+    silence = np.zeros(stage.inputs[names.speech], np.float32)
 
     def read(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([branch(ms.Tensor(inputs[i : i + 16])).asnumpy() for i in range(0, len(inputs), 16)])
+        return np.concatenate([session.run({names.speech: silence, names.face: one[None]})["face"] for one in inputs])
 
     return read
 
@@ -166,14 +161,14 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Compare the face branch with landmarks on portraits.")
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--encoder", type=Path, default=BUILD / "trained" / "encoder.ckpt")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--skip", nargs="*", default=["astronaut", "grace_hopper"], help="leave out: trained on")
     parser.add_argument("--each", action="store_true", help="print every picture's answers")
     parser.add_argument("--turned", action="store_true", help="turned and moved by the renderer too")
     parser.add_argument("--pool", action="store_true", help="also heads of the pool that training leaves out")
     args = parser.parse_args()
     finder = portraits.finder()
-    reader = checkpoint_reader(args.encoder)
+    reader = bundle_reader(args.bundle)
     sets = [(str(f), *seen(images(f, args.skip), finder, TURNS if args.turned else ({},))) for f in args.folders]
     if args.pool:
         unseen = faces.load().held_out()
