@@ -64,14 +64,13 @@ model-test: models/.venv/ready
 model-eval: models/.venv/ready .venv/ready
 	$(MODELS) -m models.evaluate
 	$(MODELS) -m models.evaluate_life
-	@if [ -n "$(SPEECH)" ]; then $(MODELS) -m models.aligned "$(SPEECH)"; \
+	@if [ -n "$(SPEECH)" ]; then $(MODELS) -m models.aligned "$(SPEECH)" && \
 	    $(MODELS) -m models.aligned "$(SPEECH)" --noise-db 5; \
 	    else echo "NOT RUN: closures, rounding and silences in real speech: SPEECH=folder is not given"; fi
-	@if [ -n "$(PEOPLE)" ]; then $(MODELS) -m models.read_faces "$(PEOPLE)/dev/portraits" --turned; \
-	    else echo "NOT RUN: what is read of faces, and what that adds: PEOPLE=folder is not given"; fi
-	@if [ -n "$(PEOPLE)" ]; then "$(PEOPLE)/venv/bin/python" "$(PEOPLE)/measure.py" suite "$(PEOPLE)/dev/manifest.yaml" \
+	@if [ -n "$(PEOPLE)" ]; then $(MODELS) -m models.read_faces "$(PEOPLE)/dev/portraits" --turned && \
+	    "$(PEOPLE)/venv/bin/python" "$(PEOPLE)/measure.py" suite "$(PEOPLE)/dev/manifest.yaml" \
 	    --cmd "$$PWD/.venv/bin/sonic-edge render {portrait} {speech} -o {out}" --out models/build/people --only t_; \
-	    else echo "NOT RUN: lips against people on video: PEOPLE=folder is not given"; fi
+	    else echo "NOT RUN: what is read of faces; lips against people on video: PEOPLE=folder is not given"; fi
 
 clean:
 	rm -rf .venv .venv39 build demo *.egg-info

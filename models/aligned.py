@@ -468,6 +468,22 @@ class Heard(NamedTuple):
     spoken: List[Segment]
 
 
+def open_net(folder: Path) -> SonicNet:
+    """A bundle on one thread of the CPU backend.
+
+    Raises:
+        ConfigError: If the bundle is wrong.
+    """
+    bundle, backend = Bundle(folder), CpuBackend(1)
+    return SonicNet(bundle, *(backend.open(bundle.stage(name, backend.name)) for name in ("encoder", "denoiser")))
+
+
+def grey(net: SonicNet) -> Samples:
+    """A picture without a face, as image_input: what is measured here does not ask whose lips they are."""
+    size = net.bundle.spec.face.size
+    return np.full((1, 3, size, size), 0.5, np.float32)
+
+
 class Mouth:
     """The product from recording to motion.
 
@@ -479,16 +495,12 @@ class Mouth:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.bundle = Bundle(folder)
+        self._net = open_net(folder)
+        self._face = grey(self._net)
+        self.bundle = self._net.bundle
         self.controls = Controls()
         self.lead_s = self.controls.align_offset - self.bundle.spec.lips.lead_s
         """By how much the video's lips are ahead of where the model has them, seconds."""
-        backend = CpuBackend(1)
-        self._net = SonicNet(
-            self.bundle, *(backend.open(self.bundle.stage(name, backend.name)) for name in ("encoder", "denoiser"))
-        )
-        size = self.bundle.spec.face.size
-        self._face = np.full((1, 3, size, size), 0.5, np.float32)
 
     def hear(self, recording: Spoken) -> Heard:
         """The model's motion for a recording. One denoising step: what is sampled does not move the lips."""

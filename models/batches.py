@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from models import faces, life
 from models.augment import augment
-from models.corpus import HELD_OUT
+from models.corpus import is_held_out
 from models.network import FACE, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_VISEMES
-from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
+from sonic_edge.mel import MelSettings, loud_level, loudness, normalise, speech_mean
 
 STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
 N_STREAMS = 16
@@ -37,7 +37,7 @@ class Corpus:
         self.ends = np.cumsum(data["lengths"])
         self.starts = self.ends - data["lengths"]
         self.voices: List[str] = [str(voice) for voice in data["voices"]]
-        self.kept = [i for i, v in enumerate(self.voices) if any(name in v for name in HELD_OUT) == held_out]
+        self.kept = [i for i, v in enumerate(self.voices) if is_held_out(v) == held_out]
         # recorded timbre counts for more than formant synthesis
         weight = np.array(
             [data["lengths"][i] * (1.0 if self.voices[i].startswith("espeak") else 2.0) for i in self.kept]
@@ -66,7 +66,7 @@ class Corpus:
         while total < n_frames + 8:
             i = self.kept[int(rng.choice(len(self.kept), p=self.share))]
             part = slice(self.starts[i], self.ends[i])
-            mel = self.arrays["mel"][part].astype(np.float32)
+            mel = self.mel(i)
             columns = [
                 self.arrays["lips"][part],
                 self.arrays["held"][part][:, None],
@@ -109,7 +109,7 @@ def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int = N_ST
     """Windows as the runtime cuts them.
 
     Returns:
-        audio [3 n, 1, 80, 160], targets [3 n, 7, 40], loudness 0..1 [3 n, 40].
+        audio [3 n, 1, 80, 160], targets [3 n, 7, 40].
     """
     streams = [corpus.stream(STREAM, rng) for _ in range(n_streams)]
     clean = np.stack([mel.T for mel, _ in streams])  # [n, 80, 480]
@@ -127,15 +127,12 @@ def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int = N_ST
             audio[i, :, outside] = LOWEST
             streams[i][1][outside] = [0.03, 0, 0, 0, 0, 0, 0]
     targets = np.stack([to_motion_rate(target).T for _, target in streams])  # [n, 7, 120]
-    level = np.stack([loudness(mel) for mel in clean])
-    level = np.clip((level - np.quantile(level, 0.95, axis=1, keepdims=True)) / 3 + 1, 0, 1)  # 30 dB
-    level = level.reshape(n_streams, -1, MEL_PER_FRAME).mean(2)
 
     def windows(x: NDArray[Any], size: int) -> NDArray[Any]:  # [n, C, 3 size] -> [3 n, C, size]
         return x.reshape(n_streams, -1, 3, size).transpose(0, 2, 1, 3).reshape(n_streams * 3, -1, size)
 
     audio = windows(audio, MEL_FRAMES)[:, None].astype(np.float32)
-    return audio, windows(targets, FRAMES).astype(np.float32), windows(level[:, None], FRAMES)[:, 0].astype(np.float32)
+    return audio, windows(targets, FRAMES).astype(np.float32)
 
 
 def face_batch(rng: np.random.Generator, n_faces: int = N_FACES, material: Optional[faces.Material] = None) -> Batch:
@@ -162,6 +159,24 @@ def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.array([face[name] for name in FACE], np.float32)
 
 
+def heard_level(mel: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Loudness of speech [80, 4 n], 0 (30 dB under the loud parts) .. 1, 25 frames a second [n]: what life goes by."""
+    level = loudness(mel).astype(np.float64)
+    level = np.clip((level - loud_level(level)) / 3 + 1, 0, 1)
+    out: NDArray[np.float64] = level.reshape(-1, MEL_PER_FRAME).mean(1)
+    return out
+
+
+def cut(heard: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Windows [n k, 1, 80, 160] of clips [n, 80, any] from motion frames [n, k] on."""
+    windows = [
+        mel[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
+        for mel, firsts in zip(heard, starts)
+        for first in firsts
+    ]
+    return np.stack(windows)[:, None]
+
+
 def life_speech(corpus: Corpus, rng: np.random.Generator, n: int) -> Tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Clips as the runtime hears them, the silence before them included.
 
@@ -172,9 +187,7 @@ def life_speech(corpus: Corpus, rng: np.random.Generator, n: int) -> Tuple[NDArr
     clean = np.stack([corpus.stream(LIFE_STREAM * MEL_PER_FRAME, rng)[0].T for _ in range(n)])
     clips = np.stack([normalise(mel, speech_mean(mel, settings), settings) for mel in augment(clean, rng)])
     heard = np.pad(clips, ((0, 0), (0, 0), (LEAD * MEL_PER_FRAME, 0)), constant_values=LOWEST)
-    level = np.stack([loudness(mel) for mel in clean]).astype(np.float64)
-    level = np.clip((level - np.quantile(level, 0.95, axis=1, keepdims=True)) / 3 + 1, 0, 1)  # 30 dB
-    return heard.astype(np.float32), level.reshape(n, LIFE_STREAM, MEL_PER_FRAME).mean(2)
+    return heard.astype(np.float32), np.stack([heard_level(mel) for mel in clean])
 
 
 def life_starts(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
@@ -218,17 +231,12 @@ def life_batch(corpus: Corpus, rng: np.random.Generator, n_clips: int = 10, n_wi
     """
     heard, level = life_speech(corpus, rng, n_clips)
     starts = life_starts(rng, n_clips * n_windows).reshape(n_clips, n_windows)
-    audio = [
-        mel[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
-        for mel, firsts in zip(heard, starts)
-        for first in firsts
-    ]
-    return (np.stack(audio)[:, None], *life_takes(level, starts, rng))
+    return (cut(heard, starts), *life_takes(level, starts, rng))
 
 
 def lip_targets(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Audio, lips [n, 5, 40], held [n, 1, 40] and viseme classes [n, 16, 40] out of speech batches."""
-    for audio, targets, _ in batches:
+    for audio, targets in batches:
         viseme = targets[:, 6].round().astype(int)  # [n, 40]
         one_hot = np.eye(N_VISEMES, dtype=np.float32)[viseme].transpose(0, 2, 1)  # [n, 16, 40]
         yield audio, targets[:, :5], (targets[:, 5:6] > 0.5).astype(np.float32), one_hot

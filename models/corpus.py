@@ -48,6 +48,11 @@ MEI = BUILD / "voices" / "mei_normal.htsvoice"
 NAIST_JDIC = Path("/var/lib/mecab/dic/open-jtalk/naist-jdic")
 
 
+def is_held_out(voice: str) -> bool:
+    """Whether training never hears a voice, by its name in the corpus."""
+    return any(part in voice for part in HELD_OUT)
+
+
 @dataclass(frozen=True)
 class Utterance:
     """One recording of the corpus."""
@@ -239,7 +244,7 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(args.out, lengths=lengths, voices=voices, languages=languages, **joined)
     print(f"{len(records)} utterances, {lengths.sum() / 6000:.1f} minutes, {len(set(voices))} voices")
-    held_out = np.array([any(name in voice for name in HELD_OUT) for voice in voices])
+    held_out = np.array([is_held_out(voice) for voice in voices])
     for name in SYNTHESIZERS:
         print(f"  {name}: {lengths[np.char.startswith(voices, name)].sum() / 6000:.1f} minutes")
     for language in sorted(set(languages)):

@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE
-from models.aligned import MARKS, Figure, figures, holds
-from models.corpus import HELD_OUT
+from models.aligned import MARKS, Figure, figures, grey, holds, open_net
+from models.corpus import is_held_out
 from models.parity import correlation
 from models.phonemes import VISEMES, Segment
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls
 from sonic_edge.media import Motion, Speech
 from sonic_edge.motion import shape_motion
@@ -60,7 +58,7 @@ def held_out_clips(path: Path, seconds: float) -> List[Clip]:
     ends = np.cumsum(data["lengths"])
     groups: Dict[Tuple[str, str], List[slice]] = {}
     for i, (voice, language) in enumerate(zip(data["voices"], data["languages"])):
-        if any(part in str(voice) for part in HELD_OUT):
+        if is_held_out(str(voice)):
             synthesizer = str(voice).split()[0]
             name = f"{synthesizer} {language if synthesizer != 'espeak' or language in ('cmn', 'en') else 'others'}"
             groups.setdefault((name, str(voice)), []).append(slice(ends[i] - data["lengths"][i], ends[i]))
@@ -76,18 +74,6 @@ def held_out_clips(path: Path, seconds: float) -> List[Clip]:
             speech = Speech(Path(group), len(at) / MEL_PER_S, 16000, 1, np.ascontiguousarray(mel[at].T))
             clips.append(Clip(group, speech, lips[at].astype(np.float32), stretches(viseme[at])))
     return clips
-
-
-def open_net(folder: Path) -> SonicNet:
-    """The bundle on one thread of the CPU backend."""
-    bundle, backend = Bundle(folder), CpuBackend(1)
-    return SonicNet(bundle, *(backend.open(bundle.stage(name, backend.name)) for name in ("encoder", "denoiser")))
-
-
-def grey(net: SonicNet) -> FloatArray:
-    """A picture without a face, as image_input: lips do not ask whose they are."""
-    size = net.bundle.spec.face.size
-    return np.full((1, 3, size, size), 0.5, np.float32)
 
 
 Hear = Callable[[Speech], Motion]

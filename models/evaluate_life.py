@@ -1,6 +1,6 @@
 """Measures what is sampled (head, eyes, brows) beside the statistical teacher, on voices held out of training.
 
-    python -m models.evaluate_life [--bundle models/bundles/sonic-net | --trained models/build/trained] [--clips 24]
+    python -m models.evaluate_life [--bundle models/bundles/sonic-net] [--clips 24]
 
 Both walks of the runtime: offline (a window goes on from 16 known frames) and streaming (from 38, two new ones a call),
 for some numbers of denoising steps; then portraits that are turned or shut-eyed. The face is set in the condition, so
@@ -8,22 +8,19 @@ that what is measured is what the denoiser makes of a face, not how well one is 
 """
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 import numpy as np
-import onnxruntime as ort
-import yaml
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE, life
-from models.batches import LEAD, LOWEST, PAST, PAST_LIVE, Corpus
-from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, IMAGE, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
-from models.parity import open_session
-from models.quantize import LIFE_NOISE, STREAM_NOISE
-from sonic_edge.mel import MelSettings, loudness, normalise, speech_mean
+from models.aligned import grey, open_net
+from models.batches import LEAD, LOWEST, PAST, PAST_LIVE, Corpus, heard_level
+from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
+from sonic_edge.mel import MelSettings, normalise, speech_mean
 from sonic_edge.motion import full_blinks
+from sonic_edge.sonic import SonicNet
 
 FloatArray = NDArray[np.float32]
 CLIP_S = 8
@@ -35,59 +32,33 @@ FACES: Dict[str, Dict[str, float]] = {
 }  # fmt: skip
 
 
-class Graphs:
-    """Both graphs and what their life channels are normalised by."""
+def conditions(net: SonicNet, heard: FloatArray, n_known: int) -> List[FloatArray]:
+    """What the denoiser is told of each window [1, 64, 40] of a clip that `clip` gives."""
+    face, made = grey(net), []
+    first = LEAD - n_known
+    while (first + FRAMES) * MEL_PER_FRAME <= heard.shape[1]:
+        window = heard[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
+        made.append(net.encode(window, face)[1])
+        first += FRAMES - n_known
+    return made
 
-    def __init__(self, bundle: Path, trained: Path) -> None:
-        """From a trained folder (fp32) where there is one, else from a bundle (INT8)."""
-        if trained != Path():
-            statistics: Dict[str, Any] = json.loads((trained / "life.json").read_text("utf8"))
-            self.noise = {PAST: LIFE_NOISE, PAST_LIVE: STREAM_NOISE}
-            paths = {stage: trained / f"{stage}.onnx" for stage in ("encoder", "denoiser")}
-        else:
-            described = yaml.safe_load((bundle / "bundle.yaml").read_text("utf8"))
-            statistics = described["life"]
-            self.noise = {PAST: described["life"].get("noise"), PAST_LIVE: described["stream"].get("noise")}
-            paths = {stage: bundle / entry["files"]["cpu"]["path"] for stage, entry in described["stages"].items()}
-        self.sessions: Dict[str, ort.InferenceSession] = {stage: open_session(path) for stage, path in paths.items()}
-        self.mean, self.std = (np.array(statistics[key], np.float32)[:, None] for key in ("mean", "std"))
 
-    def conditions(self, heard: FloatArray, n_known: int) -> List[FloatArray]:
-        """What the denoiser is told of each window [1, 64, 40] of a clip that `clip` gives."""
-        image = np.full((1, 3, IMAGE, IMAGE), 0.5, np.float32)
-        made = []
-        first = LEAD - n_known
-        while (first + FRAMES) * MEL_PER_FRAME <= heard.shape[1]:
-            audio = heard[None, None, :, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
-            made.append(self.sessions["encoder"].run(["condition"], {"audio_input": audio, "image_input": image})[0])
-            first += FRAMES - n_known
-        return made
-
-    def walk(
-        self, conditions: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
-    ) -> FloatArray:
-        """Life channels [9, n], window after window as `sonic_edge.sonic` does it."""
-        made = np.repeat(-self.mean / self.std, n_known, axis=1)  # rest
-        for condition in conditions:
-            condition[0, -len(FACE) :] = ((face - FACE_TYPICAL) / FACE_SPREAD)[:, None]
-            past = np.zeros((1, N_LIFE + 1, FRAMES), np.float32)
-            past[0, :-1, :n_known] = made[:, -n_known:]
-            past[0, -1, :n_known] = 1
-            spread = np.array(self.noise[n_known] or [1.0] * N_LIFE)[:, None]
-            noise = (spread * rng.standard_normal((1, N_LIFE, FRAMES))).astype(np.float32)
-            motion = noise.copy()
-            for i in range(n_steps):
-                t = np.float32(i / n_steps)
-                motion[:, :, :n_known] = (1 - t) * noise[:, :, :n_known] + t * past[:, :-1, :n_known]
-                feeds = {
-                    "condition": condition, "noisy_motion": motion, "past_motion": past,
-                    "step": np.full((1, 1), t, np.float32),
-                }  # fmt: skip
-                motion = motion + self.sessions["denoiser"].run(["velocity"], feeds)[0] / np.float32(n_steps)
-            made = np.concatenate([made, motion[0, :, n_known:]], axis=1)
-        motion = made[:, n_known:] * self.std + self.mean
-        motion[0] = full_blinks(motion[0])  # as the product does
-        return motion
+def walk(
+    net: SonicNet, told: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
+) -> FloatArray:
+    """Life channels [9, n], window after window as a `sonic.Take` makes them, of a face that is set, not read."""
+    spec = net.bundle.spec
+    noise = spec.life.noise if n_known == PAST else spec.stream.noise
+    spread = np.array(noise or np.ones(N_LIFE))[:, None]
+    made = np.zeros((N_LIFE, n_known), np.float32)  # rest
+    for condition in told:
+        condition[0, -len(FACE) :] = ((face - FACE_TYPICAL) / FACE_SPREAD)[:, None]
+        start = (spread * rng.standard_normal((N_LIFE, FRAMES))).astype(np.float32)
+        window = net.sample(condition, made[:, -n_known:], n_steps, start)
+        made = np.concatenate([made, window[:, n_known:]], axis=1)
+    motion = made[:, n_known:]
+    motion[0] = full_blinks(motion[0])  # as the product does
+    return motion
 
 
 def clip(corpus: Corpus, rng: np.random.Generator) -> Tuple[FloatArray, NDArray[np.float64]]:
@@ -95,10 +66,8 @@ def clip(corpus: Corpus, rng: np.random.Generator) -> Tuple[FloatArray, NDArray[
     settings = MelSettings()
     mel = corpus.stream(CLIP_S * 100, rng)[0].T
     heard = normalise(mel, speech_mean(mel, settings), settings)
-    level = loudness(mel).astype(np.float64)
-    level = np.clip((level - np.quantile(level, 0.95)) / 3 + 1, 0, 1).reshape(-1, MEL_PER_FRAME).mean(1)
     silence = ((0, 0), (LEAD * MEL_PER_FRAME, (FRAMES - PAST) * MEL_PER_FRAME))
-    return np.pad(heard, silence, constant_values=LOWEST), level
+    return np.pad(heard, silence, constant_values=LOWEST), heard_level(mel)
 
 
 def onsets(blink: NDArray[np.float64]) -> List[int]:
@@ -153,10 +122,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the sampled channels beside the teacher.")
     parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
-    parser.add_argument("--trained", type=Path, default=Path(), help="fp32 graphs of this folder in the bundle's stead")
     parser.add_argument("--clips", type=int, default=24, help=f"of {CLIP_S} s")
     args = parser.parse_args()
-    graphs, corpus = Graphs(args.bundle, args.trained), Corpus(args.corpus, held_out=True)
+    net, corpus = open_net(args.bundle), Corpus(args.corpus, held_out=True)
     rng = np.random.default_rng(31)
     clips = [clip(corpus, rng) for _ in range(args.clips)]
     faces = {
@@ -171,15 +139,15 @@ def main() -> None:
     print(" " * 22 + "".join(f"{name:>11}" for name in rows[0]))
     print_row("teacher", rows)
     for n_known, counts in STEPS.items():
-        told = [graphs.conditions(heard, n_known) for heard, _ in clips]
+        told = [conditions(net, heard, n_known) for heard, _ in clips]
         for n_steps in counts:
-            takes = [graphs.walk(conditions, faces["frontal"], n_known, n_steps, rng) for conditions in told]
+            takes = [walk(net, one, faces["frontal"], n_known, n_steps, rng) for one in told]
             where = "offline" if n_known == PAST else "streaming"
             print_row(f"{where} {n_steps} steps", [figures(take, FRAMES - n_known) for take in takes])
-    told = [graphs.conditions(heard, PAST) for heard, _ in clips]
+    told = [conditions(net, heard, PAST) for heard, _ in clips]
     for name, face in faces.items():
         print_row(f"{name}, teacher", taught(face))
-        takes = [graphs.walk(conditions, face, PAST, 25, rng) for conditions in told]
+        takes = [walk(net, one, face, PAST, 25, rng) for one in told]
         print_row(f"{name}, 25", [figures(take, FRAMES - PAST) for take in takes])
 
 

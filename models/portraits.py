@@ -23,6 +23,8 @@ from models import BUILD
 from sonic_edge.config import Controls
 from sonic_edge.media import FloatArray, Image, Portrait
 from sonic_edge.portrait import FaceFinder, make_portrait
+from sonic_edge.portrait.crop import INNER_LIPS, LIP_GAPS, OUTER_LIPS, mouth_colours
+from sonic_edge.portrait.faces import OVAL
 from sonic_edge.sonic import face_image
 
 SIZE = 224
@@ -97,21 +99,12 @@ def aligned(portrait: Portrait) -> FloatArray:
     return face_image(portrait, bundle)
 
 
-LIP_GAPS = ((13, 14), (82, 87), (312, 317))
-"""Points of the inner lips over each other."""
 LIPS_UP = ((0, 13), (37, 82), (267, 312))
 """Upper lip, outer and inner edge."""
 LIPS_DOWN = ((14, 17), (87, 84), (317, 314))
 LIDS = ((159, 145), (160, 144), (158, 153), (386, 374), (385, 380), (387, 373))
-INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 RIGID = (10, 338, 297, 332, 284, 251, 389, 356, 454, 234, 127, 162, 21, 54, 103, 67, 109, 33, 133, 362, 263, 168, 6)
 """Points that neither mouth nor lids nor brows move: outline of the upper face, eye corners, root of the nose."""
-OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
-"""Around the face."""
 BEARD = (
     234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454,
     425, 327, 2, 98, 205,
@@ -155,15 +148,7 @@ def teeth(image: Image, landmarks: FloatArray) -> float:
     Teeth are as light as pale or shining lips, so lightness only tells them from the dark of the mouth; colour tells
     them from lips: half as far from grey towards red as the lips are.
     """
-    low = np.maximum(np.floor(landmarks[list(OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
-    high = np.ceil(landmarks[list(OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
-    lab = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
-    masks = []
-    for points in (INNER_LIPS, OUTER_LIPS):
-        mask = np.zeros(lab.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2] - low).astype(np.int32)], (1,))
-        masks.append(mask.astype(bool))
-    between, lips = lab[masks[0]].astype(int), lab[masks[1] & ~masks[0]].astype(int)
+    between, lips = mouth_colours(image, landmarks)
     if not len(between) or not len(lips):
         return 0.0
     lightness, redness, _ = np.median(lips, axis=0)

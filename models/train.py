@@ -29,6 +29,7 @@ from models import BUILD, faces
 from models.batches import (
     Batch,
     Corpus,
+    cut,
     face_batch,
     life_speech,
     life_starts,
@@ -38,7 +39,7 @@ from models.batches import (
     speech_batch,
 )
 from models.losses import FaceLoss, FlowLoss, LipLoss
-from models.network import FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIPS, Denoiser, Encoder
+from models.network import FRAMES, N_LIPS, Denoiser, Encoder
 from models.teacher import CHANNELS
 
 SEED = 1
@@ -142,7 +143,7 @@ def calibrate(encoder: Encoder, unheard: Corpus) -> None:
     """
     gain, shift = np.ones(N_LIPS), np.zeros(N_LIPS)
     set_gain(encoder, gain, shift)
-    audio, targets, _ = speech_batch(unheard, np.random.default_rng(SEED + 4), 24)
+    audio, targets = speech_batch(unheard, np.random.default_rng(SEED + 4), 24)
     lips, _, _ = spoken(encoder, audio)
     for channel in range(3):
         made = np.quantile(lips[:, channel], (0.05, 0.95))
@@ -161,7 +162,7 @@ def set_gain(encoder: Encoder, gain: NDArray[np.float64], shift: NDArray[np.floa
 
 def report_lips(encoder: Encoder, corpus: Corpus) -> None:
     """How the lips do on voices that training never heard."""
-    audio, targets, _ = speech_batch(corpus, np.random.default_rng(7), 24, raw=True)
+    audio, targets = speech_batch(corpus, np.random.default_rng(7), 24, raw=True)
     lips, closure, visemes = spoken(encoder, audio)
     inner = slice(4, -4)
     r = [np.corrcoef(lips[:, k, inner].ravel(), targets[:, k, inner].ravel())[0, 1] for k in range(5)]
@@ -194,12 +195,7 @@ def hear(encoder: Encoder, corpus: Corpus, rng: np.random.Generator, n_clips: in
     for _ in range(-(-n_clips // N_TAKES)):
         heard, level = life_speech(corpus, rng, N_TAKES)
         starts = life_starts(rng, N_TAKES * WINDOWS_HEARD).reshape(N_TAKES, WINDOWS_HEARD)
-        audio = np.stack([
-            mel[:, first * MEL_PER_FRAME : first * MEL_PER_FRAME + MEL_FRAMES]
-            for mel, firsts in zip(heard, starts)
-            for first in firsts
-        ])  # fmt: skip
-        made = trunk(Tensor(audio[:, None])).asnumpy().astype(np.float16)
+        made = trunk(Tensor(cut(heard, starts))).asnumpy().astype(np.float16)
         levels.append(level), all_starts.append(starts)
         features.append(made.reshape(N_TAKES, WINDOWS_HEARD, *made.shape[1:]))
     return HeardSpeech(np.concatenate(levels), np.concatenate(all_starts), np.concatenate(features))

@@ -177,7 +177,7 @@ def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
         return rests(level < limit, settings, ended=True)
     # noise fills the pauses: they are where nothing rises over its floor for a while
     half = max(1, round(NOISE_MEAN_S / 2 * settings.frames_per_s))
-    steady = np.convolve(np.pad(level, half, mode="edge"), np.full(2 * half + 1, 1 / (2 * half + 1)), "valid")
+    steady = _moving_mean(level, 2 * half + 1)
     floor = float(np.quantile(steady, NOISE_SHARE))
     return rests(steady < min(floor + NOISE_DB / 10, loud - NOISE_UNDER_DB / 10), settings, ended=True)
 
@@ -198,8 +198,13 @@ def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:
         if end - start >= QUIET_S * settings.frames_per_s or start == 0 or (ended and end == len(silent)):
             mask[start:end] = 1
     width = max(1, round(FADE_S * settings.frames_per_s)) | 1
-    soft: FloatArray = np.convolve(np.pad(mask, width // 2, mode="edge"), np.full(width, 1 / width), "valid")
-    return soft.astype(np.float32)
+    return _moving_mean(mask, width).astype(np.float32)
+
+
+def _moving_mean(values: FloatArray, width: int) -> NDArray[np.float64]:
+    """Mean over an odd number of frames about each, the ends repeated, [n] to [n]."""
+    out: NDArray[np.float64] = np.convolve(np.pad(values, width // 2, mode="edge"), np.full(width, 1 / width), "valid")
+    return out
 
 
 def runs(mask: BoolArray) -> List[Tuple[int, int]]:

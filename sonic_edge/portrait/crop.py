@@ -4,6 +4,7 @@ from typing import List, Tuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import Controls
 from ..errors import RequestError
@@ -161,7 +162,7 @@ def _remarks(canvas: Image, landmarks: FloatArray, name: str, enlarged: float) -
     yaw = abs(float(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))
     if yaw > 30:
         out.append(f"{name}: the face is turned away by {yaw:.0f} degrees; one that looks at the camera looks better")
-    gap = float(np.mean([np.linalg.norm(landmarks[a, :2] - landmarks[b, :2]) for a, b in _LIP_GAPS])) / unit
+    gap = float(np.mean([np.linalg.norm(landmarks[a, :2] - landmarks[b, :2]) for a, b in LIP_GAPS])) / unit
     teeth = _teeth(canvas, landmarks)
     if gap > 0.1 or teeth > 0.2:
         what = "the mouth is open" if gap > 0.1 else "teeth are showing"
@@ -172,23 +173,28 @@ def _remarks(canvas: Image, landmarks: FloatArray, name: str, enlarged: float) -
     return out
 
 
-_LIP_GAPS = ((13, 14), (82, 87), (312, 317))
+LIP_GAPS = ((13, 14), (82, 87), (312, 317))
 """Points of the inner lips over each other."""
-_INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-_OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+
+
+def mouth_colours(image: Image, landmarks: FloatArray) -> Tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pixels between the lips [n, 3] and those of the lips [m, 3], in 8-bit L*a*b*; none where there are none."""
+    low = np.maximum(np.floor(landmarks[list(OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
+    high = np.ceil(landmarks[list(OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
+    lab = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
+    masks = []
+    for points in (INNER_LIPS, OUTER_LIPS):
+        mask = np.zeros(lab.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2] - low).astype(np.int32)], (1,))
+        masks.append(mask.astype(bool))
+    return lab[masks[0]].astype(int), lab[masks[1] & ~masks[0]].astype(int)
 
 
 def _teeth(canvas: Image, landmarks: FloatArray) -> float:
     """How much of what is between the lips is clearly lighter and less red than they are, 0..1."""
-    low = np.maximum(np.floor(landmarks[list(_OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
-    high = np.ceil(landmarks[list(_OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
-    lab = cv2.cvtColor(canvas[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
-    masks = []
-    for points in (_INNER_LIPS, _OUTER_LIPS):
-        mask = np.zeros(lab.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2] - low).astype(np.int32)], (1,))
-        masks.append(mask.astype(bool))
-    between, lips = lab[masks[0]].astype(int), lab[masks[1] & ~masks[0]].astype(int)
+    between, lips = mouth_colours(canvas, landmarks)
     if not len(between) or not len(lips):
         return 0.0
     lightness, redness, _ = np.median(lips, axis=0)
