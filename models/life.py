@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 
 CHANNELS: Tuple[str, ...] = ("blink", "brow", "gaze_x", "gaze_y", "yaw", "pitch", "roll", "tx", "ty")
 FACE: Tuple[str, ...] = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
-"""What is known of the portrait's rest state, in the network's order (`network.FACE`, which needs MindSpore)."""
+"""What is known of the portrait's rest state: what the network's face branch reads, in this order."""
 FPS = 25.0
 RISE_S, SETTLE_S = 0.6, 1.2
 """How long it takes to leave the portrait's pose at the start of a clip, and to turn back towards the viewer."""

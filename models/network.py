@@ -14,6 +14,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
+from models.life import FACE
+
 N_MELS, MEL_FRAMES = 80, 160
 FRAMES = 40  # motion frames of a window, 25 a second
 MEL_PER_FRAME = MEL_FRAMES // FRAMES
@@ -26,7 +28,6 @@ N_OCTAVES = N_BANDS // 2
 OCTAVE_WIDTH = 64
 WIDTH = 192  # channels of the speech trunk
 DILATIONS = (1, 2, 4, 8, 1, 2)
-FACE = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
 FACE_TYPICAL = (0.05, 0.85, 0.2, 0.22, 0.14, 0.0, 0.0)  # the units of `portraits.measure`
 FACE_SPREAD = (0.12, 0.15, 0.3, 0.07, 0.06, 0.2, 0.12)
 CONDITION = 64

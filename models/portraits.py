@@ -252,17 +252,6 @@ def reshaped(portrait: Portrait, faces: FaceFinder, rng: np.random.Generator) ->
     return Portrait(image, faces.refine(image, guess))
 
 
-def mirrored(portrait: Portrait, faces: FaceFinder) -> Portrait:
-    """The portrait in a mirror."""
-    image = np.ascontiguousarray(portrait.image[:, ::-1])
-    points = portrait.landmarks.copy()
-    points[:, 0] = image.shape[1] - 1 - points[:, 0]
-    swap = points.copy()  # a start is enough: eyes the right way round, the rest is measured again
-    for a, b in ((33, 263), (133, 362)):
-        swap[[a, b]] = points[[b, a]]
-    return Portrait(image, faces.refine(image, swap))
-
-
 def soft(points: FloatArray, shape: Tuple[int, int], blur: float) -> NDArray[np.float32]:
     """A polygon [n, 2] as a soft mask."""
     mask = np.zeros(shape, np.float32)

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import BUNDLE, faces, portraits
+from models import BUNDLE, faces, life, portraits
+from models.aligned import area
 from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls
@@ -93,24 +94,15 @@ def seen(
     return names, np.stack(inputs), np.stack(truth)
 
 
-def area(score: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:
-    """Area under the curve: how often a positive one scores above a negative one; NaN if there are not both."""
-    yes, no = score[positive], score[~positive]
-    if not len(yes) or not len(no):
-        return float("nan")
-    return float(np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no)))
-
-
 def report(read: NDArray[np.float32], truth: NDArray[np.float32]) -> List[str]:
     """Lines of figures; `read` and `truth` are [n, 7]."""
-    from models.network import FACE  # here, for it takes MindSpore
-
     lines = [f"{len(read)} faces       r   mean error    bias  spread"]
-    for k, name in enumerate(FACE):
+    for k, name in enumerate(life.FACE):
         error = read[:, k] - truth[:, k]
         r = np.corrcoef(read[:, k], truth[:, k])[0, 1]
         lines.append(f"{name:14s} {r:5.2f} {np.abs(error).mean():10.3f} {error.mean():9.3f} {truth[:, k].std():7.3f}")
-    lines.append(f"teeth visible or not: area {area(read[:, 2], truth[:, 2] > TEETH_SHOW):.2f}")
+    show = truth[:, 2] > TEETH_SHOW
+    lines.append(f"teeth visible or not: area {area(read[show, 2], read[~show, 2]):.2f}")
     return lines
 
 
@@ -130,7 +122,7 @@ def lips_in(face: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def what_the_face_adds(read: NDArray[np.float32], truth: NDArray[np.float32]) -> List[str]:
     """Mean distance of the commanded lips from those that measured answers would give, with the face and without it."""
-    from models.network import FACE_TYPICAL
+    from models.network import FACE_TYPICAL  # here, for it takes MindSpore
 
     wanted = lips_in(truth)
     without = lips_in(np.tile(np.array(FACE_TYPICAL, np.float32), (len(truth), 1)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models import faces, heads, portraits, read_faces
+from models.aligned import area
 from sonic_edge.config import Controls, share_dir
 from sonic_edge.media import Portrait
 from sonic_edge.portrait import FaceFinder, make_portrait
@@ -132,8 +133,8 @@ def test_nearer_samples_hide_others_and_holes_are_closed() -> None:
 
 def test_the_area_counts_pairs() -> None:
     score = np.array([0.1, 0.4, 0.35, 0.8], np.float32)
-    assert read_faces.area(score, np.array([False, False, True, True])) == 0.75
-    assert np.isnan(read_faces.area(score, np.zeros(4, bool)))
+    assert area(score[2:], score[:2]) == 0.75
+    assert np.isnan(area(score[:0], score))
 
 
 def test_folders_are_read_without_what_was_trained_on(tmp_path: Path) -> None:
