@@ -2,7 +2,7 @@
 
     python board/fetch_assets.py SHARE_FOLDER
 
-Takes the two face-landmark networks from mediapipe (Apache-2.0) and the sample photo from matplotlib (a portrait of
+Takes four networks (face, mesh, iris, person) from mediapipe (Apache-2.0) and the sample photo from matplotlib (a portrait of
 Grace Hopper by the US Navy, public domain). The wheels are only opened, never installed. What is already there and
 right is left alone, so a second run needs no network.
 """
@@ -25,6 +25,14 @@ WHEELS: Dict[str, Dict[str, Tuple[str, str]]] = {
         "mediapipe/modules/face_landmark/face_landmark.tflite": (
             "face/face_landmark.tflite",
             "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+        ),
+        "mediapipe/modules/iris_landmark/iris_landmark.tflite": (
+            "face/iris_landmark.tflite",
+            "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
+        ),
+        "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite": (
+            "face/selfie_segmentation.tflite",
+            "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
         ),
     },
     "matplotlib==3.9.2": {

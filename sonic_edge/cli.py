@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
     render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a control (see below)")
+    render.add_argument("--sheet", type=Path, metavar="FILE.png", help="also write a contact sheet of the video here")
     render.add_argument("--report", type=Path, metavar="FILE.json", help="also write the report of the job here")
     render.add_argument("--quiet", action="store_true", help="no progress, no words unless something is wrong")
     _add_config(render)
@@ -111,7 +112,7 @@ def _render(args: argparse.Namespace) -> int:
     from .media import Request
     from .pipeline import Pipeline
 
-    request = Request(portrait=args.portrait, speech=args.speech, output=args.output)
+    request = Request(portrait=args.portrait, speech=args.speech, output=args.output, sheet=args.sheet)
     signal.signal(signal.SIGTERM, _terminate)
     bar = _Bar(config.controls.fps, quiet=args.quiet)
     try:
@@ -149,10 +150,14 @@ def _check_output(args: argparse.Namespace) -> None:
     if output.is_dir():
         raise RequestError(f"{output}: is a folder; the name of a file is needed")
     report: Optional[Path] = args.report
-    if report is not None and (not report.parent.is_dir() or report.is_dir()):
-        raise RequestError(f"{report}: must be the name of a file in a folder that exists")
+    sheet: Optional[Path] = args.sheet
+    for extra in (report, sheet):
+        if extra is not None and (not extra.parent.is_dir() or extra.is_dir()):
+            raise RequestError(f"{extra}: must be the name of a file in a folder that exists")
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise RequestError(f"{sheet}: the contact sheet is a PNG file; its name must end in .png")
     used = [args.portrait.absolute(), args.speech.absolute()]
-    for result in (output, report):
+    for result in (output, report, sheet):
         if result is not None:
             if any(_same(result, other) for other in used):
                 raise RequestError(f"{result}: is another file of this job; each result needs a name of its own")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping, Tuple
+from typing import Mapping, Optional, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Portrait:
     """The canvas every frame is made from, at the size of the video: [height, width, 3], both even."""
     landmarks: FloatArray
     """Face mesh on the canvas, [468, 3]: x right, y down, z away from the viewer, all in canvas pixels."""
+    irises: Optional[FloatArray] = None
+    """x, y and radius of each iris, [2, 3], canvas pixels, the left of an upright picture first; None: not known."""
+    matte: Optional[NDArray[np.uint8]] = None
+    """How much of each pixel is the person and not what is behind, 0..255, [height, width]; None: not known."""
     warnings: Tuple[str, ...] = ()
     """What was hard about it, in words, for the report."""
 
@@ -132,3 +136,5 @@ class Request:
     """Controls that differ from the configured ones, by name, as the person gave them."""
     controls_name: str = "controls"
     """Where they were given, for messages: the name of a file."""
+    sheet: Optional[Path] = None
+    """Where to write a contact sheet of the video, PNG; None for no sheet."""

@@ -18,12 +18,14 @@ from .backends.base import Backend
 from .bundle import Bundle, find_bundle
 from .config import Config, Controls, share_dir, with_controls
 from .encode import write_video
-from .errors import ConfigError, RequestError
+from .errors import ConfigError, DeviceError, RequestError
 from .label import Label, aigc_metadata
 from .media import Image, Motion, Portrait, Request, Speech
+from .mel import loud_level, loudness
 from .motion import shape_motion
 from .portrait import FaceFinder, make_portrait, read_image
 from .renderer import Renderer
+from .sheet import Sheet
 from .sonic import SonicNet, face_image
 from .speech import read_speech, sound
 
@@ -107,7 +109,8 @@ class Pipeline:
 
         Raises:
             RequestError: If this photo, this recording or these controls cannot be used.
-            DeviceError: If the machine failed; nothing is published then.
+            DeviceError: If the machine failed; nothing is published then, save that a sheet which cannot be written
+                leaves the video.
         """
         config = _with_request(self._config, request)
         controls = config.controls
@@ -134,6 +137,7 @@ class Pipeline:
                 lambda done, total: progress(Progress("thinking", done, total)),
             )
             motion = shape_motion(raw, self._bundle.spec.closure, controls, n_frames, speech.duration_s)
+            sheet = _sheet(request, portrait, motion, speech, self._bundle)
             # What only thinking needs grows with the recording: let it go before rendering takes its own memory.
             del raw
             speech = replace(speech, mel=speech.mel[:, :0].copy())
@@ -143,7 +147,13 @@ class Pipeline:
         }
         with clock("rendering"):
             aigc = aigc_metadata(config.label.producer, _produce_id(inputs, controls, self._bundle))
-            self._write(request.output, portrait, speech, motion, label, config, aigc, progress)
+            self._write(request.output, portrait, speech, motion, label, sheet, config, aigc, progress)
+        if sheet is not None:
+            with clock("sheet"):
+                try:
+                    sheet.write()
+                except DeviceError as e:
+                    raise DeviceError(f"{e}; the video {request.output} is done") from e
 
         return {
             "status": "done",
@@ -176,6 +186,7 @@ class Pipeline:
         speech: Speech,
         motion: Motion,
         label: Label,
+        sheet: Optional[Sheet],
         config: Config,
         aigc: str,
         progress: Callable[[Progress], None],
@@ -186,7 +197,7 @@ class Pipeline:
         with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
             write_video(
                 output,
-                frames,
+                frames if sheet is None else sheet.watch(frames),
                 n_frames,
                 config.controls.fps,
                 (width, height),
@@ -236,6 +247,14 @@ def _control_warnings(config: Config) -> List[str]:
     if not config.label.producer:
         warnings.append("label.producer is empty: the AIGC metadata names no provider")
     return warnings
+
+
+def _sheet(request: Request, portrait: Portrait, motion: Motion, speech: Speech, bundle: Bundle) -> Optional[Sheet]:
+    """The contact sheet, if one is asked for."""
+    if request.sheet is None:
+        return None
+    level = loudness(speech.mel)
+    return Sheet(request.sheet, portrait, motion, level, bundle.mel.frames_per_s, loud_level(level))
 
 
 def _frames(renderer: Renderer, motion: Motion, label: Label) -> Iterator[Image]:

@@ -31,6 +31,8 @@ def test_check_config_tells_every_mistake_and_exits_78(tmp_path, capsys):
         (["--config", "/nowhere.yaml"], 78, "/nowhere.yaml: cannot be read"),
         (["-o", "out.avi"], 2, "must end in .mp4"),
         (["-o", "/nowhere/out.mp4"], 2, "there is no folder /nowhere"),
+        (["--sheet", "look.jpg"], 2, "look.jpg: the contact sheet is a PNG file; its name must end in .png"),
+        (["--sheet", "/nowhere/look.png"], 2, "must be the name of a file in a folder that exists"),
     ],
 )
 def test_mistakes_end_in_words_and_their_own_status(words, status, said, tmp_path, capsys, monkeypatch):
@@ -58,6 +60,17 @@ def test_the_report_may_not_replace_anything(report, tmp_path, capsys):
     assert main(["render", *words, "-o", str(tmp_path / "out.mp4"), "--report", str(tmp_path / report)]) == 2
     assert "needs a name of its own" in (said := capsys.readouterr().err) or "in a folder that exists" in said
     assert (tmp_path / "say.wav").read_bytes() == (tmp_path / "me.jpg").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("sheet", ["me.png", "report.png", "folder.png"])
+def test_the_sheet_may_not_replace_anything(sheet, tmp_path, capsys):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "me.png").write_bytes(b"x")
+    words = [str(tmp_path / name) for name in ("me.png", "say.wav")]
+    results = ["--report", str(tmp_path / "report.png"), "--sheet", str(tmp_path / sheet)]
+    assert main(["render", *words, "-o", str(tmp_path / "out.mp4"), *results]) == 2
+    assert "needs a name of its own" in (said := capsys.readouterr().err) or "in a folder that exists" in said
+    assert (tmp_path / "me.png").read_bytes() == b"x"
 
 
 def test_a_name_too_long_ends_in_words(tmp_path, capsys):

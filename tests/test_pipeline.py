@@ -7,6 +7,7 @@ import threading
 import time
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -108,6 +109,32 @@ def test_a_bundle_that_is_not_there():
 def test_keep_resolution_keeps_the_photo(pipeline, tmp_path, short_speech):
     _, report = render(pipeline, tmp_path, short_speech, keep_resolution=True)
     assert (report["video"]["width"], report["video"]["height"]) == (512, 600)
+
+
+def test_the_contact_sheet_shows_the_frames_of_the_video_and_changes_none(pipeline, tmp_path, short_speech):
+    plain, _ = render(pipeline, tmp_path, short_speech, "plain.mp4")
+    for name in ("a", "b"):
+        request = Request(PORTRAIT, short_speech, tmp_path / f"{name}.mp4", sheet=tmp_path / f"{name}.png")
+        assert "sheet" in pipeline.render(request)["timings_s"]
+    assert (tmp_path / "a.mp4").read_bytes() == plain.read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    page = cv2.imread(str(tmp_path / "a.png"))
+    assert page.shape[1] == 1800
+    side = np.flatnonzero(np.all(page[104 + 50, 36:] == 255, axis=1))[0] - 1  # the first still, up to its edge
+    shown = cv2.resize(page[104 : 104 + side, 36 : 36 + side], (128, 128), interpolation=cv2.INTER_AREA)
+    apart = [np.abs(frame.astype(int) - shown).mean() for frame in decoded(plain)]
+    corner = np.s_[100:, 64:]  # where the label is
+    best = decoded(plain)[int(np.argmin(apart))]
+    assert min(apart) < 6 < np.max(apart), "what the encoder loses, and no more"
+    assert np.corrcoef(best[corner].ravel(), shown[corner].ravel())[0, 1] > 0.95
+
+
+def test_a_sheet_that_cannot_be_written_leaves_the_video(pipeline, tmp_path, short_speech):
+    request = Request(PORTRAIT, short_speech, tmp_path / "out.mp4", sheet=tmp_path / "nowhere" / "out.png")
+    with pytest.raises(DeviceError, match=r"out\.png: cannot be written: .*; the video .*out\.mp4 is done"):
+        pipeline.render(request)
+    assert len(decoded(tmp_path / "out.mp4")) > 20
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
 MEMORY = """

@@ -44,7 +44,7 @@ def test_each_command(line, folder):
         words[1] = "check-config"
     done = subprocess.run([sys.executable, "-m", "sonic_edge", *words[1:]], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    for made in re.findall(r"\S+\.(?:mp4|json)", line):
+    for made in re.findall(r"\S+\.(?:mp4|json|png)", line):
         assert (folder / made).stat().st_size > 0
 
 

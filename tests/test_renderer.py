@@ -470,6 +470,6 @@ class TestFinePhoto:
     def test_finds_smooth_pictures_between_pixels(self) -> None:
         x = np.arange(40)
         image = np.broadcast_to((127 + 100 * np.sin(x / 4))[None, :, None], (30, 40, 3)).round().astype(np.uint8)
-        photo = FinePhoto(image, g.Box(4, 4, 36, 26))
+        photo = FinePhoto(image[4:26, 4:36], (4, 4))
         at = np.stack(np.meshgrid(np.arange(8, 30) + 0.3, np.arange(8, 20) + 0.6), -1).astype(np.float32)
         assert photo.look_up(photo.place(at))[..., 0] == pytest.approx(127 + 100 * np.sin(at[..., 0] / 4), abs=2)

@@ -64,9 +64,10 @@ def make_portrait(image: Image, finder: FaceFinder, controls: Controls, name: st
             f"{name}: {image.shape[1]}x{image.shape[0]} was reduced to {canvas.shape[1]}x{canvas.shape[0]}, "
             "the largest video made"
         )
-    landmarks = finder.refine(canvas, landmarks)
+    landmarks, irises = finder.eyes.read(canvas, finder.refine(canvas, landmarks))
+    matte = finder.matting.person(canvas, landmarks)
     remarks += _remarks(canvas, landmarks, name, enlarged)
-    return Portrait(canvas, landmarks, tuple(remarks))
+    return Portrait(canvas, landmarks, irises, matte, tuple(remarks))
 
 
 def _right_side_up(image: Image, landmarks: FloatArray, name: str, remarks: List[str]) -> Tuple[Image, FloatArray]:

@@ -11,12 +11,11 @@ from typing import Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import ConfigError
 from ..media import FloatArray, Image
-
-Points = NDArray[np.float64]
+from .eyes import EyeReader
+from .matte import Matting
+from .patch import Patch, Points, load_network
 
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
@@ -36,41 +35,6 @@ _ANCHORS: Points = np.array(
     [[(x + 0.5) / n, (y + 0.5) / n] for n, k in ((16, 2), (8, 6)) for y in range(n) for x in range(n) for _ in range(k)]
 )
 """Centres of BlazeFace's 896 boxes, of the window's side (mediapipe's ssd_anchors_calculator)."""
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """A turned square of a photo."""
-
-    centre: Points
-    """[2], photo pixels; whole numbers are the centres of pixels."""
-    side: float
-    """Photo pixels."""
-    angle: float
-    """Which way its right side points, radians, clockwise from the photo's."""
-
-    def to_photo(self, points: Points) -> Points:
-        """Points [..., 2] in the square, 0..1, to photo pixels."""
-        c, s = np.cos(self.angle), np.sin(self.angle)
-        out: Points = (points - 0.5) @ np.array([[c, s], [-s, c]]) * self.side + self.centre
-        return out
-
-    def cut(self, photo: Image, n: int, border: int) -> Image:
-        """Its pixels, [n, n, 3], averaged where the photo is finer."""
-        corners = self.to_photo(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]))
-        x0, y0 = np.clip(corners.min(axis=0) - 2, 0, [photo.shape[1] - 1, photo.shape[0] - 1]).astype(int)
-        x1, y1 = np.clip(corners.max(axis=0) + 3, [x0 + 1, y0 + 1], [photo.shape[1], photo.shape[0]]).astype(int)
-        part = photo[y0:y1, x0:x1]
-        shrink = self.side / n
-        if shrink > 1.4:
-            size = (max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink)))
-            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
-        first = self.to_photo((np.array([[0, 0], [1, 0], [0, 1]]) + 0.5) / n)  # pixels (0, 0), (1, 0), (0, 1)
-        scale = np.array([part.shape[1] / (x1 - x0), part.shape[0] / (y1 - y0)])
-        origin, right, down = (first - [x0, y0] + 0.5) * scale - 0.5
-        matrix = np.stack([right - origin, down - origin, origin], axis=1)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(part, matrix, (n, n), flags=flags, borderMode=border), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -112,14 +76,19 @@ class FaceFinder:
         """Load the networks.
 
         Args:
-            models: Folder with face_detection_short_range.tflite and face_landmark.tflite.
+            models: Folder with face_detection_short_range.tflite, face_landmark.tflite, iris_landmark.tflite and
+                selfie_segmentation.tflite.
 
         Raises:
             ConfigError: If one is missing or cannot be loaded.
         """
-        self._detector = _load(models / "face_detection_short_range.tflite")
-        self._mesh = _load(models / "face_landmark.tflite")
+        self._detector = load_network(models / "face_detection_short_range.tflite")
+        self._mesh = load_network(models / "face_landmark.tflite")
         self._mesh_outputs = self._mesh.getUnconnectedOutLayersNames()
+        self.eyes = EyeReader(models / "iris_landmark.tflite")
+        """Reads the eyes of a face that was found."""
+        self.matting = Matting(models / "selfie_segmentation.tflite")
+        """Tells the person from what is behind."""
 
     def faces(self, photo: Image) -> List[Face]:
         """The faces of people in a photo, BGR, the largest first; none is an empty list."""
@@ -149,7 +118,7 @@ class FaceFinder:
             last = bool(found)
         return found
 
-    def _detect(self, photo: Image, patch: _Patch, threshold: float) -> List[_Candidate]:
+    def _detect(self, photo: Image, patch: Patch, threshold: float) -> List[_Candidate]:
         pixels = patch.cut(photo, 128, cv2.BORDER_CONSTANT)
         self._detector.setInput(cv2.dnn.blobFromImage(pixels, 1 / 127.5, (128, 128), (127.5,) * 3, swapRB=True))
         logits, boxes = self._detector.forward(["classificators", "regressors"])
@@ -163,7 +132,7 @@ class FaceFinder:
     def _examine(self, photo: Image, candidate: _Candidate) -> Optional[Face]:
         """The candidate's landmarks if it is the face of a person."""
         right, left = candidate.keypoints[:2]
-        landmarks, sure = self._measure(photo, _face_patch(candidate.centre, left - right, candidate.side * 1.5))
+        landmarks, sure = self._measure(photo, Patch.of_face(candidate.centre, left - right, candidate.side * 1.5))
         for _ in range(2):
             if sure < 0.01:
                 return None
@@ -173,11 +142,11 @@ class FaceFinder:
         if not _is_face(landmarks, candidate.keypoints):
             return None
         again = _mesh_patch(landmarks)
-        seen = self._detect(photo, _Patch(again.centre, again.side * 1.4, again.angle), 0.0)
+        seen = self._detect(photo, Patch(again.centre, again.side * 1.4, again.angle), 0.0)
         score = max((c.score for c in seen if _within(c, landmarks)), default=0.0)
         return Face(score, landmarks) if score >= 0.75 else None
 
-    def _measure(self, photo: Image, patch: _Patch) -> Tuple[FloatArray, float]:
+    def _measure(self, photo: Image, patch: Patch) -> Tuple[FloatArray, float]:
         """Landmarks [468, 3] of the face that fills two thirds of the patch, and how sure the mesh is, 0..1."""
         pixels = patch.cut(photo, 192, cv2.BORDER_REPLICATE)
         self._mesh.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255, (192, 192), swapRB=True))
@@ -191,7 +160,7 @@ class FaceFinder:
         patch = _mesh_patch(landmarks)
         views: List[FloatArray] = []
         for dx, dy, grow, turn in _VIEWS:
-            moved = _Patch(patch.centre + np.array([dx, dy]) * patch.side, patch.side * grow, patch.angle + turn)
+            moved = Patch(patch.centre + np.array([dx, dy]) * patch.side, patch.side * grow, patch.angle + turn)
             points, sure = self._measure(photo, moved)
             if sure > 0.5:
                 views.append(points)
@@ -210,20 +179,11 @@ _VIEWS = (
 """Shifts (of the view's side), growth and turn (radians) of the views that landmarks are averaged over."""
 
 
-def _load(path: Path) -> cv2.dnn.Net:
-    if not path.is_file():
-        raise ConfigError(f"{path}: is missing; `make setup` puts it there")
-    try:
-        return cv2.dnn.readNetFromTFLite(str(path))
-    except cv2.error as e:
-        raise ConfigError(f"{path}: cannot be loaded ({' '.join(str(e).split())}); `make setup` fetches it anew") from e
-
-
 def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
 
-def _windows(photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> Iterator[List[_Patch]]:
+def _windows(photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> Iterator[List[Patch]]:
     """Square windows over the photo, one list for each size."""
     height, width = photo.shape[:2]
     for fraction in sizes:
@@ -232,7 +192,7 @@ def _windows(photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -
             return  # the detector sees 128 pixels: there is nothing more in so small a window
         overlap = 1 / 2 if fraction > 0.3 else 1 / 3
         yield [
-            _Patch(np.array([x, y]) - 0.5, side, turn)
+            Patch(np.array([x, y]) - 0.5, side, turn)
             for turn in turns
             for y in _centres(height, side, overlap)
             for x in _centres(width, side, overlap)
@@ -265,15 +225,11 @@ def _same(a: Face, b: Face) -> bool:
     return bool(distance < max(a.interocular, b.interocular))
 
 
-def _face_patch(centre: Points, eye_to_eye: Points, side: float) -> _Patch:
-    return _Patch(centre, side, float(np.arctan2(eye_to_eye[1], eye_to_eye[0])))
-
-
-def _mesh_patch(landmarks: FloatArray) -> _Patch:
+def _mesh_patch(landmarks: FloatArray) -> Patch:
     """The view the mesh wants of a face: upright, half as large again as the face."""
     xy = landmarks[:, :2].astype(np.float64)
     low, high = xy.min(axis=0), xy.max(axis=0)
-    return _face_patch((low + high) / 2, xy[_LEFT_EYE[1]] - xy[_RIGHT_EYE[0]], 1.5 * float(np.max(high - low)))
+    return Patch.of_face((low + high) / 2, xy[_LEFT_EYE[1]] - xy[_RIGHT_EYE[0]], 1.5 * float(np.max(high - low)))
 
 
 def eyes(landmarks: FloatArray) -> Tuple[FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ from .eyes import EYES, Eye, brow_basis
 from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
+from .layers import Layers
 from .mouth import (
     TEARING,
     WEIGHTS,
@@ -21,8 +22,10 @@ from .mouth import (
     lip_weights,
     lower_lip_drop,
 )
-from .photo import FinePhoto, softness
+from .palette import Palette
+from .photo import softness
 from .pose import held
+from .shading import LEAST, Shading
 
 CELLS_PER_UNIT = 20
 """Grid cells to the distance between the eyes."""
@@ -30,6 +33,8 @@ SOURCE_MARGIN = 0.4
 """What is looked up for the moving box lies at most this far outside it, interoculars."""
 EDGE_SOFTNESS = 0.004
 """Drawn edges are at least this soft, interoculars; softer where the photo is."""
+ROLL = 0.016
+"""Lips grow darker this far from the opening, interoculars."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -50,20 +55,25 @@ class Renderer:
         self._image = np.ascontiguousarray(image)
         self._canvas = Box(0, 0, image.shape[1], image.shape[0])
         self._frame = frame = FaceFrame(landmarks)
-        self._box = moving_box(frame, landmarks).within(self._canvas)
+        matte = portrait.matte
+        self._box = moving_box(frame, landmarks, matte).within(self._canvas)
         cell = max(2, round(frame.unit / CELLS_PER_UNIT))
         self._grid = Grid(self._box, cell)
         reach = round(SOURCE_MARGIN * frame.unit) + 4
         around = Box(self._box.left - reach, self._box.top - reach, self._box.right + reach, self._box.bottom + reach)
-        self._photo = FinePhoto(self._image, around.within(self._canvas))
-        self._head = Head(frame, landmarks, self._grid)
+        self._photo = Layers(self._image, matte, around.within(self._canvas), frame.unit)
+        self._head = Head(frame, landmarks, self._grid, matte)
         self._shape = MouthShape(self._image, frame, landmarks)
         self._lips = Lips(frame, self._shape, self._grid)
         face = Box.around(landmarks[:, :2].astype(np.float64), 0).within(self._canvas)
         self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
-        self._interior = MouthInterior(self._image, frame, landmarks, self._shape, self._edge_blur)
+        palette = Palette(self._image, frame, landmarks)
+        self._interior = MouthInterior(self._image, frame, palette, self._shape, self._edge_blur)
+        self._lip_line = palette.line
+        self._shading = Shading(frame, landmarks, self._shape, self._grid)
         self._brow = brow_basis(frame, landmarks, self._grid)
-        eyes = (Eye(self._image, frame, landmarks, groups) for groups in EYES)
+        irises = portrait.irises if portrait.irises is not None else (None, None)
+        eyes = (Eye(self._image, frame, landmarks, groups, iris) for groups, iris in zip(EYES, irises))
         self._eyes = [eye for eye in eyes if not eye.box.empty]
 
     def frame(self, pose: Mapping[str, float]) -> Image:
@@ -100,10 +110,18 @@ class Renderer:
         under = below_line(middle, self._frame, reach)
 
         out = self._image.copy()
-        self._warp(out, self._select(upper, lower, under))
+        source = self._select(upper, lower, under)
+        self._warp(out, source)
         self._draw_eyes(out, values, head, upper)
         self._draw_mouth(out, values, by_name, edges, under, (on_still_head, upper, lower))
+        self._shade(out, values, by_name, source)
         return out
+
+    def gap(self, pose: Mapping[str, float]) -> float:
+        """Height of the opening between the lips that a pose draws, interoculars; the pose as in `frame`."""
+        by_name = lip_weights(self._shape, held(pose))
+        upper, lower = self._lips.edges(np.array([by_name[name] for name in WEIGHTS], np.float32))
+        return float(((lower - upper) @ self._frame.down).max()) / self._frame.unit
 
     def _follow(self, head: FloatArray, points: Array) -> Array:
         """Points on a still head, [n, 2], where the head takes them."""
@@ -122,7 +140,31 @@ class Renderer:
         box = self._box
         if box.empty:
             return
-        out[box.rows, box.columns] = self._photo.look_up(self._grid.enlarge(source, box))
+        out[box.rows, box.columns] = self._photo.look_up(self._grid.enlarge(source, box), box)
+
+    def _shade(
+        self, out: Image, values: Mapping[str, float], weights: Mapping[str, float], source: FloatArray
+    ) -> None:
+        """Light that changes as the skin folds and turns."""
+        gain = self._shading.gain(values, weights)
+        if gain is None:
+            return
+        here = look_up(gain, self._grid.place(self._photo.canvas(source)), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        rows, columns = (np.flatnonzero((np.abs(here) > LEAST).any(axis)) for axis in (1, 0))
+        if not len(rows):
+            return
+        cell, left, top = self._grid.cell, self._grid.left, self._grid.top
+        box = Box(
+            left + cell * int(columns[0] - 1),
+            top + cell * int(rows[0] - 1),
+            left + cell * int(columns[-1] + 2),
+            top + cell * int(rows[-1] + 2),
+        ).within(self._box)
+        if box.empty:
+            return
+        full = self._grid.enlarge(1 + here, box)
+        part = out[box.rows, box.columns]
+        out[box.rows, box.columns] = cv2.multiply(part, cv2.merge([full] * 3), dtype=cv2.CV_8U)
 
     def _draw_eyes(self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray) -> None:
         """Lids and irises."""
@@ -144,12 +186,11 @@ class Renderer:
                 turned = look_up(
                     eye.glance(values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
                 )
-                out[box.rows, box.columns] = self._photo.look_up(fine + turned * np.float32(self._photo.scale))
+                out[box.rows, box.columns] = self._photo.look_up(fine + turned * np.float32(self._photo.scale), box)
             if blink > LEAST_VISIBLE:
                 lowered = look_up(eye.lowered(blink), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-                lid = self._photo.look_up(fine + lowered[..., :2] * np.float32(self._photo.scale))
-                skin = look_up(eye.skin, on_patch, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-                lid = eye.paint_lid(lid, skin, lowered[..., 2], lowered[..., 3])
+                lid = self._photo.look_up(fine + lowered[..., :2] * np.float32(self._photo.scale), box)
+                lid = eye.paint_lid(lid, on_patch, lowered)
                 covered = soft_polygon(self._follow(face, eye.covered(blink)), box, 0.0)
                 out[box.rows, box.columns] = cv2.blendLinear(out[box.rows, box.columns], lid, 1 - covered, covered)
                 eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink, self._edge_blur)
@@ -175,20 +216,24 @@ class Renderer:
             return
         still, upper, lower = (self._grid.enlarge(source, box) for source in sources)
         low = soft_polygon(under, box, 0.0)
-        lips = cv2.blendLinear(self._photo.look_up(upper), self._photo.look_up(lower), 1 - low, low)
+        lips = cv2.blendLinear(self._photo.look_up(upper, box), self._photo.look_up(lower, box), 1 - low, low)
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
         if gap > 0.004:
             opened = soft_polygon(opening, box, self._edge_blur)
-            light = self._light(opening, box, values["tuck"]) * np.float32(1 - 0.5 * min(1.0, values["round"]))
-            jaw_drop = lower_lip_drop(weights)
-            kept = 0.8 if self._shape.gap > 0 else 0.0
-            inside = self._interior.draw(still, jaw_drop, light, kept)
-            mixed = lips + (inside - lips) * (opened * np.float32(min(1.0, gap / 0.012)))[..., None]
+            shown = np.float32(min(1.0, gap / 0.012))
+            light = self._light(opening, box, values["tuck"])
+            jaw_drop = lower_lip_drop(self._shape, weights)
+            kept = 0.8 if self._interior.own is not None else 0.0
+            inside = self._interior.draw(still, jaw_drop, light, min(1.0, values["round"]), kept)
+            # Lips are round: where they turn inwards they turn away from the light.
+            rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * unit) * shown
+            shaded = lips * (1 - np.float32(0.38) * rolled)[..., None]
+            mixed = shaded + (inside - shaded) * (opened * shown)[..., None]
             lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
             shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
-            mixed = lips + (self._interior.line - lips) * (shadow * np.float32(0.7 * pressed))[..., None]
+            mixed = lips + (self._lip_line - lips) * (shadow * np.float32(0.7 * pressed))[..., None]
             lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
         out[box.rows, box.columns] = lips
 
@@ -201,5 +246,5 @@ class Renderer:
         light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
         # f and v bring the teeth to the front, into the light.
         light = np.clip(light, 0, 1) ** np.float32(1.15)
-        raised: FloatArray = light + (np.float32(0.9) - light) * np.float32(0.8 * tuck)
+        raised: FloatArray = light + (np.float32(0.85) - light) * np.float32(0.8 * tuck)
         return raised

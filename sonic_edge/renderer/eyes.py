@@ -1,6 +1,6 @@
 """The eyes: lids that come down, brows that rise, an iris that turns under the lids."""
 
-from typing import Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from .geometry import (
     FaceFrame,
     Grid,
     height_at,
-    median_colour,
+    look_up,
     points_of,
     smooth_curve,
     smoothstep,
@@ -31,16 +31,24 @@ BROW_TRAVEL = 0.055
 """How far a brow rises at brow = 1, interoculars."""
 GAZE_TRAVEL = 0.10
 """How far the iris goes at gaze = 1, interoculars: well under the eyeball's radius, .19."""
+IRIS = 0.095
+"""Radius of an iris, where it was not read, interoculars: 11.8 mm across, of 62 mm between the eyes."""
 RIM = 0.032
 """A lid that comes down begins this far above the mesh's rim, interoculars: above the lashes, and above any error."""
 PATCH_UNIT = 110
 """Pixels between the eyes at which the maps of the lids are fine enough."""
 CREASE = 0.085
 """The crease over a lid, or where one would be, lies this far above the mesh's rim, interoculars."""
-CREASE_FOLLOWS = 0.4
+CREASE_FOLLOWS = 0.2
 """How far the crease goes down with the lid."""
-LASH = 0.013
+UNDER_EYE = (0.045, 0.11)
+"""Skin this far under the lower lid is taken for the lid's: under its lashes, over the bag."""
+LASH = 0.012
 """Thickness of the line of lashes on a shut lid, interoculars."""
+LASHES, LASH_LENGTH = 13, 0.04
+"""How many lashes are drawn on a shut lid, and how long the longest is, interoculars."""
+CORNER = 0.38
+"""Lids fade into the corners of the eye over this share of its half width."""
 
 
 def brow_basis(frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> FloatArray:
@@ -67,17 +75,18 @@ def closing(u: Array, upper: Array, lower: Array) -> Array:
 
 
 class Eye:
-    """One eye: a map that brings its lid down without ever folding, and the line of lashes.
+    """One eye: a map that brings its lid down without ever folding, the lid as it looks when shut, and the lashes.
 
     Everything is worked out on a patch of the photo, in columns along the eye, as a map from a height in the frame to
-    one in the photo that rises everywhere: between the brow and the crease skin is stretched a little, between the
-    crease and the rim of the lid, which is unrolled, a lot. Nothing is ever copied.
+    one in the photo that rises everywhere. Between brow and crease skin is stretched a little. Under the crease the
+    lid comes out from under its fold: the photo shows only a band of it, so the rest is made from the skin around.
 
     Args:
         image: The photo.
         frame: Of the face.
         landmarks: Face mesh on the canvas, [468, 3].
         groups: Mesh points of upper lid, lower lid and brow.
+        iris: x, y and radius of the iris, canvas pixels; None: not known.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class Eye:
         frame: FaceFrame,
         landmarks: FloatArray,
         groups: Tuple[Sequence[int], Sequence[int], Sequence[int]],
+        iris: Optional[FloatArray] = None,
     ) -> None:
         upper, lower = (smooth_curve(frame.of(points_of(landmarks, g))) for g in groups[:2])
         brow = float(frame.of(points_of(landmarks, groups[2]))[:, 1].mean())
@@ -114,7 +124,9 @@ class Eye:
         lid = height_at(u, upper)
         gap = closing(u, upper, lower) * ((u > left) & (u < right))
         fade = smoothstep((np.minimum(u - left, right - u)) / 0.05)
-        self._rim: FloatArray = (np.minimum(RIM, 0.5 * gap) * fade).astype(np.float32)
+        # The white may reach a little beyond the mesh's corners.
+        least = 0.5 * RIM * ((u > left - 0.02) & (u < right + 0.02))
+        self._rim: FloatArray = np.maximum(np.minimum(RIM, 0.5 * gap) * fade, least).astype(np.float32)
         self._widest = max(float(gap.max()), 0.02)
         self._lid_v: FloatArray = lid.astype(np.float32)
         self._gap: FloatArray = (gap * fade).astype(np.float32)
@@ -122,79 +134,105 @@ class Eye:
         self._crease: FloatArray = np.maximum(self._lid_v - np.float32(CREASE), self._top + np.float32(0.02))
         # Away from the rim the skin is pulled along on a broader front than the eye is open.
         self._pull: FloatArray = cv2.GaussianBlur(self._gap, (0, 0), 0.09 * frame.unit / self.step).astype(np.float32)
-        self._lash_colour = self._darkest(image, uv, upper, lower)
-        self.skin: Image = self._lid_skin(image, self._under_eye(image, left, right, float(lower[:, 1].max())))
-        """The colour a shut lid has, on the patch, [height, width, 3]."""
-        self._centre = (left + right) / 2
-        self._half = max((right - left) / 2, 0.05)
         self._u: FloatArray = u
         self._low_v: FloatArray = height_at(u, lower).astype(np.float32)
+        self._centre = (left + right) / 2
+        self._half = max((right - left) / 2, 0.05)
+        # Towards its corners the eye keeps what the photo shows of them.
+        self._middle: FloatArray = smoothstep((1 - np.abs(u - self._centre) / self._half) / CORNER).astype(np.float32)
+        middle, low_middle = (float(height_at(np.array([self._centre]), c)[0]) for c in (upper, lower))
+        at = frame.of(iris[:2]) if iris is not None else np.array([self._centre, (middle + low_middle) / 2])
+        radius = float(iris[2]) / frame.unit if iris is not None else IRIS
+        self._iris = float(at[0]), float(at[1]), float(np.clip(radius, 0.06, 0.14))
+        self._lash_colour, self._lash_strength = self._lashes(image, upper)
+        self.shut = self._shut_lid(image)
+        """The lid as it looks when shut, on the patch, [height, width, 3]."""
 
     def place(self, positions: FloatArray) -> FloatArray:
-        """Canvas positions [..., 2] as (column, row) in `shift` and `skin`."""
+        """Canvas positions [..., 2] as (column, row) in what is worked out on the patch."""
         start = np.array([self.box.left, self.box.top], np.float32)
         return (positions - start) * np.float32(1 / self.step)
 
-    def _patch(self, image: Image) -> Image:
-        return image[self.box.rows, self.box.columns][:: self.step, :: self.step]
+    def _lashes(self, image: Image, upper: Array) -> Tuple[Array, float]:
+        """Colour of the lashes, and how clearly they stand out, 0..1: read along the rim of the upper lid."""
+        u = np.linspace(upper[:, 0].min(), upper[:, 0].max(), 24)[3:-3]
+        v = height_at(u, upper)
+        columns = np.stack(np.broadcast_arrays(u[:, None], v[:, None] + np.linspace(-0.035, 0.01, 8)), -1)
+        rim = look_up(image, self._frame.canvas(columns).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        darkest = rim[np.arange(len(u)), rim.mean(-1).argmin(1)].astype(np.float64)
+        colour = np.median(darkest, axis=0)
+        under = np.stack([u, v + 0.3], -1)[:, None]
+        skin = look_up(image, self._frame.canvas(under).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        contrast = 1 - colour.mean() / max(float(np.median(skin.mean(-1))), 1.0)
+        return colour * 0.8, float(np.clip(0.1 + contrast, 0.25, 1.0))
 
-    def _darkest(self, image: Image, uv: Array, upper: Array, lower: Array) -> Array:
-        """Colour of lashes: the darkest of the eye and its rim."""
-        u, v = uv[..., 0], uv[..., 1]
-        near = (v > height_at(u, upper) - 0.03) & (v < height_at(u, lower) + 0.01)
-        near &= (u > upper[:, 0].min()) & (u < upper[:, 0].max())
-        pixels = self._patch(image)[near]
-        if len(pixels) == 0:
-            return np.zeros(3)
-        brightness = pixels.mean(1)
-        dark: Array = np.median(pixels[brightness <= np.quantile(brightness, 0.12)], axis=0) * 0.65
-        return dark
+    def _shut_lid(self, image: Image) -> Image:
+        """Skin for the lid, carried from above the crease to under the eye, with the grain of what is around.
 
-    def _under_eye(self, image: Image, left: float, right: float, low: float) -> Array:
-        """Colour of the cheek just under the eye, BGR."""
-        mask = np.zeros(image.shape[:2], np.uint8)
-        corners = np.array([[left, low + 0.1], [right, low + 0.1], [right, low + 0.25], [left, low + 0.25]])
-        cv2.fillConvexPoly(mask, np.round(self._frame.canvas(corners)).astype(np.int32), 255)
-        near = Box.around(self._frame.canvas(corners), 1).within(Box(0, 0, image.shape[1], image.shape[0]))
-        return median_colour(image[near.rows, near.columns], mask[near.rows, near.columns], (128.0, 128.0, 128.0))
+        Its edges have the colours of the photo there, so that no border shows. It grows lighter where it is roundest
+        and darker towards the lashes.
+        """
+        patch, step = image[self.box.rows, self.box.columns], self.step
+        unit = self._frame.unit
+        soft = cv2.GaussianBlur(patch, (0, 0), max(0.8, 0.02 * unit))
+        grain = patch.astype(np.float32) - soft
 
-    def _lid_skin(self, image: Image, cheek: Array) -> Image:
-        """Colour of the skin between brow and crease, carried on smoothly over the patch, and of that under the eye."""
-        patch = self._patch(image).astype(np.float32)
-        grey = patch.mean(-1)
-        weight = ((self._v > self._top) & (self._v < self._crease + 0.02) & (self._pull > 0.005)).astype(np.float32)
-        if weight.any():
-            # Not the frame of a pair of glasses, a hair or a glint.
-            usual = np.quantile(grey[weight > 0], 0.6)
-            weight *= np.exp(-(((grey - usual) / 30) ** 2))
-        weight = weight[..., None] + np.float32(1e-6)
-        summed = cv2.GaussianBlur(
-            np.dstack([patch * weight, weight]), (0, 0), max(1.0, 0.08 * self._frame.unit / self.step)
-        )
-        above = summed[..., :3] / np.maximum(summed[..., 3:], 1e-12)
-        # In the shadow of the brow it is darker and greyer than a lid, which catches the light like the cheek.
-        skin: Image = np.clip(np.round(0.4 * above + 0.57 * cheek), 0, 255).astype(np.uint8)
-        return skin
+        def at(picture: Image, v: Array) -> FloatArray:
+            """A picture of the patch in each column at a height v."""
+            moved = self._frame.vector(np.stack([np.zeros_like(v), v - self._v], -1)).astype(np.float32)
+            here = np.stack(
+                np.meshgrid(np.arange(0, patch.shape[1], step), np.arange(0, patch.shape[0], step)), -1
+            ).astype(np.float32)
+            found: FloatArray = look_up(picture, here + moved, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE).astype(np.float32)
+            return found
+
+        # The lighter of a few heights: not a lash, the frame of glasses or the line of the crease.
+        above = np.stack([at(soft, self._crease - d) for d in (0.0, 0.02, 0.04)])
+        under = np.stack([at(soft, self._low_v + d) for d in np.linspace(*UNDER_EYE, 3)])
+        above, under = np.median(above, axis=0), np.median(under, axis=0)
+        along = (0, 0), max(1.0, 0.06 * unit / step)
+        above, under = cv2.GaussianBlur(above, *along), cv2.GaussianBlur(under, *along)
+        # A shadow over the eye falls on the socket more than on the lid.
+        lightness = np.clip(above.mean(-1) / np.maximum(under.mean(-1), 1), 0, 1)[..., None]
+        above = above * (0.8 + 0.2 / np.maximum(lightness, 0.5))
+        under = 0.65 * under + 0.35 * above
+        down = np.clip((self._v - self._crease) / np.maximum(self._low_v - self._crease, 1e-3), 0, 1)[..., None]
+        skin = above + (under - above) * smoothstep(down)
+        round_light = 1 + 0.05 * np.sin(np.pi * np.clip(down / 0.85, 0, 1)) - 0.12 * smoothstep((down - 0.75) / 0.25)
+        sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)[..., None]
+        fold = 0.10 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
+        skin = skin * (round_light - 0.05 * sides - fold)
+        mirrored = 2 * self._low_v + 0.05 - self._v
+        lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
+        return lid
 
     def glance(self, gaze_x: float, gaze_y: float) -> FloatArray:
         """How far the source of each pixel of the patch is away when the eye turns, canvas pixels, [height, width, 2].
 
-        The ball turns in full between the lids, less and less on the lids themselves, which follow a little.
+        The iris goes as a whole; the white gives way around it. The lids stay, and follow a little where the iris
+        pushes them up or down.
         """
-        inside = smoothstep(1 + np.minimum(self._v - self._lid_v, self._low_v - self._v) / 0.04)
-        across = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1)
-        amount = inside * across * GAZE_TRAVEL
-        moved: FloatArray = self._frame.vector(-np.stack([amount * gaze_x, amount * 0.5 * gaze_y], -1)).astype(
-            np.float32
-        )
-        return moved
+        x, y, radius = self._iris
+        go_x, go_y = GAZE_TRAVEL * gaze_x, 0.5 * GAZE_TRAVEL * gaze_y
+        distance = np.hypot(self._u - x - go_x, self._v - y - go_y)
+        # Beside the iris the white is pressed together as far as the corner of the eye.
+        to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
+        whole = smoothstep(1 - (distance - 1.05 * radius) / (to_corner - radius))
+        between = np.minimum(self._v - self._lid_v, self._low_v - self._v)
+        inside_x = smoothstep(1 + between / 0.02)
+        inside_y = smoothstep(1 + between / 0.06)
+        corner = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1) ** 0.5
+        moved = np.stack([whole * inside_x * corner * go_x, whole * inside_y * corner * go_y], -1)
+        found: FloatArray = self._frame.vector(-moved).astype(np.float32)
+        return found
 
     def lowered(self, blink: float) -> FloatArray:
         """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.
 
         Returns:
-            How far the source of each pixel of the patch is away in x and in y, canvas pixels, how much of it is
-            stretched lid, 0..1, and how much darker it is for being round, 0..1: [height, width, 4].
+            How far the source of each pixel of the patch is away in x and in y, canvas pixels, how much of it is lid
+            that the photo does not show, 0..1, and how far down in `shut` that is found, canvas pixels:
+            [height, width, 4].
         """
         v, top = self._v, self._top
         edge = self._lid_v + self._gap * np.float32(blink)
@@ -202,14 +240,12 @@ class Eye:
         rim = self._lid_v - self._rim * np.float32(min(4 * blink, 1))
         above = np.minimum(v, top) + np.maximum(v - top, 0) * (self._crease - top) / (crease - top)
         on_lid = (v - crease) * (rim - self._crease) / np.maximum(edge - crease, 1e-3) + self._crease
-        source = np.where(v < crease, above, on_lid)
+        source = np.where(v < crease, above, np.minimum(on_lid, rim))
         moved = self._frame.vector(np.stack([np.zeros_like(v), source - v], -1))
-        unrolled = smoothstep((v - crease) / 0.05) * smoothstep(self._gap / self._widest)
-        lid = unrolled * smoothstep(np.array(3 * blink))
-        down = np.clip((v - crease) / np.maximum(edge - crease, 1e-3), 0, 1)
-        sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)
-        shade = lid * (0.02 + 0.14 * down * down + 0.08 * sides)
-        result: FloatArray = np.dstack([moved, lid, shade]).astype(np.float32)
+        unrolled = smoothstep((v - crease + 0.04) / 0.06) * self._middle
+        lid = unrolled * smoothstep(np.array(2.5 * blink))
+        to_shut = self._gap * np.float32((1 - blink) * self._frame.unit)
+        result: FloatArray = np.dstack([moved, lid, to_shut]).astype(np.float32)
         return result
 
     def edge(self, blink: float) -> Array:
@@ -223,23 +259,22 @@ class Eye:
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])
 
-    def paint_lid(self, patch: Image, skin: Image, lid: FloatArray, shade: FloatArray) -> Image:
-        """Give stretched lid the colour of the skin above it: what was a narrow band has become streaks.
+    def paint_lid(self, picture: Image, on_patch: FloatArray, lowered: FloatArray) -> Image:
+        """Lay the skin of the shut lid over the lid that was stretched down.
 
         Args:
-            patch: Part of a frame.
-            skin: `skin` as it lies on the frame, the same size.
-            lid: How much of each pixel is stretched lid, 0..1, [height, width].
-            shade: How much darker it becomes, 0..1, [height, width].
+            picture: Part of a frame, the photo already looked up where `lowered` says, [height, width, 3].
+            on_patch: Where its pixels lie on the patch, [height, width, 2].
+            lowered: `lowered` there, [height, width, 4].
         """
-        under = patch.astype(np.float32)
-        mixed = under + (skin.astype(np.float32) - under) * (np.float32(0.88) * lid[..., None])
-        mixed *= 1 - shade[..., None]
-        painted: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-        return painted
+        down = (self._frame.down / self.step).astype(np.float32)
+        skin = look_up(self.shut, on_patch + lowered[..., 3:] * down, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        lid = lowered[..., 2]
+        mixed: Image = cv2.blendLinear(picture, skin, 1 - lid, lid)  # type: ignore[assignment]
+        return mixed
 
     def draw_lashes(self, out: Image, edge: Array, blink: float, softness: float) -> None:
-        """Darken the line where the lids meet.
+        """Darken the line where the lids meet, and the lashes that hang from it.
 
         Args:
             out: The frame, changed in place.
@@ -247,15 +282,31 @@ class Eye:
             blink: 0..1.
             softness: Of edges, pixels.
         """
-        unit = self._frame.unit
-        box = Box.around(edge, 0.05 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
+        unit, down = self._frame.unit, self._frame.down
+        box = Box.around(edge, 0.1 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
         if box.empty:
             return
-        thick = LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
-        down = self._frame.down
-        outline = np.concatenate([edge - down * thick * 0.7, (edge + down * thick * 0.6)[::-1]])
-        blur = max(softness, 0.008 * unit)
-        strength = soft_polygon(outline, box, blur)[..., None] * np.float32(0.8 * min(1.0, 1.6 * blink))
+        taper = np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
+        line = np.concatenate([edge - down * LASH * unit * taper * 0.8, (edge + down * LASH * unit * taper * 0.4)[::-1]])
+        strength = soft_polygon(line, box, max(softness, 0.006 * unit)) * np.float32(0.85)
+        hanging = soft_polygon(self._hanging(edge, blink), box, max(softness, 0.003 * unit)) * np.float32(0.55)
+        dark = np.maximum(strength, hanging * self._lash_strength) * np.float32(self._lash_strength * min(1.0, 1.6 * blink))
         patch = out[box.rows, box.columns]
-        mixed = patch + (self._lash_colour.astype(np.float32) - patch) * strength
+        mixed = patch + (self._lash_colour.astype(np.float32) - patch) * dark[..., None]
         out[box.rows, box.columns] = np.where(patch > mixed, np.round(mixed), patch).astype(np.uint8)
+
+    def _hanging(self, edge: Array, blink: float) -> List[Array]:
+        """The lashes of a lowered lid, each a thin triangle, canvas pixels: outwards, and longest near the outer corner."""
+        unit, down, right = self._frame.unit, self._frame.down, self._frame.right
+        outwards = -1.0 if self._centre < 0 else 1.0
+        found = []
+        for i in range(LASHES):
+            t = (i + 0.7) / (LASHES + 0.4)
+            along = (2 * t - 1) * outwards  # -1 at the nose, 1 at the temple
+            root = edge[round(t * (len(edge) - 1))]
+            length = LASH_LENGTH * unit * blink * (0.45 + 0.55 * smoothstep(np.array(0.5 + 0.6 * along)))
+            lean = right * outwards * (0.10 + 0.55 * max(along, 0.0)) + down
+            tip = root + lean * float(length) * (0.85 + 0.3 * ((i * 7) % 5) / 5)
+            half = right * (0.0055 * unit)
+            found.append(np.stack([root - half, tip, root + half]))
+        return found

@@ -1,7 +1,7 @@
 """Where things are on a face: its own coordinates, groups of mesh points, and the coarse grid displacements live on."""
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -206,17 +206,18 @@ class Grid:
         return full[top : top + box.height, left : left + box.width]  # type: ignore[return-value]
 
 
-def soft_polygon(points: Array, box: Box, blur: float) -> FloatArray:
-    """How much of each pixel of a box lies in a polygon: 0..1, [height, width].
+def soft_polygon(points: Union[Array, List[Array]], box: Box, blur: float) -> FloatArray:
+    """How much of each pixel of a box lies in a polygon, or in any of several: 0..1, [height, width].
 
     Args:
-        points: Corners in canvas pixels, [n, 2].
+        points: Corners in canvas pixels, [n, 2], or a list of such.
         box: The part of the canvas wanted.
         blur: Softness of the edge, standard deviation in pixels.
     """
     mask = np.zeros((box.height, box.width), np.uint8)
-    fixed = np.round((points - (box.left, box.top)) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
-    cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+    for corners in points if isinstance(points, list) else [points]:
+        fixed = np.round((corners - (box.left, box.top)) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
     if blur > 0:
         mask = cv2.GaussianBlur(mask, (0, 0), blur)  # type: ignore[assignment]
     soft: FloatArray = mask.astype(np.float32) * np.float32(1 / 255)

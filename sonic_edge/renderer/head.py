@@ -1,11 +1,13 @@
 """The head as a whole: how every point of the photo moves when it turns, nods, tilts and shifts."""
 
-from typing import Mapping, Tuple
+from typing import Mapping, Optional, Tuple
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..media import FloatArray
-from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, points_of, smoothstep
+from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, look_up, points_of, smoothstep
 
 AXIS_DEPTH = 0.75
 """The axis the head turns about lies this far behind the mesh's own zero (about the lips' corners), interoculars."""
@@ -13,18 +15,57 @@ PIVOT_BELOW_CHIN = 0.3
 """The head tilts about a point in the neck, this far under the chin, interoculars."""
 HAIR = (1.32, 1.45)
 """Half axes of the ellipse that moves with the head in full, as multiples of the face oval's."""
+AROUND_HAIR = 1.12
+"""Half axes of that ellipse where it is known how far the hair reaches, as multiples of that."""
+MOST_HAIR = 0.75
+"""Hair reaches at most this far beyond the face, as a share of the face's width and height."""
 FALLOFF = 0.95
 """Over this distance around the head the motion fades into the background, interoculars."""
 
 
-def head_outline(frame: FaceFrame, landmarks: FloatArray) -> Tuple[Array, Array]:
-    """Centre and half axes, in face coordinates, of an ellipse around face and hair."""
+def head_outline(
+    frame: FaceFrame, landmarks: FloatArray, matte: Optional[NDArray[np.uint8]] = None
+) -> Tuple[Array, Array]:
+    """Centre and half axes, in face coordinates, of an ellipse around face and hair.
+
+    Args:
+        frame: Of the face.
+        landmarks: Face mesh on the canvas, [468, 3].
+        matte: Where the person is, 0..255, on the canvas: hair is as far as it reaches; None: as far as it mostly is.
+    """
     oval = frame.of(points_of(landmarks, OVAL))
     low, high = oval.min(0), oval.max(0)
     half = (high - low) / 2 * np.array(HAIR)
     centre = (low + high) / 2
+    if matte is not None:
+        left, right, top = hair_reach(frame, low, high, matte)
+        # An ellipse that holds a box's upper corners too would be much larger: hair is round.
+        half[0] = max(half[0], AROUND_HAIR * max(centre[0] - left, right - centre[0]))
+        half[1] = max(half[1], AROUND_HAIR * (high[1] - top) / 2)
     centre[1] = high[1] - half[1]  # all the extra height is hair, above
     return centre, np.maximum(half, 0.1)
+
+
+def hair_reach(frame: FaceFrame, low: Array, high: Array, matte: NDArray[np.uint8]) -> Tuple[float, float, float]:
+    """Left, right and top of the person beside and above the face, face coordinates.
+
+    Args:
+        frame: Of the face.
+        low: Upper left corner of the face, face coordinates.
+        high: Lower right corner of the face, face coordinates.
+        matte: Where the person is, 0..255, on the canvas.
+    """
+    size = high - low
+    u = np.linspace(low[0] - MOST_HAIR * size[0], high[0] + MOST_HAIR * size[0], 96)
+    v = np.linspace(low[1] - MOST_HAIR * size[1], (low[1] + high[1]) / 2, 64)
+    at = frame.canvas(np.stack(np.meshgrid(u, v), -1)).astype(np.float32)
+    seen = look_up(matte, at, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) > 127
+    if not seen.any():
+        return float(low[0]), float(high[0]), float(low[1])
+    columns, rows = np.flatnonzero(seen.mean(0) > 0.06), np.flatnonzero(seen.mean(1) > 0.06)
+    if not len(columns) or not len(rows):
+        return float(low[0]), float(high[0]), float(low[1])
+    return float(u[columns[0]]), float(u[columns[-1]]), float(v[rows[0]])
 
 
 class Head:
@@ -34,14 +75,19 @@ class Head:
         frame: Of the face.
         landmarks: Face mesh on the canvas, [468, 3].
         grid: Where displacements are wanted.
+        matte: Where the person is, 0..255, on the canvas; None: not known.
     """
 
-    def __init__(self, frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> None:
+    def __init__(
+        self, frame: FaceFrame, landmarks: FloatArray, grid: Grid, matte: Optional[NDArray[np.uint8]] = None
+    ) -> None:
         nodes = grid.nodes.astype(np.float64)
-        mask = self._mask(frame, landmarks, nodes)
+        outline = head_outline(frame, landmarks, matte)
+        mask = self._mask(frame, outline, nodes)
         depth = self._depth(frame, landmarks, nodes) * mask
         pivot = frame.canvas(frame.of(points_of(landmarks, [CHIN]))[0] + [0.0, PIVOT_BELOW_CHIN])
         arm = (nodes - pivot) * mask[..., None]
+        from_axis = nodes - frame.canvas(frame.of(points_of(landmarks, OVAL)).mean(0))
         right = np.broadcast_to(frame.right, arm.shape)
         down = np.broadcast_to(frame.down, arm.shape)
         bases = [
@@ -51,6 +97,9 @@ class Head:
             arm,
             np.stack([mask * frame.unit, np.zeros_like(mask)], -1),
             np.stack([np.zeros_like(mask), mask * frame.unit], -1),
+            # What turns away grows narrower.
+            (from_axis @ frame.right * mask)[..., None] * frame.right,
+            (from_axis @ frame.down * mask)[..., None] * frame.down,
         ]
         self._bases: FloatArray = np.stack(bases).reshape(len(bases), -1).astype(np.float32)
         self._shape = arm.shape
@@ -65,6 +114,8 @@ class Head:
                 np.cos(pose["roll"]) - 1,
                 pose["tx"],
                 pose["ty"],
+                np.cos(pose["yaw"]) - 1,
+                np.cos(pose["pitch"]) - 1,
             ],
             np.float32,
         )
@@ -72,9 +123,9 @@ class Head:
         return moved
 
     @staticmethod
-    def _mask(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
+    def _mask(frame: FaceFrame, outline: Tuple[Array, Array], nodes: Array) -> Array:
         """1 on the head, 0 on background and shoulders."""
-        centre, half = head_outline(frame, landmarks)
+        centre, half = outline
         offset = frame.of(nodes) - centre
         radius = np.hypot(offset[..., 0] / half[0], offset[..., 1] / half[1])
         # Distance to the ellipse, near enough: exact along its axes.
@@ -97,9 +148,9 @@ class Head:
         return depth
 
 
-def moving_box(frame: FaceFrame, landmarks: FloatArray) -> Box:
+def moving_box(frame: FaceFrame, landmarks: FloatArray, matte: Optional[NDArray[np.uint8]] = None) -> Box:
     """Everything that can move at all, canvas pixels (may reach beyond the canvas)."""
-    centre, half = head_outline(frame, landmarks)
+    centre, half = head_outline(frame, landmarks, matte)
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     reach = half + FALLOFF * 1.05
     ring = centre + np.stack([np.cos(angle) * reach[0], np.sin(angle) * reach[1]], -1)

@@ -1,33 +1,40 @@
-"""What shows between the lips: the dark, teeth and tongue, in the colours of the photo."""
+"""What shows between the lips: the dark, the tongue and teeth, in the colours and the light of the photo."""
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
-from .geometry import (
-    CHEEKS,
-    INNER_LOWER,
-    INNER_UPPER,
-    LEFT_EYE_LOWER,
-    LEFT_EYE_UPPER,
-    OUTER_LOWER,
-    OUTER_UPPER,
-    RIGHT_EYE_LOWER,
-    RIGHT_EYE_UPPER,
-    Array,
-    Box,
-    FaceFrame,
-    height_at,
-    look_up,
-    median_colour,
-    points_of,
-    smoothstep,
-    soft_polygon,
-)
-from .mouth import MouthShape
+from .geometry import Array, Box, FaceFrame, height_at, look_up, smoothstep, soft_polygon
+from .mouth import UPPER_FALLS, WIDE_GAP, MouthShape
+from .palette import Palette
+
+UPPER_TEETH = (0.0, 0.137, 0.242, 0.330, 0.400, 0.450)
+"""Edges of the upper teeth from the middle outwards as seen from the front, for a mouth .37 interoculars to a side
+(widths of incisors, canine and premolars after Wheeler's Dental Anatomy, of 62 mm between the eyes, foreshortened)."""
+UPPER_SHORTER = (0.0, 0.013, 0.002, 0.020, 0.026, 0.032)
+"""How much higher each one's edge is than that of the first."""
+SHOWN_UNDER_LIP = 0.042
+"""So far the upper teeth reach under the edge of a resting upper lip: 2.6 mm, the mean of adults."""
+MOST_RAISED = 0.08
+"""An open mouth raises its upper lip at most this far over where it rests."""
+LOWER_TEETH = (0.0, 0.083, 0.170, 0.255, 0.325)
+"""Edges of the lower teeth from the middle outwards."""
+SHOWN_OVER_LIP = 0.030
+"""So far the lower teeth reach over the edge of the lower lip."""
+TONGUE = (0.30, 0.21)
+"""Half axes of the tongue as seen through an open mouth."""
+SMILE, WIDE = (0.4, 0.8), (0.8, 0.5)
+"""Own teeth are at least this light, of the lightest there is, and at most this far from teeth to flesh in redness: in
+a smile, which shows hardly anything else, and in a mouth wide open, where the tongue lies in the light."""
+HANGS = 0.06
+"""Own teeth begin at most this far under the upper lip, interoculars."""
+OWN_TEETH = 0.12
+"""Less than this share of an opening is not a row of teeth."""
+FOLLOWS = 0.6
+"""How far teeth follow the curve of lips that are bent, in a smile."""
 
 
 class MouthInterior:
@@ -38,19 +45,15 @@ class MouthInterior:
     Args:
         image: The photo.
         frame: Of the face.
-        landmarks: Face mesh on the canvas, [468, 3].
+        palette: Colours of the photo.
         shape: The mouth in the photo.
         softness: Of edges in the photo, pixels.
     """
 
     U, V = (-0.8, 0.8), (-0.5, 0.75)
     """What is painted, face coordinates."""
-    TEETH = (0.0, 0.134, 0.236, 0.325, 0.392, 0.44)
-    """Edges of the upper teeth from the middle outwards as seen from the front, for a mouth .37 interoculars wide."""
 
-    def __init__(
-        self, image: Image, frame: FaceFrame, landmarks: FloatArray, shape: MouthShape, softness: float
-    ) -> None:
+    def __init__(self, image: Image, frame: FaceFrame, palette: Palette, shape: MouthShape, softness: float) -> None:
         self._scale = min(frame.unit, 240.0)
         self._blur = max(0.5, softness * self._scale / frame.unit)
         ways = frame.right * self._scale / frame.unit, frame.down * self._scale / frame.unit
@@ -61,55 +64,24 @@ class MouthInterior:
         width, height = (int(np.ceil((b - a) * self._scale)) for a, b in (self.U, self.V))
         u = (self.U[0] + (np.arange(width) + 1.0) / self._scale)[None, :]
         v = (self.V[0] + (np.arange(height) + 1.0) / self._scale)[:, None]
-        self._palette(image, frame, landmarks)
-        stretch = max(-shape.left, shape.right) / 0.37
-        line = float(height_at(np.zeros(1), shape.upper)[0])
-        low = float(height_at(np.zeros(1), shape.lower)[0])
-        self.skull = self._upper_teeth(u, v, line, stretch)
-        """Upper teeth: BGR and how solid, [height, width, 4] uint8."""
-        self.jaw = self._tongue_and_lower_teeth(u, v, low, stretch)
-        """Tongue and lower teeth: BGR and how solid, [height, width, 4] uint8."""
-        self.own = self._own_teeth(image, frame, shape, (width, height)) if shape.gap > 0 else None
-        """What the photo itself shows between open lips: BGR and how solid; None for a shut mouth."""
-
-    def _palette(self, image: Image, frame: FaceFrame, landmarks: FloatArray) -> None:
-        """Colours taken from lips, cheeks and eyes, so that a grey photo gets a grey mouth."""
-        canvas = Box(0, 0, image.shape[1], image.shape[0])
-        mask = np.zeros(image.shape[:2], np.uint8)
-
-        def fill(*groups: Tuple[int, ...]) -> None:
-            outline = np.concatenate([points_of(landmarks, g)[:: 1 - 2 * (i % 2)] for i, g in enumerate(groups)])
-            cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 255)
-
-        box = Box.around(landmarks[:, :2].astype(np.float64), 1).within(canvas)
-        face = image[box.rows, box.columns]
-        for point in points_of(landmarks, CHEEKS):
-            cv2.circle(mask, tuple(np.round(point).astype(int).tolist()), max(1, int(frame.unit * 0.09)), 255, -1)
-        skin = median_colour(face, mask[box.rows, box.columns], (150.0, 150.0, 150.0))
-        mask[:] = 0
-        fill(OUTER_UPPER, INNER_UPPER)
-        fill(OUTER_LOWER, INNER_LOWER)
-        lip = median_colour(face, mask[box.rows, box.columns], (float(skin[0]), float(skin[1]), float(skin[2])))
-        mask[:] = 0
-        fill(LEFT_EYE_UPPER, LEFT_EYE_LOWER)
-        fill(RIGHT_EYE_UPPER, RIGHT_EYE_LOWER)
-        eyes = face[mask[box.rows, box.columns] > 0]
-        white = float(np.quantile(eyes.mean(1), 0.85)) if len(eyes) else 0.0
-
-        grey = np.full(3, skin.mean())
-        brightness = float(np.clip(max(1.02 * skin.mean(), white), 80, 205))
-        self.tooth: Array = (grey + 0.38 * (skin - grey)) * (brightness / max(skin.mean(), 1.0))
-        # Redder than lips and skin, by as much as these are redder than grey.
-        hue = (lip - lip.mean()) / max(lip.mean(), 1.0) + 0.8 * (skin - skin.mean()) / max(skin.mean(), 1.0)
-        flesh_brightness = min(lip.mean(), 0.8 * skin.mean())
-        self.flesh: Array = flesh_brightness * np.clip(1 + hue, 0.45, 1.6)
-        """Of the tongue in full light."""
+        self._palette = palette
         # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
-        self._shadow: FloatArray = (1 + 0.7 * (1 - self.flesh / max(self.flesh.max(), 1.0))).astype(np.float32)
+        self._shadow: FloatArray = (1 + 0.6 * (1 - palette.flesh / max(palette.flesh.max(), 1.0))).astype(np.float32)
         # Light that comes out of the dark has met flesh more than once.
-        self.dark: Array = 0.2 * self.flesh * self.flesh / max(self.flesh.max(), 1.0)
-        self.line: FloatArray = (lip * 0.45).astype(np.float32)
-        """Of the shadow between shut lips."""
+        self.dark: Array = 0.32 * palette.flesh * palette.flesh / max(palette.flesh.max(), 1.0)
+        sides = palette.from_the_left(u[..., None])
+        stretch = max(-shape.left, shape.right) / 0.37
+        self.skull = self._upper_teeth(u, v, shape, stretch, sides)
+        """Upper teeth: BGR and how solid, [height, width, 4] uint8."""
+        self.tongue = self._tongue(u, v, shape, stretch, sides)
+        """BGR and how solid, [height, width, 4] uint8."""
+        self.jaw = self._lower_teeth(u, v, shape, stretch, sides)
+        """Lower teeth: BGR and how solid, [height, width, 4] uint8."""
+        self.own: Optional[NDArray[np.uint8]] = None
+        """The photo's own teeth: BGR and how solid; None where it shows none."""
+        if shape.gap > 0:
+            hangs = v - height_at(u[0], shape.upper + shape.margin)[None, :] < HANGS
+            self.own = self._own_teeth(image, frame, shape, hangs)
 
     def _painted(self, colour: Array, solid: Array) -> NDArray[np.uint8]:
         layers = np.dstack([colour * solid[..., None], solid * 255])
@@ -117,56 +89,118 @@ class MouthInterior:
         painted: NDArray[np.uint8] = np.clip(np.round(soft), 0, 255).astype(np.uint8)
         return painted
 
-    def _upper_teeth(self, u: Array, v: Array, line: float, stretch: float) -> NDArray[np.uint8]:
-        bounds = np.array(self.TEETH) * stretch
+    def _upper_teeth(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:
+        bounds = np.array(UPPER_TEETH) * stretch
         reach = np.abs(u)
-        nearest = np.abs(reach[..., None] - bounds).min(-1)
+        between, across = _tooth(reach, bounds)
         number = np.clip(np.searchsorted(bounds, reach, side="right") - 1, 0, len(bounds) - 1)
-        shorter = np.array([0.0, 0.012, 0.004, 0.018, 0.022, 0.03])[number]
-        edge = line + 0.032 - shorter - 0.10 * reach**2 - 0.014 * np.exp(-((nearest / 0.016) ** 2))
-        crown = smoothstep((edge - v) / 0.012 + 0.5) * smoothstep((bounds[-1] - reach) / 0.03)
-        gum = smoothstep((edge - 0.15 - v) / 0.03)
-        # Round in plan and in profile: darker towards the sides of the arch, at the gaps and near the gum.
-        round_arch = np.clip(1 - 0.85 * (reach / bounds[-1]) ** 2, 0, 1)
-        round_tooth = 1 - 0.28 * np.exp(-((nearest / 0.010) ** 2)) - 0.10 * np.exp(-((nearest / 0.035) ** 2))
-        profile = 0.86 + 0.14 * smoothstep((edge - v) / 0.07) - 0.22 * smoothstep((edge - 0.07 - v) / 0.1)
-        light = (round_arch * round_tooth * profile)[..., None]
-        colour = self.tooth * light * (1 - gum[..., None]) + self.flesh * 0.8 * round_arch[..., None] * gum[..., None]
-        return self._painted(colour, crown)
+        shorter = np.array(UPPER_SHORTER)[number]
+        line = _bent(u, shape.upper + shape.margin)
+        # Rounded corners open a small notch between neighbours; the arch rises towards the back.
+        rest = SHOWN_UNDER_LIP + min(UPPER_FALLS * shape.gap, MOST_RAISED)
+        edge = line + rest - shorter - 0.09 * reach**2 - 0.016 * across**6
+        crown = smoothstep((edge - v) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.03)
+        gum = smoothstep((edge - 0.150 + 0.02 * across**2 - v) / 0.02)
+        # Round in plan: the arch turns away from the light, and so does each tooth at its sides.
+        arch = np.clip(1 - 0.80 * (reach / bounds[-1]) ** 2, 0, 1)
+        tooth = (1 - 0.16 * across**4) * (1 - 0.26 * np.exp(-((between / 0.0065) ** 2)))
+        # In profile: whitest in the middle, greyer where the edge lets light through, warmer at the neck.
+        depth = edge - v
+        profile = 0.90 + 0.10 * smoothstep(depth / 0.035) - 0.12 * smoothstep((depth - 0.09) / 0.07)
+        light = (arch * tooth * profile)[..., None]
+        colour = self._palette.tooth * light * (1 - gum[..., None])
+        colour = colour + self._palette.flesh * 0.85 * arch[..., None] * gum[..., None]
+        return self._painted(colour * sides, crown)
 
-    def _tongue_and_lower_teeth(self, u: Array, v: Array, line: float, stretch: float) -> NDArray[np.uint8]:
+    def _lower_teeth(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:
+        bounds = np.array(LOWER_TEETH) * stretch
+        reach = np.abs(u)
+        between, across = _tooth(reach, bounds)
+        edge = _bent(u, shape.lower - shape.margin) - SHOWN_OVER_LIP + 0.20 * reach**2 + 0.008 * across**4
+        crown = smoothstep((v - edge) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.04)
+        arch = np.clip(1 - 0.9 * (reach / bounds[-1]) ** 2, 0, 1)
+        tooth = (1 - 0.14 * across**4) * (1 - 0.24 * np.exp(-((between / 0.006) ** 2)))
+        light = 0.80 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
+        return self._painted(self._palette.tooth * light[..., None] * sides, crown)
+
+    def _tongue(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:
         reach = np.abs(u) / stretch
-        body = np.sqrt((reach / 0.27) ** 2 + ((v - line - 0.03) / 0.115) ** 2)
-        tongue = smoothstep((1.1 - body) / 0.3)
-        furrow = 1 - 0.15 * np.exp(-((reach / 0.02) ** 2))
-        tongue_light = (0.45 + 0.4 * smoothstep((v - line + 0.10) / 0.12)) * furrow
-        bounds = np.array([0.0, 0.085, 0.17, 0.25, 0.32])
-        nearest = np.abs(reach[..., None] - bounds).min(-1)
-        edge = line - 0.002 + 0.25 * reach**2 + 0.006 * np.exp(-((nearest / 0.012) ** 2))
-        crown = smoothstep((v - edge) / 0.012 + 0.5) * smoothstep((0.30 - reach) / 0.06)
-        tooth_light = 0.42 * np.clip(1 - (reach / 0.36) ** 2, 0, 1) * (1 - 0.3 * np.exp(-((nearest / 0.009) ** 2)))
-        colour = self.flesh * tongue_light[..., None] * (1 - crown[..., None])
-        colour = colour + self.tooth * tooth_light[..., None] * crown[..., None]
-        return self._painted(colour, np.maximum(tongue, crown))
+        low = float(height_at(np.zeros(1), shape.lower - shape.margin)[0])
+        body = np.sqrt((reach / TONGUE[0]) ** 2 + ((v - low - 0.02) / TONGUE[1]) ** 2)
+        solid = smoothstep((1.08 - body) / 0.22)
+        furrow = 1 - 0.12 * np.exp(-((reach / 0.018) ** 2)) * smoothstep((low + 0.03 - v) / 0.05)
+        # The back lies in the dark; the tip comes forward into the light.
+        light = (0.36 + 0.60 * smoothstep((v - low + 0.17) / 0.16)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
+        return self._painted(self._palette.flesh * light[..., None] * sides, solid)
 
-    def _own_teeth(self, image: Image, frame: FaceFrame, shape: MouthShape, size: Tuple[int, int]) -> NDArray[np.uint8]:
+    def _own_teeth(
+        self, image: Image, frame: FaceFrame, shape: MouthShape, hangs: NDArray[np.bool_]
+    ) -> Optional[NDArray[np.uint8]]:
+        size = hangs.shape[1], hangs.shape[0]
         photo = cv2.warpAffine(image, self.to_painting, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         # The mesh's own edges: what lies between them and where the lips were cut is lip.
         outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
+        limits = SMILE if shape.gap < WIDE_GAP else WIDE
+        solid = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
+        if not (solid > 0.5).any():
+            return None
         solid = cv2.GaussianBlur(solid, (0, 0), 1.5 * self._blur)  # type: ignore[assignment]
         layers = np.dstack([photo.astype(np.float32) * solid[..., None], solid * 255])
         painted: NDArray[np.uint8] = np.clip(np.round(layers), 0, 255).astype(np.uint8)
         return painted
 
-    def draw(self, positions: FloatArray, jaw_drop: float, light: FloatArray, daylight: float) -> FloatArray:
+    def _like_teeth(
+        self,
+        photo: Image,
+        inside: NDArray[np.bool_],
+        hangs: NDArray[np.bool_],
+        least_light: float,
+        most_flesh: float,
+    ) -> FloatArray:
+        """Where an open mouth shows teeth and the gaps between them, not tongue or the dark, 0..1, [height, width].
+
+        Args:
+            photo: As it lies on the painting.
+            inside: Where the opening is.
+            hangs: What is close under the upper lip: teeth hang from there, a tongue does not.
+            least_light: Of the lightest there is.
+            most_flesh: How far from teeth to flesh in redness.
+        """
+        none = np.zeros(photo.shape[:2], np.float32)
+        if not inside.any():
+            return none
+        colours = photo.astype(np.float32)
+        brightness = colours.mean(-1)
+        red = (colours[..., 2] - colours[..., 0]) / np.maximum(brightness, 1)
+        flesh = self._palette.flesh
+        flesh_red = float(flesh[2] - flesh[0]) / max(float(flesh.mean()), 1.0)
+        tooth = self._palette.tooth
+        tooth_red = float(tooth[2] - tooth[0]) / max(float(tooth.mean()), 1.0)
+        lightest = max(float(tooth.mean()), float(np.quantile(brightness[inside], 0.9)))
+        light = inside & (brightness > least_light * lightest)
+        if flesh_red - tooth_red > 0.15:
+            light &= red < (1 - most_flesh) * tooth_red + most_flesh * flesh_red
+        if light.sum() < OWN_TEETH * inside.sum():
+            return none
+        reach = max(1, round(0.035 * self._scale))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        whole = cv2.morphologyEx(light.astype(np.uint8), cv2.MORPH_CLOSE, disc)
+        _, parts = cv2.connectedComponents(whole)
+        hanging = np.isin(parts, np.unique(parts[(whole > 0) & hangs & inside])) & (whole > 0)
+        return cv2.GaussianBlur(hanging.astype(np.float32), (0, 0), self._blur)  # type: ignore[return-value]
+
+    def draw(
+        self, positions: FloatArray, jaw_drop: float, light: FloatArray, rounded: float, daylight: float
+    ) -> FloatArray:
         """The inside of the mouth.
 
         Args:
             positions: Where in the photo each pixel comes from on the skull, canvas pixels, [height, width, 2].
             jaw_drop: How far the lower jaw is down, interoculars.
             light: How much light reaches each pixel, 0..1, [height, width].
+            rounded: How far the lips are pushed forward, 0..1: teeth are left behind them in the dark.
             daylight: How far the photo's own lighting of its own teeth is kept, 0..1.
 
         Returns:
@@ -174,14 +208,36 @@ class MouthInterior:
         """
         skull: FloatArray = cv2.transform(positions, self.to_painting).astype(np.float32, copy=False)
         jaw = skull - np.array([0.0, jaw_drop * self._scale], np.float32)
-        lit = light[..., None] ** self._shadow
-        colour = self.dark.astype(np.float32) * (0.35 + 0.65 * lit)
-        for painting, where in ((self.jaw, jaw), (self.skull, skull)):
-            layer = look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT).astype(np.float32)
-            colour = colour * (1 - layer[..., 3:] * np.float32(1 / 255)) + layer[..., :3] * lit
+        deep = light[..., None] ** self._shadow
+        # Teeth stand right behind the lips: what light comes in meets them first.
+        near = light[..., None] ** (self._shadow * np.float32(0.5 + 0.7 * rounded))
+        colour = self.dark.astype(np.float32) * (0.25 + 0.75 * deep)
+        for painting, where, lit in ((self.tongue, jaw, deep), (self.jaw, jaw, near), (self.skull, skull, near)):
+            colour = _laid_over(colour, look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT), lit)
         if self.own is not None:
-            layer = look_up(self.own, skull, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT).astype(np.float32)
-            kept = lit + (1 - lit) * np.float32(daylight)
-            colour = colour * (1 - layer[..., 3:] * np.float32(1 / 255)) + layer[..., :3] * kept
+            own = look_up(self.own, skull, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT)
+            colour = _laid_over(colour, own, near + (1 - near) * np.float32(daylight))
         painted: FloatArray = colour.astype(np.float32, copy=False)
         return painted
+
+
+def _laid_over(colour: FloatArray, layer: NDArray[np.uint8], lit: FloatArray) -> FloatArray:
+    """A premultiplied layer [h, w, 4] in some light over a colour [h, w, 3]."""
+    solid = layer.astype(np.float32)
+    mixed: FloatArray = colour * (1 - solid[..., 3:] * np.float32(1 / 255)) + solid[..., :3] * lit
+    return mixed
+
+
+def _tooth(reach: Array, bounds: Array) -> Tuple[Array, Array]:
+    """Distance to the nearest border between teeth, and the way from a tooth's middle, 0, to its side, 1."""
+    between = np.abs(reach[..., None] - bounds).min(-1)
+    number = np.clip(np.searchsorted(bounds, reach, side="right"), 1, len(bounds) - 1)
+    half = (bounds[number] - bounds[number - 1]) / 2
+    return between, np.clip(1 - between / half, 0, 1)
+
+
+def _bent(u: Array, edge: Array) -> Array:
+    """The height of an edge of a lip, [n, 2], for teeth that follow its curve in part."""
+    middle = float(height_at(np.zeros(1), edge)[0])
+    inner = np.clip(u, 0.85 * edge[0, 0], 0.85 * edge[-1, 0])
+    return middle + FOLLOWS * (height_at(inner, edge) - middle)

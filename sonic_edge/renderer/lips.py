@@ -4,9 +4,13 @@ from typing import Optional, Tuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
 from .geometry import Array, FaceFrame, height_at, look_up
+
+LIKE = 14.0
+"""Colours this far apart in L*a*b* are hardly of one lip."""
 
 
 def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
@@ -39,6 +43,55 @@ def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
     trust = 0.4 + 0.6 * np.sin(np.linspace(0, np.pi, len(guess)))[:, None]
     cost = contrast * trust + 0.8 * (offsets / reach) ** 2
     step = 25 * ((offsets[:, None] - offsets[None]) / reach) ** 2
+    found = offsets[smoothest(cost, step)]
+    smooth = np.convolve(np.pad(found, 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
+    return np.stack([guess[:, 0], guess[:, 1] + smooth], -1)
+
+
+def open_edge(image: Image, frame: FaceFrame, guess: Array, outer: Array) -> Array:
+    """The edge of a lip of a mouth that is wide open: where the lip's own colour ends.
+
+    Args:
+        image: The photo.
+        frame: Of the face.
+        guess: The edge according to the mesh, face coordinates, [n, 2], left to right.
+        outer: The outline of the lip away from the opening, face coordinates, [m, 2].
+
+    Returns:
+        The edge, face coordinates, [n, 2].
+    """
+    n_steps, band = 33, 6
+    lip = height_at(guess[:, 0], outer) - guess[:, 1]
+    # Into the opening as far as the lip is thick, into the lip up to near its outer edge.
+    offsets = np.linspace(-0.5, 0.85, n_steps)
+    step = offsets[1] - offsets[0]
+    wide = offsets[0] + step * np.arange(-band, n_steps + band)
+    uv = np.stack([np.broadcast_to(guess[:, :1], (len(guess), len(wide))), guess[:, 1:] + lip[:, None] * wide], -1)
+    colours = look_up(image, frame.canvas(uv).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+    lab = cv2.cvtColor(colours.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
+    # The lip itself, near its outer edge, each column with its neighbours: one side may lie in shadow.
+    own = cv2.blur(lab[:, int((0.8 - wide[0]) / step)][:, None], (1, 9))
+    like = np.exp(-((np.linalg.norm(lab - own, axis=-1) / LIKE) ** 2))
+    like = cv2.GaussianBlur(like.astype(np.float32), (0, 0), sigmaX=0.8, sigmaY=1.0)
+    before = np.stack([like[:, i : i + band].mean(1) for i in range(n_steps)], 1)
+    after = np.stack([like[:, i + band : i + 2 * band].mean(1) for i in range(n_steps)], 1)
+    cost = before - after + 0.25 * offsets**2
+    path = smoothest(cost, 6 * (offsets[:, None] - offsets[None]) ** 2)
+    calm = cv2.GaussianBlur(offsets[path].astype(np.float32)[None], (11, 1), 0)[0]
+    found = calm * np.sin(np.linspace(0, np.pi, len(guess))) ** 0.5
+    return np.stack([guess[:, 0], guess[:, 1] + lip * found], -1)
+
+
+def smoothest(cost: Array, step: Array) -> NDArray[np.intp]:
+    """The path of least cost through columns, one choice in each, found exactly by dynamic programming.
+
+    Args:
+        cost: Of each choice in each column, [n, k].
+        step: Of going from one choice to another, [k, k].
+
+    Returns:
+        [n], the choices.
+    """
     best, came_from = cost[0], []
     for row in cost[1:]:
         total = best[None, :] + step
@@ -47,9 +100,7 @@ def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
     path = [int(best.argmin())]
     for choice in reversed(came_from):
         path.append(int(choice[path[-1]]))
-    found = offsets[path[::-1]]
-    smooth = np.convolve(np.pad(found, 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
-    return np.stack([guess[:, 0], guess[:, 1] + smooth], -1)
+    return np.array(path[::-1])
 
 
 def teeth_between(

@@ -26,18 +26,24 @@ from .geometry import (
     smooth_curve,
     smoothstep,
 )
-from .lips import lip_line, teeth_between
+from .lips import lip_line, open_edge, teeth_between
 
 WIDE_OPEN = 0.40
 """Gap between the lips at jaw = 1, interoculars (the largest in ordinary speech is about .25)."""
 UPPER_SHARE = 0.13
 """Part of the gap that the upper lip makes by rising."""
+UPPER_FALLS = 0.3
+"""Part of the gap of a photo's open mouth that the upper lip closes."""
 CORNER_SHARE = 0.32
 """How far the corners follow the lower lip down."""
 CHIN_SHARE = 0.85
 """How far the chin follows the lower lip down."""
+MEET = 0.6
+"""Lips touch from close = this on."""
 SHUT_BELOW, OPEN_ABOVE = 0.065, 0.095
 """Mesh gap, interoculars, under which the lips of a photo count as shut, and over which they count as open."""
+WIDE_GAP = 0.2
+"""In a mouth as open as this, interoculars, the mesh knows too little of where the lips begin."""
 LIP_MARGIN = 0.014
 """The lips of an open mouth are taken to begin this far inside the mesh's, interoculars: no tooth sticks to them."""
 LIP_MARGIN_SHARE = 0.05
@@ -46,6 +52,9 @@ LIP_LINE = 0.022
 """Thickness of the line painted between lips that are shut in the frame but not in the photo, interoculars."""
 CORNER_OUT = 0.5
 """Where the lips begin to part: this far from the mesh's inner to its outer corner."""
+
+ROUND_PART = 0.72
+"""Share of the lips that parts in a rounded mouth; beside it they stay together."""
 
 WEIGHTS = ("drop", "part", "part_little", "part_round", "shut", "width", "round", "press", "tuck")
 """What the displacements are made of; `lip_weights` says how much of each a pose has."""
@@ -77,6 +86,12 @@ class MouthShape:
         gap = height_at(upper[:, 0], lower) - upper[:, 1]
         widest = float(gap.max())
         openness = float(smoothstep(np.array((widest - SHUT_BELOW) / (OPEN_ABOVE - SHUT_BELOW))))
+        if widest > WIDE_GAP:
+            lower, upper = (
+                open_edge(image, frame, edge, outer)
+                for edge, outer in ((lower, self.outer_lower), (upper, self.outer_upper))
+            )
+            gap = lower[:, 1] - upper[:, 1]
         middle = (upper + lower) / 2
         if openness < 1:
             line = lip_line(image, frame, middle)
@@ -113,9 +128,9 @@ class MouthShape:
         """u as a fraction of the way from the middle of the mouth to its corner: -1..1 inside."""
         return np.where(u < 0, -u / self.left, u / self.right)
 
-    def bow(self, t: Array, power: int, sharpness: float) -> Array:
+    def bow(self, t: Array, power: float, sharpness: float) -> Array:
         """Shape of the opening: 1 in the middle, 0 at the corners and beyond."""
-        return np.clip(1 - t**power, 0, 1) ** sharpness
+        return np.clip(1 - np.abs(t) ** power, 0, 1) ** sharpness
 
 
 def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
@@ -137,9 +152,8 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
     lower_lip = np.maximum(height_at(u, shape.outer_lower) - height_at(u, shape.lower), 0.02)
     half = (shape.right - shape.left) / 2
 
-    # How far the pull on a lip reaches: up to the nose, down to the chin.
+    # How far the pull on a lip reaches: up to the nose.
     to_nose = smoothstep(1 - above / (0.95 * abs(shape.nose)))
-    to_chin = smoothstep(1 - below / (0.8 * shape.chin))
     # A jaw swings on its hinges: nothing moves at the ears, most in the middle. Below the chin the throat follows less.
     side = np.where(u < 0, u / (1.08 * shape.jaw_left), u / (1.08 * shape.jaw_right))
     hinge = smoothstep(1 - np.clip(side, 0, 1) ** 3)
@@ -162,18 +176,22 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
         return np.stack([zero, up], -1), np.stack([zero, down], -1)
 
     bases: Dict[str, Tuple[Array, Array]] = {}
-    bases["drop"] = both(-0.06 * half * corner_pull, travel * carried)
+    bases["drop"] = both(-0.11 * half * corner_pull, travel * carried)
     for name, bow in (
-        ("part", shape.bow(t, 2, 0.8)),
-        ("part_little", shape.bow(t, 2, 1.6)),
-        ("part_round", shape.bow(t, 4, 0.9)),
+        ("part", shape.bow(t, 2.2, 0.6)),
+        ("part_little", shape.bow(t, 2, 1.4)),
+        ("part_round", shape.bow(t / ROUND_PART, 2.4, 0.7)),
     ):
         bases[name] = split(
             -bow * (travel * CORNER_SHARE + WIDE_OPEN * UPPER_SHARE) * to_nose,
             bow * travel * (1 - CORNER_SHARE) * (1 - smoothstep(below / (0.75 * shape.chin))),
         )
     photo_gap = np.maximum(height_at(u, shape.lower) - height_at(u, shape.upper), 0) * (np.abs(t) < 1)
-    bases["shut"] = split(0.4 * photo_gap * to_nose, -0.6 * photo_gap * to_chin)
+    # A wide mouth is shut by the jaw: the lower lip goes up as it is, and the chin with it.
+    rise = 1 - UPPER_FALLS
+    to_throat = smoothstep(1 - np.maximum(below - lower_lip, 0) / max(0.8 * shape.chin, 2.2 * rise * shape.gap))
+    falls = UPPER_FALLS * photo_gap * smoothstep(1 - np.maximum(above - upper_lip, 0) / (0.95 * abs(shape.nose)))
+    bases["shut"] = split(falls, -rise * photo_gap * to_throat)
     lifted = -0.06 * half * np.minimum(np.abs(t), 1) ** 2 * np.exp(-((out / 0.8) ** 2)) * np.exp(-((v / half) ** 2))
     bases["width"] = both(0.17 * half * corner_pull, lifted)
     # Lips keep their volume: pushed together they grow thicker, pressed thinner.
@@ -198,10 +216,11 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
     bit, as part of that: with all of it back at jaw = 1 its own teeth show in full, and nothing jumps on the way.
     """
     closed = pose["close"]
-    wanted = pose["jaw"] * (1 - closed)
+    # Lips that go to meet have met well before they are pressed together.
+    wanted = pose["jaw"] * (1 - float(smoothstep(np.array(closed / MEET))))
     own = min(1.0, shape.gap / WIDE_OPEN)
-    back = min(1.0, wanted)
-    further = max(0.0, wanted - own * back)
+    back = min(1.0, wanted * min(1.0, WIDE_OPEN / max(shape.gap, 1e-6)))
+    further = max(0.0, wanted - shape.gap / WIDE_OPEN * back)
     rounded = min(1.0, pose["round"])
     wide = float(smoothstep(np.array(further / 0.5)))
     return {
@@ -218,11 +237,12 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
     }
 
 
-def lower_lip_drop(weights: Mapping[str, float]) -> float:
-    """How far the middle of the lower lip is down, interoculars: lower teeth and tongue go with it."""
+def lower_lip_drop(shape: MouthShape, weights: Mapping[str, float]) -> float:
+    """How far the middle of the lower lip is below where the photo has it, interoculars; lower teeth and tongue too."""
     parted = weights["part"] + weights["part_little"] + weights["part_round"]
     travel = WIDE_OPEN * (1 - UPPER_SHARE)
-    return travel * (CORNER_SHARE * weights["drop"] + (1 - CORNER_SHARE) * parted)
+    opened = travel * (CORNER_SHARE * weights["drop"] + (1 - CORNER_SHARE) * parted)
+    return opened - (1 - UPPER_FALLS) * shape.gap * weights["shut"]
 
 
 class Lips:

@@ -1,7 +1,7 @@
 """The photo, ready to be looked up between its pixels without losing sharpness."""
 
 import math
-from typing import Any
+from typing import Any, Tuple
 
 import cv2
 import numpy as np
@@ -31,19 +31,18 @@ class FinePhoto:
     it gives the photo's own values, bit for bit.
 
     Args:
-        image: The photo.
-        box: The part that will be looked up.
+        part: What will be looked up, [h, w] and any channels.
+        start: Column and row of its first pixel on the canvas.
     """
 
-    def __init__(self, image: Image, box: Box) -> None:
-        part = image[box.rows, box.columns]
+    def __init__(self, part: NDArray[np.uint8], start: Tuple[int, int]) -> None:
         self._pixels: NDArray[np.uint8] = part
         self.scale = 1.0
         """Fine pixels to a canvas pixel."""
         while self.scale < FINEST and 0 < 4 * self._pixels.size <= 3 * MOST_PIXELS:
             self._pixels = doubled(self._pixels)
             self.scale *= 2
-        self._start = np.array([box.left, box.top], np.float32)
+        self._start = np.array(start, np.float32)
 
     def place(self, positions: FloatArray) -> FloatArray:
         """Canvas positions [..., 2] as the fine positions `look_up` takes."""
@@ -53,7 +52,7 @@ class FinePhoto:
         """The canvas positions of fine ones [..., 2]."""
         return fine * np.float32(1 / self.scale) + self._start
 
-    def look_up(self, fine: Array) -> Image:
+    def look_up(self, fine: Array) -> NDArray[np.uint8]:
         """The photo at fine positions [height, width, 2]; mirrored beyond its borders."""
         return look_up(self._pixels, fine, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
 
@@ -86,10 +85,10 @@ def fine_detail(grey: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(laplacian**2)))
 
 
-def doubled(image: Image) -> Image:
-    """A picture [h, w, 3] with the pixels in between: [2 h - 1, 2 w - 1, 3]; every other one is the picture's own."""
+def doubled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture [h, w, ...] with the pixels in between: [2 h - 1, 2 w - 1, ...]; every other one is its own."""
     h, w = image.shape[:2]
-    out = np.empty((2 * h - 1, 2 * w - 1, 3), np.uint8)
+    out = np.empty((2 * h - 1, 2 * w - 1, *image.shape[2:]), np.uint8)
     out[::2, ::2] = image
     kernel, border = HALF_WAY[None], cv2.BORDER_REFLECT_101
     # The eight taps stand at -3..4 around the pixel before the gap.
