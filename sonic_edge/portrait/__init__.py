@@ -1,4 +1,5 @@
-"""A photo becomes a portrait: `photo` reads it within bounds, `faces` finds the face, `crop` cuts the canvas."""
+"""A photo becomes a portrait: `photo` reads it within bounds, `faces` finds the face, `eyes` reads lids and
+irises, `matte` the person, `crop` cuts the canvas, `remarks` says what will be hard."""
 
 from .crop import make_portrait
 from .faces import Face, FaceFinder

@@ -4,12 +4,12 @@ from typing import List, Tuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import Controls
 from ..errors import RequestError
 from ..media import FloatArray, Image, Portrait
 from .faces import CHIN, FOREHEAD, OVAL, FaceFinder, eyes, scaled
+from .remarks import hard_parts
 
 _MIN_INTEROCULAR = 14.0
 """Pixels between the eyes under which lips are guesswork."""
@@ -17,6 +17,8 @@ _HEAD = 2.1 / 1.3
 """The head with its hair, of the longer side of the face: an expand_ratio of 0.15 gives 2.1 faces."""
 _MAX_SIDE, _MAX_PIXELS = 4096, 9_000_000
 """Largest canvas (keep_resolution)."""
+SOFT = 2.5
+"""Photos enlarged more than this many times look soft."""
 _MAX_ASPECT = 2.0
 """Longest crop, of its short side."""
 
@@ -57,7 +59,7 @@ def make_portrait(image: Image, finder: FaceFinder, controls: Controls, name: st
     box = _whole(image) if controls.keep_resolution else _head_box(image, landmarks, controls.expand_ratio)
     canvas, landmarks = _cut(image, landmarks, box, _canvas_size(box, controls))
     enlarged = canvas.shape[1] / (box[2] - box[0])
-    if enlarged > 2.5:
+    if enlarged > SOFT:
         remarks.append(f"{name}: the face is small and was enlarged {enlarged:.1f} times; it will look soft")
     elif controls.keep_resolution and enlarged < 0.99:
         remarks.append(
@@ -66,7 +68,7 @@ def make_portrait(image: Image, finder: FaceFinder, controls: Controls, name: st
         )
     landmarks, irises = finder.eyes.read(canvas, finder.refine(canvas, landmarks))
     matte = finder.matting.person(canvas, landmarks)
-    remarks += _remarks(canvas, landmarks, name, enlarged)
+    remarks += hard_parts(canvas, landmarks, matte is not None, enlarged <= SOFT, name)
     return Portrait(canvas, landmarks, irises, matte, tuple(remarks))
 
 
@@ -152,61 +154,3 @@ def _cut(image: Image, landmarks: FloatArray, box: Box, size: Tuple[int, int]) -
         way = cv2.INTER_AREA if scale.min() < 1 else cv2.INTER_CUBIC
         canvas = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
     return canvas, scaled(landmarks - np.array([x0, y0, 0], np.float32), scale)
-
-
-def _remarks(canvas: Image, landmarks: FloatArray, name: str, enlarged: float) -> List[str]:
-    """What makes this portrait hard to animate, in words. The limits are between sheets of good and bad ones."""
-    out: List[str] = []
-    right, left = eyes(landmarks)
-    unit = float(np.linalg.norm((left - right)[:2]))
-    across = landmarks[454] - landmarks[234]
-    yaw = abs(float(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))
-    if yaw > 30:
-        out.append(f"{name}: the face is turned away by {yaw:.0f} degrees; one that looks at the camera looks better")
-    gap = float(np.mean([np.linalg.norm(landmarks[a, :2] - landmarks[b, :2]) for a, b in LIP_GAPS])) / unit
-    teeth = _teeth(canvas, landmarks)
-    if gap > 0.1 or teeth > 0.2:
-        what = "the mouth is open" if gap > 0.1 else "teeth are showing"
-        what += " and teeth are showing" if gap > 0.1 and teeth > 0.2 else ""
-        out.append(f"{name}: {what}; a closed mouth looks better")
-    if enlarged <= 2.5 and _detail(canvas, landmarks, unit) < 0.05:
-        out.append(f"{name}: the face is blurred; a sharp photo looks better")
-    return out
-
-
-LIP_GAPS = ((13, 14), (82, 87), (312, 317))
-"""Points of the inner lips over each other."""
-INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-
-
-def mouth_colours(image: Image, landmarks: FloatArray) -> Tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pixels between the lips [n, 3] and those of the lips [m, 3], in 8-bit L*a*b*; none where there are none."""
-    low = np.maximum(np.floor(landmarks[list(OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
-    high = np.ceil(landmarks[list(OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
-    lab = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
-    masks = []
-    for points in (INNER_LIPS, OUTER_LIPS):
-        mask = np.zeros(lab.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2] - low).astype(np.int32)], (1,))
-        masks.append(mask.astype(bool))
-    return lab[masks[0]].astype(int), lab[masks[1] & ~masks[0]].astype(int)
-
-
-def _teeth(canvas: Image, landmarks: FloatArray) -> float:
-    """How much of what is between the lips is clearly lighter and less red than they are, 0..1."""
-    between, lips = mouth_colours(canvas, landmarks)
-    if not len(between) or not len(lips):
-        return 0.0
-    lightness, redness, _ = np.median(lips, axis=0)
-    return float(np.mean((between[:, 0] > lightness + 15) & (between[:, 1] < redness - 4)))
-
-
-def _detail(canvas: Image, landmarks: FloatArray, unit: float) -> float:
-    """Fine detail of the face, finer than a fortieth of the interocular distance, of its contrast."""
-    low = np.maximum(landmarks[:, :2].min(axis=0).astype(int), 0)
-    high = landmarks[:, :2].max(axis=0).astype(int) + 1
-    grey = cv2.cvtColor(canvas[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY)
-    size = (max(8, round(grey.shape[1] * 100 / unit)), max(8, round(grey.shape[0] * 100 / unit)))
-    face = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if unit > 100 else cv2.INTER_CUBIC).astype(np.float32)
-    return float(np.abs(face - cv2.GaussianBlur(face, (0, 0), 2.5)).mean() / max(float(face.std()), 1.0))

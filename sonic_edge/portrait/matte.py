@@ -13,7 +13,7 @@ from .patch import Patch, load_network
 _N = 256
 """Pixels to a side of what the network sees."""
 _REACH = 3.4
-"""Its view, of the longer side of the face: all that a head can move, and some of the shoulders."""
+"""Its view at most, of the longer side of the face: all that a head can move, and some of the shoulders."""
 _SURE = 0.75
 """Least mean certainty on the face itself; below, the network does not see this person."""
 _FACE_SIDE = 260
@@ -48,26 +48,33 @@ class Matting:
         xy = landmarks[:, :2].astype(np.float64)
         low, high = xy.min(0), xy.max(0)
         side = max(float(np.max(high - low)), 1.0)
-        patch = Patch.of_face((low + high) / 2, xy[263] - xy[33], _REACH * side)
-        seen = self._look(photo, patch)
         height, width = photo.shape[:2]
-        # canvas -> pixel of the network's view
+        size = np.array([width, height], np.float64)
+        # No larger than the photo and inside it: what is made up beyond its borders confuses the network.
+        reach = min(_REACH * side, float(size.max()))
+        inset = np.minimum(reach, size) / 2
+        patch = Patch.of_face(np.clip((low + high) / 2, inset, size - inset), xy[263] - xy[33], reach)
+        seen = self._look(photo, patch)
+        corners = patch.to_photo(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
+        x0, y0 = np.clip(np.floor(corners.min(0)), 0, size - 1).astype(int)
+        x1, y1 = np.clip(np.ceil(corners.max(0)) + 1, [x0 + 1, y0 + 1], size).astype(int)
+        part, origin = photo[y0:y1, x0:x1], np.array([x0, y0])
+        # pixel of the part -> pixel of the network's view
         c, s, k = np.cos(patch.angle), np.sin(patch.angle), _N / patch.side
         turn = k * np.array([[c, s], [-s, c]])
-        shift = (_N - 1) / 2 - turn @ patch.centre
-        way = np.column_stack([turn, shift])
-        rough = cv2.warpAffine(
-            seen, way, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT
-        )
-        face = np.zeros((height, width), np.uint8)
-        cv2.fillConvexPoly(face, cv2.convexHull(np.rint(xy).astype(np.int32)), (255,))
+        way = np.column_stack([turn, (_N - 1) / 2 - turn @ (patch.centre - origin)])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        rough = cv2.warpAffine(seen, way, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        face = np.zeros(rough.shape, np.uint8)
+        cv2.fillConvexPoly(face, cv2.convexHull(np.rint(xy - origin).astype(np.int32)), (255,))
         if not face.any() or float(rough[face > 0].mean()) < _SURE:
             return None
-        whole = _with_the_face(np.asarray(np.maximum(rough, face / 255), np.float32), xy.mean(0))
-        fine = guided(photo, whole, min(1.0, _FACE_SIDE / side))
+        whole = _with_the_face(np.asarray(np.maximum(rough, face / 255), np.float32), xy.mean(0) - origin)
+        fine = guided(part, whole, min(1.0, _FACE_SIDE / side))
         # The filter leaves a haze on both sides of an edge.
         fine = np.clip((fine - 0.08) / 0.84, 0, 1)
-        matte: NDArray[np.uint8] = np.rint(255 * np.maximum(fine, face / 255)).astype(np.uint8)
+        matte = np.zeros((height, width), np.uint8)
+        matte[y0:y1, x0:x1] = np.rint(255 * np.maximum(fine, face / 255))
         return matte
 
     def _look(self, photo: Image, patch: Patch) -> FloatArray:

@@ -202,7 +202,10 @@ class Eye:
         sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)[..., None]
         fold = 0.10 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
         skin = skin * (round_light - 0.05 * sides - fold)
-        mirrored = 2 * self._low_v + 0.05 - self._v
+        # The grain of the skin under the eye, to and fro.
+        depth = UNDER_EYE[1] - UNDER_EYE[0]
+        away = np.abs(self._low_v - self._v) % (2 * depth)
+        mirrored = self._low_v + UNDER_EYE[0] + np.minimum(away, 2 * depth - away)
         lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
         return lid
 

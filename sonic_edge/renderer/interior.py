@@ -31,8 +31,9 @@ SMILE, WIDE = (0.4, 0.8), (0.8, 0.5)
 a smile, which shows hardly anything else, and in a mouth wide open, where the tongue lies in the light."""
 HANGS = 0.06
 """Own teeth begin at most this far under the upper lip, interoculars."""
-OWN_TEETH = 0.12
-"""Less than this share of an opening is not a row of teeth."""
+OWN_GAP, OWN_TEETH = 0.1, 0.3
+"""A photo's own teeth are used where its lips are this far apart, interoculars, and they fill this much of what is seen:
+of less, nobody could tell what the rest of them looks like."""
 FOLLOWS = 0.6
 """How far teeth follow the curve of lips that are bent, in a smile."""
 
@@ -79,7 +80,7 @@ class MouthInterior:
         """Lower teeth: BGR and how solid, [height, width, 4] uint8."""
         self.own: Optional[NDArray[np.uint8]] = None
         """The photo's own teeth: BGR and how solid; None where it shows none."""
-        if shape.gap > 0:
+        if shape.gap > OWN_GAP:
             hangs = v - height_at(u[0], shape.upper + shape.margin)[None, :] < HANGS
             self.own = self._own_teeth(image, frame, shape, hangs)
 
@@ -143,9 +144,10 @@ class MouthInterior:
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
         limits = SMILE if shape.gap < WIDE_GAP else WIDE
-        solid = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
-        if not (solid > 0.5).any():
+        teeth = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
+        if teeth.sum() < OWN_TEETH * solid.sum():
             return None
+        solid = teeth
         solid = cv2.GaussianBlur(solid, (0, 0), 1.5 * self._blur)  # type: ignore[assignment]
         layers = np.dstack([photo.astype(np.float32) * solid[..., None], solid * 255])
         painted: NDArray[np.uint8] = np.clip(np.round(layers), 0, 255).astype(np.uint8)
@@ -182,8 +184,6 @@ class MouthInterior:
         light = inside & (brightness > least_light * lightest)
         if flesh_red - tooth_red > 0.15:
             light &= red < (1 - most_flesh) * tooth_red + most_flesh * flesh_red
-        if light.sum() < OWN_TEETH * inside.sum():
-            return none
         reach = max(1, round(0.035 * self._scale))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         whole = cv2.morphologyEx(light.astype(np.uint8), cv2.MORPH_CLOSE, disc)

@@ -29,6 +29,13 @@ CHEEK_AT = 0.6
 MOST_UNEVEN = 2.2
 """One side of a face lights teeth at most this many times as much as the other."""
 
+GREY = 3
+"""The colours of a picture without colour differ by at most this many grey levels."""
+DENTINE = np.array([0.95, 1.005, 1.025])
+"""Teeth are this much yellower than the white of the eye: dentine shows through. BGR."""
+MOST_TINTED = 1.16
+"""The light of a photo colours teeth at most this much: redder is a red eye, not light."""
+
 
 class Palette:
     """Colours of teeth and flesh, taken from skin, lips and eyes: a grey photo gets a grey mouth.
@@ -80,8 +87,9 @@ class Palette:
             white = eyes[light >= np.quantile(light, 0.8)].mean(0)
             brightness = max(brightness, 0.95 * float(white.mean()))
             tint = 0.5 * tint + 0.5 * white / max(white.mean(), 1.0)
-        # Yellower than the eye: dentine shows through.
-        tint = tint * (1 + 0.05 * np.sign(np.ptp(skin) - 3) * np.array([-1.0, 0.1, 0.5]) * (np.ptp(skin) > 3))
+        if np.ptp(skin) > GREY:
+            tint = tint * DENTINE
+        tint = np.clip(tint / tint.mean(), 1 / MOST_TINTED, MOST_TINTED)
         tooth: Array = float(np.clip(brightness, 80, 222)) * tint / tint.mean()
         return tooth
 
