@@ -27,6 +27,7 @@ from models import BUILD, BUNDLE, life, teacher
 from models.batches import PAST, Corpus, face_batch, life_batch, speech_batch
 from models.export import INPUTS, OUTPUTS
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
+from models.phonemes import VISEME_OF
 from sonic_edge.mel import MelSettings, speech_shape
 
 Feeds = Dict[str, NDArray[np.float32]]
@@ -45,11 +46,14 @@ LIFE_NOISE = [1.1, 1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9]
 STREAM_NOISE = [0.9, 1.3, 1.65, 1.3, 1.0, 1.0, 1.1, 1.0, 1.0]
 """Spread of the noise for blink, brow, gaze and head, set by `models.evaluate_life`: with these, blinks, glances and
 the head's way come out about as the teacher's, which they fall short of or exceed with 1."""
+TONGUE = sorted({VISEME_OF[phoneme] for phoneme in "lθ"})
+"""Classes in which the tongue comes to the teeth, where one can see it."""
 TENSORS = {
     "speech": "audio_input",
     "face": "image_input",
     "lips": "lips",
     "closure": "closure",
+    "visemes": "visemes",
     "condition": "condition",
     "noisy": "noisy_motion",
     "past": "past_motion",
@@ -157,7 +161,7 @@ def description(bundle: Path, statistics: Dict[str, List[float]], prior: List[fl
         "window": {"mel_frames": MEL_FRAMES, "frames": FRAMES, "stride": FRAMES - PAST, "fps": life.FPS,
                    "offset_s": 0.015},
         "stream": {"look_ahead_frames": LOOK_AHEAD, "prior": prior, "noise": STREAM_NOISE},
-        "lips": {"channels": list(teacher.CHANNELS), "lead_s": LEAD_S},
+        "lips": {"channels": list(teacher.CHANNELS), "tongue": TONGUE, "lead_s": LEAD_S},
         "closure": CLOSURE,
         "life": {
             "channels": list(life.CHANNELS),

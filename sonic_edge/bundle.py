@@ -98,6 +98,8 @@ class LipsSpec(Section):
     """The directly computed channels, in the order of the output `lips`."""
 
     channels: List[str]
+    tongue: List[int] = Field(default_factory=list)
+    """Classes of the output `visemes` in which the tongue comes to the teeth, as in l, n and th; empty: not told."""
     lead_s: float = Field(0.0, ge=-0.5, le=0.5)
     """How far the lips lead the sound as the model gives them, seconds: the `align_offset` that shifts nothing."""
 
@@ -135,6 +137,8 @@ class TensorNames(Section):
     """Encoder out: [1, lip channels, frames]."""
     closure: str
     """Encoder out: probability that the lips are shut, [1, 1, frames]."""
+    visemes: str = ""
+    """Encoder out: probabilities of what the lips look like, [1, classes, frames]; only `lips.tongue` asks for them."""
     condition: str
     """Encoder out and denoiser in: what sampling goes by, [1, any, frames]."""
     noisy: str
@@ -240,6 +244,16 @@ class Bundle:
                 if found is None or found.shape != want:
                     has = "is missing" if found is None else f"is {found.shape}"
                     wrong.append(f"stages.{stage}.{kind}.{tensor}: {has}; must be {want}")
+            if spec.lips.tongue:
+                visemes = spec.stages["encoder"].outputs.get(names.visemes)
+                most = max(spec.lips.tongue)
+                if visemes is None or len(visemes.shape) != 3 or visemes.shape[::2] != [1, n] or visemes.shape[1] <= most:
+                    has = "is missing" if visemes is None else f"is {visemes.shape}"
+                    wrong.append(
+                        f"stages.encoder.outputs.{names.visemes}: {has}; lips.tongue needs [1, {most + 1} or more, {n}]"
+                    )
+                if min(spec.lips.tongue) < 0:
+                    wrong.append(f"lips.tongue = {spec.lips.tongue}: must be classes from 0 on")
             made = spec.stages["encoder"].outputs.get(names.condition)
             taken = spec.stages["denoiser"].inputs.get(names.condition)
             if made is None or taken is None or made.shape != taken.shape:

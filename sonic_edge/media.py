@@ -62,6 +62,7 @@ CHANNELS: Mapping[str, Tuple[float, float]] = {
     "round": (0.0, 1.2),
     "close": (0.0, 1.0),
     "tuck": (0.0, 1.0),
+    "tongue": (0.0, 1.0),
     "blink": (0.0, 1.0),
     "brow": (-1.5, 1.5),
     "gaze_x": (-1.0, 1.0),
@@ -74,6 +75,8 @@ CHANNELS: Mapping[str, Tuple[float, float]] = {
 }
 """Channels of `Motion` and the furthest each goes; a warped photo breaks beyond."""
 
+TONGUE = "tongue"
+"""Channel made of the model's visemes, where it tells them."""
 CLOSURE = "closure"
 """Extra channel of the model's own motion: probability that the lips are shut, 0..1."""
 QUIET = "quiet"
@@ -92,6 +95,7 @@ class Motion:
     round               0..1           lips rounded and pushed forward, as in "u"
     close               0..1           lips pressed together, as in "m"
     tuck                0..1           lower lip under the upper teeth, as in "f"
+    tongue              0..1           its tip at the upper teeth, as in "l"
     blink               0..1           1 is lids shut
     brow                -1..1          raised (+) or drawn down (-)
     gaze_x, gaze_y      -1..1          right and down in the picture, in eye radii

@@ -7,7 +7,7 @@ from .config import Controls
 from .media import CHANNELS, CLOSURE, QUIET, FloatArray, Motion
 from .mel import runs
 
-LIPS = ("jaw", "width", "round", "tuck")
+LIPS = ("jaw", "width", "round", "tuck", "tongue")
 """Channels that rest in silence; close is made here, of the model's closures."""
 EXPRESSION = ("jaw", "width", "round", "tuck", "brow")
 """Channels that dynamic_scale scales: pressing lips together harder than shut would mean nothing."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .backends.base import Session
 from .bundle import Bundle
-from .media import CLOSURE, QUIET, FloatArray, Motion, Portrait, Speech
+from .media import CLOSURE, QUIET, TONGUE, FloatArray, Motion, Portrait, Speech
 from .mel import normalise, quiet, speech_mean
 
 
@@ -60,8 +60,14 @@ class SonicNet:
 
     @property
     def channels(self) -> Tuple[str, ...]:
-        """What the raw motion has: lips, `CLOSURE`, life, `QUIET`."""
-        return (*self.bundle.spec.lips.channels, CLOSURE, *self.bundle.spec.life.channels, QUIET)
+        """What the raw motion has: what speech determines, life, `QUIET`."""
+        return (*self.spoken, *self.bundle.spec.life.channels, QUIET)
+
+    @property
+    def spoken(self) -> Tuple[str, ...]:
+        """What speech determines: lips, `TONGUE` if the model tells it, `CLOSURE`."""
+        lips = self.bundle.spec.lips
+        return (*lips.channels, *([TONGUE] if lips.tongue else []), CLOSURE)
 
     def warm_up(self) -> None:
         """Run both graphs once on silence.
@@ -99,7 +105,7 @@ class SonicNet:
         n_frames = int(np.ceil(speech.duration_s * window.fps)) + 2
         n_windows = -(-(n_frames + lead) // window.stride)
         length = n_windows * window.stride + lead
-        lips = np.zeros((len(spec.lips.channels) + 1, length), np.float32)  # + closure
+        lips = np.zeros((len(self.spoken), length), np.float32)
         weight = np.full(length, 1e-6, np.float32)
         life = np.zeros((len(spec.life.channels), length), np.float32)
 
@@ -136,11 +142,15 @@ class SonicNet:
             face: [1, 3, size, size].
 
         Returns:
-            Lip channels and closure, [L + 1, frames]; the condition that sampling goes by, [1, C, frames].
+            The channels of `spoken`, [L, frames]; the condition that sampling goes by, [1, C, frames].
         """
-        names = self._names
+        names, tongue = self._names, self.bundle.spec.lips.tongue
         made = self._encoder.run({names.speech: heard[None, None], names.face: face})
-        return np.concatenate([made[names.lips][0], made[names.closure][0]]), made[names.condition]
+        rows = [made[names.lips][0]]
+        if tongue:
+            rows.append(made[names.visemes][0, tongue].sum(0, keepdims=True))
+        rows.append(made[names.closure][0])
+        return np.concatenate(rows), made[names.condition]
 
     def sample(self, condition: FloatArray, past: FloatArray, steps: int, noise: FloatArray) -> FloatArray:
         """One window of life by flow matching (Lipman et al. 2023), Euler steps from noise (0) to motion (1).
@@ -214,7 +224,8 @@ class Take:
             n_new: By how many frames it reaches beyond the life made up to now; 0 to make none.
 
         Returns:
-            Lip channels and closure of the whole window, [L + 1, frames]; life of its last `n_new` frames, [K, n_new].
+            The channels of `SonicNet.spoken` of the whole window, [L, frames]; life of its last `n_new` frames,
+            [K, n_new].
 
         Raises:
             DeviceError: If the backend fails.

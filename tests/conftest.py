@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Callable, Iterator, Tuple
 
 import pytest
+from drawn_face import drawn
 from media_files import write_wav
 
 from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.bundle import find_bundle
 from sonic_edge.config import LimitSettings, share_dir
-from sonic_edge.media import Speech
+from sonic_edge.media import Portrait, Speech
 from sonic_edge.portrait import FaceFinder
+from sonic_edge.renderer import Renderer
 from sonic_edge.sonic import SonicNet
 from sonic_edge.speech import read_speech
 
@@ -31,6 +33,17 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finder() -> FaceFinder:
     return FaceFinder(share_dir() / "face")
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Portrait:
+    """A drawn face."""
+    return drawn()
+
+
+@pytest.fixture(scope="session")
+def renderer(portrait: Portrait) -> Renderer:
+    return Renderer(portrait)
 
 
 @pytest.fixture

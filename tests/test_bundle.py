@@ -148,6 +148,8 @@ def set_path(*keys, to):
             set_path("stages", "encoder", "inputs", "mood", to=tensor(1, 4)),
             "stages.encoder.inputs.mood: tensors does not say what it is",
         ),
+        (set_path("lips", "tongue", to=[3]), "lips.tongue needs [1, 4 or more, 40]"),
+        (set_path("lips", "tongue", to=[-1]), "must be classes from 0 on"),
         (set_path("stages", to={}), "stages: has no encoder"),
         (set_path("widnow", to={}), "did you mean window?"),
         (set_path("mel", "n_mels", to="x"), "mel.n_mels = 'x': must be a whole number"),

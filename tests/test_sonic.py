@@ -7,7 +7,7 @@ import pytest
 from test_bundle import write_bundle
 
 from sonic_edge.bundle import Bundle
-from sonic_edge.media import CLOSURE, QUIET, Portrait, Speech
+from sonic_edge.media import CLOSURE, QUIET, TONGUE, Portrait, Speech
 from sonic_edge.mel import speech_mean
 from sonic_edge.sonic import SonicNet, face_image
 
@@ -24,7 +24,9 @@ class Encoder:
         lips = np.stack([heard, 2 * heard])[None].astype(np.float32)
         condition = np.zeros((1, 8, 40), np.float32)
         condition[0, 0] = heard
-        return {"lips": lips, "closure": np.full((1, 1, 40), 0.25, np.float32), "condition": condition}
+        visemes = np.repeat(np.array([0.1, 0.2, 0.3, 0.4], np.float32)[None, :, None], 40, 2)
+        closure = np.full((1, 1, 40), 0.25, np.float32)
+        return {"lips": lips, "closure": closure, "condition": condition, "visemes": visemes}
 
     def close(self):
         pass
@@ -98,6 +100,18 @@ def test_all_channels_are_there(bundle):
     assert motion.channels == ("jaw", "width", CLOSURE, "blink", "yaw", QUIET)
     np.testing.assert_allclose(motion.channel(CLOSURE), 0.25, atol=1e-5)
     np.testing.assert_allclose(motion.channel("width"), 2 * motion.channel("jaw"), atol=1e-5)
+
+
+def test_the_tongue_is_the_visemes_that_show_it(tmp_path):
+    def tells(spec):
+        spec["lips"]["tongue"] = [1, 3]
+        spec["tensors"]["visemes"] = "visemes"
+        spec["stages"]["encoder"]["outputs"]["visemes"] = {"shape": [1, 4, 40], "dtype": "float32"}
+
+    motion, *_ = run(Bundle(write_bundle(tmp_path, tells)), 2)
+    assert motion.channels == ("jaw", "width", TONGUE, CLOSURE, "blink", "yaw", QUIET)
+    np.testing.assert_allclose(motion.channel(TONGUE), 0.6, atol=1e-5)
+    np.testing.assert_allclose(motion.channel(CLOSURE), 0.25, atol=1e-5)
 
 
 def test_sampled_channels_arrive_in_their_own_units(bundle):

@@ -224,7 +224,7 @@ class Renderer:
             light = self._light(opening, box, values["tuck"])
             jaw_drop = lower_lip_drop(self._shape, weights)
             kept = 0.8 if self._interior.own is not None else 0.0
-            inside = self._interior.draw(still, jaw_drop, light, min(1.0, values["round"]), kept)
+            inside = self._interior.draw(still, jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept)
             # Lips are round: where they turn inwards they turn away from the light.
             rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * unit) * shown
             shaded = lips * (1 - np.float32(0.38) * rolled)[..., None]

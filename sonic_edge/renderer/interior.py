@@ -26,6 +26,8 @@ SHOWN_OVER_LIP = 0.030
 """So far the lower teeth reach over the edge of the lower lip."""
 TONGUE = (0.30, 0.21)
 """Half axes of the tongue as seen through an open mouth."""
+TIP = -0.05
+"""The tip of a tongue at the upper teeth lies this far below where it rests between shut ones, interoculars."""
 SMILE, WIDE = (0.4, 0.8), (0.8, 0.5)
 """Own teeth are at least this light, of the lightest there is, and at most this far from teeth to flesh in redness: in
 a smile, which shows hardly anything else, and in a mouth wide open, where the tongue lies in the light."""
@@ -192,13 +194,20 @@ class MouthInterior:
         return cv2.GaussianBlur(hanging.astype(np.float32), (0, 0), self._blur)  # type: ignore[return-value]
 
     def draw(
-        self, positions: FloatArray, jaw_drop: float, light: FloatArray, rounded: float, daylight: float
+        self,
+        positions: FloatArray,
+        jaw_drop: float,
+        tongue: float,
+        light: FloatArray,
+        rounded: float,
+        daylight: float,
     ) -> FloatArray:
         """The inside of the mouth.
 
         Args:
             positions: Where in the photo each pixel comes from on the skull, canvas pixels, [height, width, 2].
             jaw_drop: How far the lower jaw is down, interoculars.
+            tongue: How far its tip is raised to the upper teeth, 0..1.
             light: How much light reaches each pixel, 0..1, [height, width].
             rounded: How far the lips are pushed forward, 0..1: teeth are left behind them in the dark.
             daylight: How far the photo's own lighting of its own teeth is kept, 0..1.
@@ -208,11 +217,14 @@ class MouthInterior:
         """
         skull: FloatArray = cv2.transform(positions, self.to_painting).astype(np.float32, copy=False)
         jaw = skull - np.array([0.0, jaw_drop * self._scale], np.float32)
+        # A raised tip leaves the jaw behind and comes forward, into the light.
+        tip = skull - np.array([0.0, (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale], np.float32)
         deep = light[..., None] ** self._shadow
         # Teeth stand right behind the lips: what light comes in meets them first.
         near = light[..., None] ** (self._shadow * np.float32(0.5 + 0.7 * rounded))
         colour = self.dark.astype(np.float32) * (0.25 + 0.75 * deep)
-        for painting, where, lit in ((self.tongue, jaw, deep), (self.jaw, jaw, near), (self.skull, skull, near)):
+        on_tip = deep + (near - deep) * np.float32(0.7 * tongue)
+        for painting, where, lit in ((self.tongue, tip, on_tip), (self.jaw, jaw, near), (self.skull, skull, near)):
             colour = _laid_over(colour, look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT), lit)
         if self.own is not None:
             own = look_up(self.own, skull, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT)
