@@ -43,7 +43,9 @@ CREASE_FOLLOWS = 0.2
 """How far the crease goes down with the lid."""
 UNDER_EYE = (0.045, 0.11)
 """Skin this far under the lower lid is taken for the lid's: under its lashes, over the bag."""
-LASH = 0.012
+GRAIN = (0.09, 0.16)
+"""The grain of this much skin under the lower lid is the lid's: clear of its lashes."""
+LASH = 0.017
 """Thickness of the line of lashes on a shut lid, interoculars."""
 LASHES, LASH_LENGTH = 13, 0.04
 """How many lashes are drawn on a shut lid, and how long the longest is, interoculars."""
@@ -164,7 +166,7 @@ class Eye:
         under = np.stack([u, v + 0.3], -1)[:, None]
         skin = look_up(image, self._frame.canvas(under).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
         contrast = 1 - colour.mean() / max(float(np.median(skin.mean(-1))), 1.0)
-        return colour * 0.8, float(np.clip(0.1 + contrast, 0.25, 1.0))
+        return colour * 0.7, float(np.clip(0.25 + contrast, 0.5, 1.0))
 
     def _shut_lid(self, image: Image) -> Image:
         """Skin for the lid, carried from above the crease to under the eye, with the grain of what is around.
@@ -200,12 +202,12 @@ class Eye:
         skin = above + (under - above) * smoothstep(down)
         round_light = 1 + 0.05 * np.sin(np.pi * np.clip(down / 0.85, 0, 1)) - 0.12 * smoothstep((down - 0.75) / 0.25)
         sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)[..., None]
-        fold = 0.10 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
+        fold = 0.05 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
         skin = skin * (round_light - 0.05 * sides - fold)
         # The grain of the skin under the eye, to and fro.
-        depth = UNDER_EYE[1] - UNDER_EYE[0]
+        depth = GRAIN[1] - GRAIN[0]
         away = np.abs(self._low_v - self._v) % (2 * depth)
-        mirrored = self._low_v + UNDER_EYE[0] + np.minimum(away, 2 * depth - away)
+        mirrored = self._low_v + GRAIN[0] + np.minimum(away, 2 * depth - away)
         lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
         return lid
 

@@ -152,13 +152,15 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
     lower_lip = np.maximum(height_at(u, shape.outer_lower) - height_at(u, shape.lower), 0.02)
     half = (shape.right - shape.left) / 2
 
-    # How far the pull on a lip reaches: up to the nose.
-    to_nose = smoothstep(1 - above / (0.95 * abs(shape.nose)))
+    # How far the pull on a lip reaches: up to the nose, which stays; beside it further up the cheeks.
+    to_nose_base = np.maximum(height_at(u, shape.upper) - shape.nose, 0.12)
+    to_nose = smoothstep(1 - above / to_nose_base)
+    up_cheeks = to_nose_base + np.maximum(0.6 - to_nose_base, 0) * smoothstep((np.abs(t) - 0.5) / 0.6)
     # A jaw swings on its hinges: nothing moves at the ears, most in the middle. Below the chin the throat follows less.
     side = np.where(u < 0, u / (1.08 * shape.jaw_left), u / (1.08 * shape.jaw_right))
     hinge = smoothstep(1 - np.clip(side, 0, 1) ** 3)
     throat = smoothstep(1 - (v - shape.chin) / (0.9 * shape.chin))
-    carried_up = CORNER_SHARE * smoothstep(1 - above / 0.6)
+    carried_up = CORNER_SHARE * smoothstep(1 - above / up_cheeks)
     carried_down = CORNER_SHARE + (CHIN_SHARE - CORNER_SHARE) * smoothstep(below / (0.75 * shape.chin))
     carried = np.where(above > 0, carried_up, carried_down) * hinge * throat
 
@@ -190,7 +192,8 @@ def lip_bases(shape: MouthShape, uv: Array) -> Tuple[Array, Array]:
     # A wide mouth is shut by the jaw: the lower lip goes up as it is, and the chin with it.
     rise = 1 - UPPER_FALLS
     to_throat = smoothstep(1 - np.maximum(below - lower_lip, 0) / max(0.8 * shape.chin, 2.2 * rise * shape.gap))
-    falls = UPPER_FALLS * photo_gap * smoothstep(1 - np.maximum(above - upper_lip, 0) / (0.95 * abs(shape.nose)))
+    philtrum = np.maximum(height_at(u, shape.outer_upper) - shape.nose, 0.06)
+    falls = UPPER_FALLS * photo_gap * smoothstep(1 - np.maximum(above - upper_lip, 0) / philtrum)
     bases["shut"] = split(falls, -rise * photo_gap * to_throat)
     lifted = -0.06 * half * np.minimum(np.abs(t), 1) ** 2 * np.exp(-((out / 0.8) ** 2)) * np.exp(-((v / half) ** 2))
     bases["width"] = both(0.17 * half * corner_pull, lifted)
