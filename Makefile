@@ -1,13 +1,14 @@
 # make demo    a photo speaks, from nothing
 # make test    the tests, from nothing
 # make check   lint, types, import floors
+# make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
 # make model-test   the tests that need MindSpore
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo test check check-units example-config model model-test model-eval setup clean
+.PHONY: demo test check check-units example-config render-eval model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -43,9 +44,15 @@ example-config: .venv/ready
 	board/setup.sh test lint
 	@touch .venv/ready .venv/ready-test $@
 
-MODELS = models/.venv/bin/python
 SPEECH =
 PEOPLE =
+SIZE = 512
+
+render-eval: .venv/ready
+	@test -n "$(PEOPLE)" || { echo "PEOPLE=folder of measure.py and its clips is needed"; exit 2; }
+	.venv/bin/python tests/measure_renderer.py "$(PEOPLE)" --size $(SIZE)
+
+MODELS = models/.venv/bin/python
 
 models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg
 	models/setup.sh

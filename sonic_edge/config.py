@@ -92,8 +92,8 @@ class LabelSettings(Section):
 class EncodeSettings(Section):
     """The video file."""
 
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
-    """x264's speed: slower presets make smaller files."""
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "faster"
+    """x264's speed: slower presets look better for their size."""
     crf: int = Field(18, ge=0, le=40, json_schema_extra=_unit("(lower is better)"))
     """x264's quality."""
     audio_kbps: int = Field(128, ge=32, le=320, json_schema_extra=_unit("kbit/s"))

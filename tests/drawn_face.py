@@ -1,7 +1,7 @@
 """A drawn face, where the right answer is known, and where to look in pictures of it."""
 
 import math
-from typing import Optional, Tuple
+from typing import Tuple
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ SKIN, LIP, TEETH, WHITE, IRIS, HAIR, WALL, SHIRT = (
     (180, 190, 120),
     (130, 60, 60),
 )
+WALL_MEAN = (200, 210, 140)
+"""The wall has spots, 20 lighter and darker."""
 DARK_SKIN, DARK_LIP = (45, 60, 90), (50, 50, 95)
 EYE_AT = ((-0.5, -1.1), (0.5, -1.1))
 IRIS_RADIUS = 0.06
@@ -34,6 +36,7 @@ EVERYTHING = {
     "round": 0.3,
     "close": 0.1,
     "tuck": 0.2,
+    "tongue": 0.4,
     "blink": 0.6,
     "brow": 0.7,
     "gaze_x": 0.4,
@@ -83,12 +86,14 @@ def drawn(
     skin: Colour = SKIN,
     lip: Colour = LIP,
     irises: bool = False,
+    looks: float = 0.0,
     matte: bool = False,
 ) -> Portrait:
     """A face drawn with its mouth at a point of a canvas (width, height), turned clockwise by `tilt` radians.
 
     Args:
         irises: Say where they are.
+        looks: How far they are to the right of the middle of the eye, interoculars.
         matte: Draw shoulders, and say where the person is, to the pixel.
     """
     turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
@@ -123,12 +128,12 @@ def drawn(
     for centre, (upper, lower, brow) in zip(np.array(EYE_AT), EYES):
         opening = np.concatenate([points[list(upper), :2], points[list(lower), :2][::-1]])
         fill(opening, WHITE)
-        ellipse(centre, np.array([IRIS_RADIUS, IRIS_RADIUS]), IRIS)
+        ellipse(centre + np.array([looks, 0]), np.array([IRIS_RADIUS, IRIS_RADIUS]), IRIS)
         line = points[list(brow), :2]
         thick = np.array([0.0, 0.03])
         fill(np.concatenate([line - thick, (line + thick)[::-1]]), HAIR)
     landmarks = np.c_[place(points[:, :2]), points[:, 2] * unit].astype(np.float32)
-    known = np.c_[place(np.array(EYE_AT)), np.full(2, IRIS_RADIUS * unit)].astype(np.float32)
+    known = np.c_[place(np.array(EYE_AT) + np.array([looks, 0])), np.full(2, IRIS_RADIUS * unit)].astype(np.float32)
     return Portrait(image, landmarks, known if irises else None, person if matte else None)
 
 

@@ -1,6 +1,6 @@
 """Measures the renderer alone: what it draws against the motion it was asked for, frame by frame, before any encoder.
 
-    python tests/measure_renderer.py PEOPLE [--size 512] [--json FILE] [--only NAME ...]
+    python tests/measure_renderer.py PEOPLE [--size 512] [--json FILE] [--only NAME ...] [--bundle NAME]
 
 PEOPLE is a folder with measure.py, its models/ and dev/manifest.yaml. Each case's photo is moved by the first seconds
 of what the shipped model makes of the case's speech. The faces on the frames are followed by measure.py's tracker, not
@@ -103,10 +103,10 @@ class People:
 class Performer:
     """Photo and speech to portrait and shaped motion, as `pipeline.Pipeline` makes them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, name: str = "sonic-net") -> None:
         self._controls = Controls(min_resolution=size)
         self._finder = FaceFinder(share_dir() / "face")
-        bundle, backend = find_bundle("sonic-net"), CpuBackend(2)
+        bundle, backend = find_bundle(name), CpuBackend(2)
         self._net = SonicNet(bundle, *(backend.open(bundle.stage(n, backend.name)) for n in ("encoder", "denoiser")))
 
     def perform(self, photo: Path, recording: Path) -> Tuple[Portrait, Motion]:
@@ -249,10 +249,11 @@ def main() -> None:
     parser.add_argument("people", type=Path)
     parser.add_argument("--size", type=int, default=512, help="short side of the frames, pixels")
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--bundle", default="sonic-net", help="name or folder of the model that makes the motion")
     parser.add_argument("--only", nargs="*", help="cases whose id contains one of these")
     args = parser.parse_args()
     cv2.setNumThreads(2)
-    people, performer = People(args.people), Performer(args.size)
+    people, performer = People(args.people), Performer(args.size, args.bundle)
     print("case".ljust(19) + "".join(column.rjust(max(6, len(column) + 1)) for column in COLUMNS), flush=True)
     rows: Dict[str, Row] = {}
     for case in people.cases:

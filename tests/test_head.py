@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Dict
+from typing import Callable, Dict, Tuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from drawn_face import (
     OVAL_CENTRE,
     OVAL_HALF,
     WALL,
+    WALL_MEAN,
     drawn,
     ellipse_of,
     near,
@@ -131,27 +132,25 @@ class TestPersonAndBackground:
         }[wrong]
         assert np.array_equal(Renderer(replace(person, matte=matte)).frame({}), person.image)
 
-    @pytest.mark.parametrize(
-        "pose", [{"roll": 0.12}, {"tx": 0.15, "ty": -0.1}, {"roll": -0.1, "tx": 0.1}, {"yaw": 0.2}]
-    )
+    @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": 0.1}, {"roll": -0.1, "tx": 0.1}, {"yaw": 0.2}])
     def test_the_background_stays(self, apart: Renderer, person: Portrait, pose: Pose) -> None:
         """Outside where the head was and is; near it, by as much as hair finer than the matte may reach."""
         unit = person.interocular
         shift = abs(pose.get("tx", 0)) + abs(pose.get("ty", 0)) + abs(pose.get("roll", 0))
-        moved = wider(head_of(person, {}) | head_of(person, pose), (RING[1] + 0.03) * unit)
-        still = ~moved & ~wider(body_of(person), (RING[1] + 0.03 + shift) * unit)
+        moved = wider(head_of(person, {}) | head_of(person, pose), (RING[1] + 0.06) * unit)
+        still = ~moved & ~wider(body_of(person), (RING[1] + 0.06 + shift) * unit)
         assert np.array_equal(apart.frame(pose)[still], person.image[still])
         dragged = Renderer(replace(person, matte=None)).frame(pose)
         assert (dragged[still] != person.image[still]).any(-1).sum() > 1000
 
-    @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": -0.1}, {"roll": -0.1, "tx": 0.1}])
+    @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": 0.1}, {"roll": -0.1, "tx": 0.1}])
     def test_what_is_uncovered_is_wall(self, apart: Renderer, person: Portrait, pose: Pose) -> None:
-        uncovered = head_of(person, {}) & ~wider(head_of(person, pose) | body_of(person), 3)
+        uncovered = head_of(person, {}) & ~wider(head_of(person, pose), 3)
+        uncovered[int(person.landmarks[13, 1]) :] = False  # there is the neck
         assert uncovered.sum() > 400
-        lightness = tuple(c + 20 for c in WALL)
-        assert near(apart.frame(pose)[uncovered], lightness, 45).all()
+        assert near(apart.frame(pose)[uncovered], WALL_MEAN, 45).all()
 
-    @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": -0.1}, {"roll": -0.1, "tx": 0.1}])
+    @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": 0.1}, {"roll": -0.1, "tx": 0.1}])
     def test_the_edge_of_the_head_is_hair(self, apart: Renderer, person: Portrait, pose: Pose) -> None:
         """To the pixel, where the head now is: no wall is taken along and none shines through."""
         head = head_of(person, pose)
@@ -188,8 +187,24 @@ class TestPersonAndBackground:
         assert frame.shape == person.image.shape
         assert frame.dtype == np.uint8
         if kind.startswith("all") and kind != "all outside":
-            before, after = (np.argwhere(near(f, HAIR, 40)).mean(0) for f in (person.image, frame))
-            assert after[1] > before[1]
+            before, after = (
+                np.argwhere(near(f, HAIR, 40)).mean(0) for f in (person.image, renderer.frame({"tx": 0.1}))
+            )
+            assert after[1] == pytest.approx(before[1] + 7, abs=1)
+
+
+def test_the_largest_canvas_fits_the_memory(alone: Callable[[str], Tuple[str, float, float]]) -> None:
+    """With what the model needs, 350 MB, it is less than the 1500 that a worker may take."""
+    code = """
+from drawn_face import drawn
+from sonic_edge.renderer import Renderer
+portrait = drawn(size=(3000, 3000), unit=500, at=(1500, 1900), matte=True)
+print(Renderer(portrait).frame({"yaw": 0.1}).shape)
+"""
+    printed, peak_mb, seconds = alone(code)
+    assert printed == "(3000, 3000, 3)"
+    assert peak_mb < 1000
+    assert seconds < 20
 
 
 class TestSeparated:
@@ -224,7 +239,7 @@ class TestSeparated:
 
     def test_a_background_without_the_person_has_nothing_of_it(self, person: Portrait) -> None:
         behind, _ = separated(person.image, person.matte, 70.0)
-        assert near(behind, tuple(c + 20 for c in WALL), 45).all()
+        assert near(behind, WALL_MEAN, 45).all()
         outside = ~wider(person.matte > 0, (RING[1] + 0.02) * 70)
         assert np.array_equal(behind[outside], person.image[outside])
 
@@ -267,6 +282,17 @@ class TestFilled:
         assert middle.std() < 0.3 * just_inside.std()
         assert found.min() >= 75
         assert found.max() <= 205
+
+    def test_a_gap_between_parts_of_a_person_is_filled_with_wall(self) -> None:
+        """Between arm and body, say: mirrored in its edges it would show the person."""
+        matte = hole(200, 60)
+        matte[:, 98:104] = 0
+        image = np.full((200, 200, 3), WALL, np.uint8)
+        image += np.random.default_rng(0).integers(0, 60, (200, 200, 1), np.uint8)  # so that it is read close by
+        image[matte > 0] = HAIR
+        found = filled(image, matte, 100.0).astype(int)
+        assert (found >= np.array(WALL) - 3).all()
+        assert (found <= np.array(WALL) + 63).all()
 
     def test_a_person_everywhere_leaves_the_photo(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from media_files import SAMPLE_PHOTO, cat, colours, dog, huge_png, pasted, photo
 from PIL import Image as Pil
 
-from sonic_edge.config import Controls, LimitSettings
+from sonic_edge.config import Controls, LimitSettings, share_dir
 from sonic_edge.errors import ConfigError, RequestError
 from sonic_edge.portrait import FaceFinder, make_portrait, read_image
 
@@ -288,6 +288,33 @@ def test_damaged_models_say_what_to_do(tmp_path):
         FaceFinder(tmp_path)
 
 
+NETWORKS = (
+    "face_detection_short_range.tflite",
+    "face_landmark.tflite",
+    "iris_landmark.tflite",
+    "selfie_segmentation.tflite",
+)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_one_model_that_is_missing_or_broken_is_named(tmp_path, name):
+    for other in NETWORKS:
+        if other != name:
+            (tmp_path / other).symlink_to(share_dir() / "face" / other)
+    with pytest.raises(ConfigError) as missing:
+        FaceFinder(tmp_path)
+    assert str(missing.value) == f"{tmp_path / name}: is missing; `make setup` puts it there"
+    whole = (share_dir() / "face" / name).read_bytes()
+    for broken in (b"nonsense" * 100, b"", whole[: len(whole) // 3]):
+        (tmp_path / name).write_bytes(broken)
+        with pytest.raises(ConfigError) as damaged:
+            FaceFinder(tmp_path)
+        words = str(damaged.value)
+        assert words.startswith(f"{tmp_path / name}: cannot be loaded (")
+        assert words.endswith("; `make setup` fetches it anew")
+        assert "\n" not in words
+
+
 def test_the_sample(finder):
     (face,) = finder.faces(photo())
     assert face.score > 0.75
@@ -403,6 +430,43 @@ def test_landmarks_lie_on_the_canvas(finder):
     assert error.mean() < 0.03 * portrait.interocular
     assert portrait.landmarks.shape == (468, 3)
     assert portrait.landmarks.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_resolution": True}, {"expand_ratio": 0.0, "min_resolution": 256}], ids=str
+)
+def test_irises_and_the_person_lie_on_the_canvas(finder, options):
+    portrait = make(photo(), finder, **options)
+    height, width = portrait.image.shape[:2]
+    unit = portrait.interocular
+    assert portrait.irises.shape == (2, 3)
+    assert portrait.irises.dtype == np.float32
+    for (x, y, radius), corners in zip(portrait.irises, ((33, 133), (362, 263))):
+        ends = portrait.landmarks[list(corners), :2]
+        assert ends[:, 0].min() < x < ends[:, 0].max()
+        assert abs(y - ends[:, 1].mean()) < 0.1 * unit
+        assert 0.07 < radius / unit < 0.13
+    assert portrait.matte.shape == (height, width)
+    assert portrait.matte.dtype == np.uint8
+    face = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(face, cv2.convexHull(np.rint(portrait.landmarks[:, :2]).astype(np.int32)), (1,))
+    assert portrait.matte[face > 0].mean() > 0.95 * 255
+    assert portrait.matte[: height // 4, -width // 12 :].mean() < 0.05 * 255
+
+
+def test_eyes_are_read_from_the_canvas(finder):
+    """They are those of the face that is animated, also in a photo that lay on its side."""
+    upright, turned = make(photo(), finder), make(np.ascontiguousarray(np.rot90(photo())), finder)
+    assert np.abs(turned.irises[:, :2] - upright.irises[:, :2]).max() < 0.06 * upright.interocular
+    assert np.abs(turned.matte.astype(int) - upright.matte).mean() < 12
+
+
+def test_a_person_who_cannot_be_told_apart_is_told(finder, monkeypatch):
+    monkeypatch.setattr(finder.matting, "person", lambda *_: None)
+    portrait = make(photo(), finder)
+    assert portrait.matte is None
+    assert portrait.irises is not None
+    assert any(w.startswith("me.jpg: head and background could not be told apart") for w in portrait.warnings)
 
 
 def test_keep_resolution_keeps_every_pixel(finder):
