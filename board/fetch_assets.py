@@ -2,9 +2,9 @@
 
     python board/fetch_assets.py SHARE_FOLDER
 
-Takes four networks (face, mesh, iris, person) from mediapipe (Apache-2.0) and the sample photo from matplotlib (a portrait of
-Grace Hopper by the US Navy, public domain). The wheels are only opened, never installed. What is already there and
-right is left alone, so a second run needs no network.
+Takes four networks (face, mesh, iris, person) from mediapipe (Apache-2.0) and the sample photo from matplotlib (a
+portrait of Grace Hopper by the US Navy, public domain). The wheels are only opened, never installed. What is already
+there and right is left alone, so a second run needs no network.
 """
 
 import hashlib

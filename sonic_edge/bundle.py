@@ -246,9 +246,9 @@ class Bundle:
                     wrong.append(f"stages.{stage}.{kind}.{tensor}: {has}; must be {want}")
             if spec.lips.tongue:
                 visemes = spec.stages["encoder"].outputs.get(names.visemes)
-                most = max(spec.lips.tongue)
-                if visemes is None or len(visemes.shape) != 3 or visemes.shape[::2] != [1, n] or visemes.shape[1] <= most:
-                    has = "is missing" if visemes is None else f"is {visemes.shape}"
+                shape, most = (visemes.shape if visemes else []), max(spec.lips.tongue)
+                if len(shape) != 3 or shape[::2] != [1, n] or shape[1] <= most:
+                    has = f"is {shape}" if visemes else "is missing"
                     wrong.append(
                         f"stages.encoder.outputs.{names.visemes}: {has}; lips.tongue needs [1, {most + 1} or more, {n}]"
                     )

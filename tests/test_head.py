@@ -27,7 +27,7 @@ from sonic_edge.media import CHANNELS, Portrait
 from sonic_edge.renderer import Renderer
 from sonic_edge.renderer import geometry as g
 from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, hair_reach, head_outline, moving_box
-from sonic_edge.renderer.layers import RING, filled, over, separated, smooth_fill
+from sonic_edge.renderer.layers import NECK, RING, filled, over, separated, smooth_fill
 
 Pose = Dict[str, float]
 
@@ -137,8 +137,11 @@ class TestPersonAndBackground:
         """Outside where the head was and is; near it, by as much as hair finer than the matte may reach."""
         unit = person.interocular
         shift = abs(pose.get("tx", 0)) + abs(pose.get("ty", 0)) + abs(pose.get("roll", 0))
-        moved = wider(head_of(person, {}) | head_of(person, pose), (RING[1] + 0.06) * unit)
-        still = ~moved & ~wider(body_of(person), (RING[1] + 0.06 + shift) * unit)
+        moved = wider(head_of(person, {}) | head_of(person, pose), (RING + 0.06) * unit)
+        still = ~moved & ~wider(body_of(person), (RING + 0.06 + shift) * unit)
+        chin = float(person.landmarks[g.CHIN, 1])
+        raised = abs(pose.get("ty", 0)) + 3 * abs(pose.get("roll", 0))  # what lies at the side goes up most
+        still[int(chin + (NECK[0] - raised) * unit) :] = False  # beside the neck the background goes with it
         assert np.array_equal(apart.frame(pose)[still], person.image[still])
         dragged = Renderer(replace(person, matte=None)).frame(pose)
         assert (dragged[still] != person.image[still]).any(-1).sum() > 1000
@@ -207,6 +210,11 @@ print(Renderer(portrait).frame({"yaw": 0.1}).shape)
     assert seconds < 20
 
 
+def above_chin(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """For `separated`: all of a picture is far above the chin."""
+    return np.full((1, image.shape[1]), -9.0), np.zeros((image.shape[0], 1))
+
+
 class TestSeparated:
     @pytest.mark.parametrize("seed", range(3))
     def test_together_they_are_the_photo(self, seed: int) -> None:
@@ -215,7 +223,7 @@ class TestSeparated:
         matte = rng.integers(0, 256, (60, 70), np.uint8)
         if seed == 1:  # as mattes are: whole regions of each
             matte = cv2.resize(rng.integers(0, 2, (6, 7), np.uint8) * 255, (70, 60), interpolation=cv2.INTER_LINEAR)
-        behind, person = separated(photo, matte, 20.0)
+        behind, person = separated(photo, matte, 20.0, above_chin(photo))
         assert behind.shape == photo.shape
         assert person.shape == (60, 70, 4)
         assert np.array_equal(over(person, behind), photo)
@@ -224,7 +232,7 @@ class TestSeparated:
 
     def test_together_they_are_the_photo_however_wrong_the_matte(self, person: Portrait) -> None:
         for matte in (255 - person.matte, np.roll(person.matte, 50, axis=0), np.zeros_like(person.matte)):
-            behind, front = separated(person.image, matte, 70.0)
+            behind, front = separated(person.image, matte, 70.0, above_chin(person.image))
             assert np.array_equal(over(front, behind), person.image)
 
     def test_hair_that_the_matte_missed_is_of_the_person(self, person: Portrait) -> None:
@@ -232,15 +240,21 @@ class TestSeparated:
         top = int(np.argwhere(person.matte > 0)[:, 0].min())
         strand = (slice(top - 4, top), slice(248, 252))
         image[strand] = HAIR
-        _, front = separated(image, person.matte, 70.0)
+        _, front = separated(image, person.matte, 70.0, above_chin(image))
         assert front[strand][..., 3].min() > 180
         away = (slice(top - 40, top - 30), slice(230, 270))
         assert (front[away] == 0).all()
 
+    def test_beside_the_neck_the_background_goes_with_it(self, person: Portrait) -> None:
+        rows = np.linspace(NECK[0] - 1, NECK[1] + 1, person.image.shape[0])[:, None]
+        behind, front = separated(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
+        assert (front[rows[:, 0] >= NECK[1], :, 3] == 255).all()
+        assert np.array_equal(over(front, behind), person.image)
+
     def test_a_background_without_the_person_has_nothing_of_it(self, person: Portrait) -> None:
-        behind, _ = separated(person.image, person.matte, 70.0)
+        behind, _ = separated(person.image, person.matte, 70.0, above_chin(person.image))
         assert near(behind, WALL_MEAN, 45).all()
-        outside = ~wider(person.matte > 0, (RING[1] + 0.02) * 70)
+        outside = ~wider(person.matte > 0, (RING + 0.02) * 70)
         assert np.array_equal(behind[outside], person.image[outside])
 
 

@@ -263,9 +263,9 @@ class TestInside:
         """Behind the teeth it is darkest, towards the tip of the tongue it grows lighter."""
         part, top = self.between(*close_up, {"jaw": 1.1})
         light = part.mean((1, 2))
-        upper_teeth = np.flatnonzero(unsaturated(part).all(1))
-        behind = upper_teeth[upper_teeth < len(part) / 2].max() + 8
-        lower_teeth = upper_teeth[upper_teeth > len(part) / 2].min()
+        teeth = np.flatnonzero(unsaturated(part).mean(1) > 0.5)
+        behind = teeth[teeth < len(part) / 2].max() + 8
+        lower_teeth = teeth[teeth > len(part) / 2].min()
         cavity = light[behind : behind + 15].mean()
         tip = light[lower_teeth - 12 : lower_teeth - 4].mean()
         assert cavity < 0.25 * np.mean(SKIN)

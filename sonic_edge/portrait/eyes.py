@@ -67,10 +67,10 @@ class EyeReader:
             ends = landmarks[list(corners), :2].astype(np.float64)
             width = max(float(np.linalg.norm(ends[0] - ends[1])), 1.0)
             along = (ends[0] - ends[1]) if mirrored else (ends[1] - ends[0])
-            read = [
-                self._look(photo, Patch.of_face(ends.mean(0) + np.array([dx, dy]) * width, along, _REACH * grow * width), bool(mirrored))
-                for dx, dy, grow in _VIEWS
-            ]
+            read = []
+            for dx, dy, grow in _VIEWS:
+                centre = ends.mean(0) + np.array([dx, dy]) * width
+                read.append(self._look(photo, Patch.of_face(centre, along, _REACH * grow * width), bool(mirrored)))
             contour, iris = (np.mean([r[i] for r in read], axis=0) for i in (0, 1))
             known = landmarks[list(points), :2]
             if float(np.abs(contour[:_LIDS] - known[:_LIDS]).max()) < _TRUSTED * width:

@@ -129,6 +129,11 @@ def guided(image: Image, rough: FloatArray, scale: float) -> FloatArray:
     slope = np.linalg.solve(pairs.astype(np.float64), with_map.astype(np.float64)[..., None])[..., 0]
     slope = slope.astype(np.float32)
     level = p - (slope * m).sum(-1)
-    enlarged = cv2.resize(mean(np.dstack([slope, level])), (width, height), interpolation=cv2.INTER_LINEAR)
-    found: FloatArray = (enlarged[..., :3] * image).sum(-1) + enlarged[..., 3]
+
+    def enlarged(x: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(mean(x), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+    found = enlarged(level)
+    for i in range(3):  # one colour at a time: a large photo would take three times the memory
+        found += enlarged(slope[..., i]) * image[..., i]
     return found

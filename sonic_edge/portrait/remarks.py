@@ -57,7 +57,7 @@ def hard_parts(canvas: Image, landmarks: FloatArray, person_known: bool, sharp: 
     if max(_aspect(landmarks, lids) for lids in LIDS) < 0.12:
         out.append(f"{name}: the eyes are nearly shut; open eyes look better")
     if not person_known:
-        out.append(f"{name}: head and background could not be told apart; what is behind the head moves with it a little")
+        out.append(f"{name}: head and background could not be told apart; what is behind moves a little with the head")
     if sharp and _detail(canvas, landmarks, unit) < 0.05:
         out.append(f"{name}: the face is blurred; a sharp photo looks better")
     return out

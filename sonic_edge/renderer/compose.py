@@ -7,7 +7,7 @@ import numpy as np
 
 from ..media import FloatArray, Image, Portrait
 from .eyes import EYES, Eye, brow_basis
-from .geometry import Array, Box, FaceFrame, Grid, look_up, soft_polygon
+from .geometry import CHIN, Array, Box, FaceFrame, Grid, look_up, points_of, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
 from .layers import Layers
@@ -61,7 +61,8 @@ class Renderer:
         self._grid = Grid(self._box, cell)
         reach = round(SOURCE_MARGIN * frame.unit) + 4
         around = Box(self._box.left - reach, self._box.top - reach, self._box.right + reach, self._box.bottom + reach)
-        self._photo = Layers(self._image, matte, around.within(self._canvas), frame.unit)
+        chin = float(frame.of(points_of(landmarks, [CHIN]))[0, 1])
+        self._photo = Layers(self._image, matte, around.within(self._canvas), frame, chin)
         self._head = Head(frame, landmarks, self._grid, matte)
         self._shape = MouthShape(self._image, frame, landmarks)
         self._lips = Lips(frame, self._shape, self._grid)
@@ -142,9 +143,7 @@ class Renderer:
             return
         out[box.rows, box.columns] = self._photo.look_up(self._grid.enlarge(source, box), box)
 
-    def _shade(
-        self, out: Image, values: Mapping[str, float], weights: Mapping[str, float], source: FloatArray
-    ) -> None:
+    def _shade(self, out: Image, values: Mapping[str, float], weights: Mapping[str, float], source: FloatArray) -> None:
         """Light that changes as the skin folds and turns."""
         gain = self._shading.gain(values, weights)
         if gain is None:

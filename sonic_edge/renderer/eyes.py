@@ -1,9 +1,10 @@
 """The eyes: lids that come down, brows that rise, an iris that turns under the lids."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
 from .geometry import (
@@ -45,6 +46,8 @@ UNDER_EYE = (0.045, 0.11)
 """Skin this far under the lower lid is taken for the lid's: under its lashes, over the bag."""
 GRAIN = (0.09, 0.16)
 """The grain of this much skin under the lower lid is the lid's: clear of its lashes."""
+COARSEST = 4.0
+"""Grain stands out at most this many times as much as it usually does around the eye."""
 LASH = 0.017
 """Thickness of the line of lashes on a shut lid, interoculars."""
 LASHES, LASH_LENGTH = 13, 0.04
@@ -176,31 +179,36 @@ class Eye:
         """
         patch, step = image[self.box.rows, self.box.columns], self.step
         unit = self._frame.unit
-        soft = cv2.GaussianBlur(patch, (0, 0), max(0.8, 0.02 * unit))
+        soft: NDArray[Any] = cv2.GaussianBlur(patch, (0, 0), max(0.8, 0.02 * unit))
         grain = patch.astype(np.float32) - soft
+        # Pores and wrinkles, not the edge of something dark.
+        usual = COARSEST * float(np.median(np.abs(grain))) + 1
+        grain = np.clip(grain, -usual, usual)
 
-        def at(picture: Image, v: Array) -> FloatArray:
+        columns, rows = np.arange(0, patch.shape[1], step), np.arange(0, patch.shape[0], step)
+        here = np.stack(np.meshgrid(columns, rows), -1)
+
+        def at(picture: NDArray[Any], v: Array) -> FloatArray:
             """A picture of the patch in each column at a height v."""
-            moved = self._frame.vector(np.stack([np.zeros_like(v), v - self._v], -1)).astype(np.float32)
-            here = np.stack(
-                np.meshgrid(np.arange(0, patch.shape[1], step), np.arange(0, patch.shape[0], step)), -1
-            ).astype(np.float32)
-            found: FloatArray = look_up(picture, here + moved, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE).astype(np.float32)
-            return found
+            there = here + self._frame.vector(np.stack([np.zeros_like(v), v - self._v], -1))
+            found = look_up(picture, there.astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+            return found.astype(np.float32)
 
-        # The lighter of a few heights: not a lash, the frame of glasses or the line of the crease.
-        above = np.stack([at(soft, self._crease - d) for d in (0.0, 0.02, 0.04)])
-        under = np.stack([at(soft, self._low_v + d) for d in np.linspace(*UNDER_EYE, 3)])
-        above, under = np.median(above, axis=0), np.median(under, axis=0)
-        along = (0, 0), max(1.0, 0.06 * unit / step)
-        above, under = cv2.GaussianBlur(above, *along), cv2.GaussianBlur(under, *along)
+        # The middle one of a few heights: not a lash, nor the line of the crease.
+        above, under = (
+            cv2.GaussianBlur(np.median(heights, axis=0), (0, 0), max(1.0, 0.06 * unit / step))
+            for heights in (
+                [at(soft, self._crease - d) for d in (0.0, 0.02, 0.04)],
+                [at(soft, self._low_v + d) for d in np.linspace(*UNDER_EYE, 3)],
+            )
+        )
         # A shadow over the eye falls on the socket more than on the lid.
         lightness = np.clip(above.mean(-1) / np.maximum(under.mean(-1), 1), 0, 1)[..., None]
         above = above * (0.8 + 0.2 / np.maximum(lightness, 0.5))
         under = 0.65 * under + 0.35 * above
         down = np.clip((self._v - self._crease) / np.maximum(self._low_v - self._crease, 1e-3), 0, 1)[..., None]
         skin = above + (under - above) * smoothstep(down)
-        round_light = 1 + 0.05 * np.sin(np.pi * np.clip(down / 0.85, 0, 1)) - 0.12 * smoothstep((down - 0.75) / 0.25)
+        round_light = 1 + 0.02 * np.sin(np.pi * np.clip(down / 0.85, 0, 1)) - 0.09 * smoothstep((down - 0.7) / 0.3)
         sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)[..., None]
         fold = 0.05 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
         skin = skin * (round_light - 0.05 * sides - fold)
@@ -292,16 +300,18 @@ class Eye:
         if box.empty:
             return
         taper = np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
-        line = np.concatenate([edge - down * LASH * unit * taper * 0.8, (edge + down * LASH * unit * taper * 0.4)[::-1]])
+        thick = down * LASH * unit * taper
+        line = np.concatenate([edge - 0.8 * thick, (edge + 0.4 * thick)[::-1]])
         strength = soft_polygon(line, box, max(softness, 0.006 * unit)) * np.float32(0.85)
         hanging = soft_polygon(self._hanging(edge, blink), box, max(softness, 0.003 * unit)) * np.float32(0.55)
-        dark = np.maximum(strength, hanging * self._lash_strength) * np.float32(self._lash_strength * min(1.0, 1.6 * blink))
+        clear = np.float32(self._lash_strength)
+        dark = np.maximum(strength, hanging * clear) * clear * np.float32(min(1.0, 1.6 * blink))
         patch = out[box.rows, box.columns]
         mixed = patch + (self._lash_colour.astype(np.float32) - patch) * dark[..., None]
         out[box.rows, box.columns] = np.where(patch > mixed, np.round(mixed), patch).astype(np.uint8)
 
     def _hanging(self, edge: Array, blink: float) -> List[Array]:
-        """The lashes of a lowered lid, each a thin triangle, canvas pixels: outwards, and longest near the outer corner."""
+        """The lashes of a lowered lid, each a thin triangle, canvas pixels: outwards, longest near the outer corner."""
         unit, down, right = self._frame.unit, self._frame.down, self._frame.right
         outwards = -1.0 if self._centre < 0 else 1.0
         found = []

@@ -22,7 +22,7 @@ MOST_RAISED = 0.08
 """An open mouth raises its upper lip at most this far over where it rests."""
 LOWER_TEETH = (0.0, 0.083, 0.170, 0.255, 0.325)
 """Edges of the lower teeth from the middle outwards."""
-SHOWN_OVER_LIP = 0.030
+SHOWN_OVER_LIP = 0.020
 """So far the lower teeth reach over the edge of the lower lip."""
 TONGUE = (0.30, 0.21)
 """Half axes of the tongue as seen through an open mouth."""
@@ -34,8 +34,8 @@ a smile, which shows hardly anything else, and in a mouth wide open, where the t
 HANGS = 0.06
 """Own teeth begin at most this far under the upper lip, interoculars."""
 OWN_GAP, OWN_TEETH = 0.1, 0.3
-"""A photo's own teeth are used where its lips are this far apart, interoculars, and they fill this much of what is seen:
-of less, nobody could tell what the rest of them looks like."""
+"""A photo's own teeth are used where its lips are this far apart, interoculars, and they fill this much of what is
+seen: of less, nobody could tell what the rest of them looks like."""
 FOLLOWS = 0.6
 """How far teeth follow the curve of lips that are bent, in a smile."""
 
@@ -71,7 +71,7 @@ class MouthInterior:
         # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
         self._shadow: FloatArray = (1 + 0.6 * (1 - palette.flesh / max(palette.flesh.max(), 1.0))).astype(np.float32)
         # Light that comes out of the dark has met flesh more than once.
-        self.dark: Array = 0.32 * palette.flesh * palette.flesh / max(palette.flesh.max(), 1.0)
+        self.dark: Array = 0.24 * palette.flesh * palette.flesh / max(palette.flesh.max(), 1.0)
         sides = palette.from_the_left(u[..., None])
         stretch = max(-shape.left, shape.right) / 0.37
         self.skull = self._upper_teeth(u, v, shape, stretch, sides)
@@ -106,7 +106,7 @@ class MouthInterior:
         gum = smoothstep((edge - 0.150 + 0.02 * across**2 - v) / 0.02)
         # Round in plan: the arch turns away from the light, and so does each tooth at its sides.
         arch = np.clip(1 - 0.80 * (reach / bounds[-1]) ** 2, 0, 1)
-        tooth = (1 - 0.16 * across**4) * (1 - 0.26 * np.exp(-((between / 0.0065) ** 2)))
+        tooth = (1 - 0.14 * across**4) * (1 - 0.20 * np.exp(-((between / 0.006) ** 2)))
         # In profile: whitest in the middle, greyer where the edge lets light through, warmer at the neck.
         depth = edge - v
         profile = 0.90 + 0.10 * smoothstep(depth / 0.035) - 0.12 * smoothstep((depth - 0.09) / 0.07)
@@ -122,8 +122,8 @@ class MouthInterior:
         edge = _bent(u, shape.lower - shape.margin) - SHOWN_OVER_LIP + 0.20 * reach**2 + 0.008 * across**4
         crown = smoothstep((v - edge) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.04)
         arch = np.clip(1 - 0.9 * (reach / bounds[-1]) ** 2, 0, 1)
-        tooth = (1 - 0.14 * across**4) * (1 - 0.24 * np.exp(-((between / 0.006) ** 2)))
-        light = 0.80 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
+        tooth = (1 - 0.12 * across**4) * (1 - 0.18 * np.exp(-((between / 0.006) ** 2)))
+        light = 0.62 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
         return self._painted(self._palette.tooth * light[..., None] * sides, crown)
 
     def _tongue(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:
@@ -131,22 +131,23 @@ class MouthInterior:
         low = float(height_at(np.zeros(1), shape.lower - shape.margin)[0])
         body = np.sqrt((reach / TONGUE[0]) ** 2 + ((v - low - 0.02) / TONGUE[1]) ** 2)
         solid = smoothstep((1.08 - body) / 0.22)
-        furrow = 1 - 0.12 * np.exp(-((reach / 0.018) ** 2)) * smoothstep((low + 0.03 - v) / 0.05)
+        furrow = 1 - 0.10 * np.exp(-((reach / 0.05) ** 2)) * smoothstep((low + 0.03 - v) / 0.05)
         # The back lies in the dark; the tip comes forward into the light.
-        light = (0.36 + 0.60 * smoothstep((v - low + 0.17) / 0.16)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
+        light = (0.22 + 0.68 * smoothstep((v - low + 0.18) / 0.19)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
         return self._painted(self._palette.flesh * light[..., None] * sides, solid)
 
     def _own_teeth(
         self, image: Image, frame: FaceFrame, shape: MouthShape, hangs: NDArray[np.bool_]
     ) -> Optional[NDArray[np.uint8]]:
         size = hangs.shape[1], hangs.shape[0]
-        photo = cv2.warpAffine(image, self.to_painting, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        border = cv2.BORDER_REFLECT_101
+        photo = np.asarray(cv2.warpAffine(image, self.to_painting, size, None, cv2.INTER_CUBIC, border), np.uint8)
         # The mesh's own edges: what lies between them and where the lips were cut is lip.
         outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
         limits = SMILE if shape.gap < WIDE_GAP else WIDE
-        teeth = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
+        teeth: FloatArray = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
         if teeth.sum() < OWN_TEETH * solid.sum():
             return None
         solid = teeth
@@ -221,7 +222,7 @@ class MouthInterior:
         tip = skull - np.array([0.0, (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale], np.float32)
         deep = light[..., None] ** self._shadow
         # Teeth stand right behind the lips: what light comes in meets them first.
-        near = light[..., None] ** (self._shadow * np.float32(0.5 + 0.7 * rounded))
+        near = light[..., None] ** (self._shadow * np.float32(0.7 + 0.6 * rounded))
         colour = self.dark.astype(np.float32) * (0.25 + 0.75 * deep)
         on_tip = deep + (near - deep) * np.float32(0.7 * tongue)
         for painting, where, lit in ((self.tongue, tip, on_tip), (self.jaw, jaw, near), (self.skull, skull, near)):

@@ -7,16 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
-from .geometry import Array, Box, smoothstep
+from .geometry import Array, Box, FaceFrame, look_up, smoothstep
 from .photo import FinePhoto
 
-RING = (0.02, 0.14)
-"""Hair finer than the matte reaches this far beyond it, interoculars, and what is behind is not read there: in front of
-a background with texture, which hides it and would be taken for it, and in front of a plain one."""
+RING, NARROW_RING = 0.14, 0.05
+"""Hair finer than the matte reaches this far beyond it, interoculars, and the background is not read there: in front of
+a plain one, from which all that differs is hair, and of one with texture, where nobody can tell."""
 PLAIN, TEXTURED = 4.0, 9.0
 """Mean deviation from the surroundings, grey levels, of a plain background and of one with texture."""
 MIRRORED = 0.5
 """What is behind the head continues the background like a mirror, and over this distance grows calm, interoculars."""
+NECK = (-0.25, 0.3)
+"""Background goes with the neck from here on, and in full from there, below the chin, interoculars."""
+FILLED_AT = 160.0
+"""Pixels between the eyes at which the hidden background is made up at most."""
+STRIP = 256
+"""Rows of a photo that are taken apart at once."""
+SMOOTH_EDGE = 0.05
+"""The edge that the background is mirrored in is smooth over this distance, interoculars."""
 HALF = 128
 
 
@@ -30,16 +38,22 @@ class Layers:
         image: The photo, [height, width, 3].
         matte: How much of each pixel is the person, 0..255, [height, width]; None: not known.
         box: The part of the photo that will be looked up.
-        unit: Pixels between the eyes.
+        frame: Of the face.
+        chin: v of its tip. Background beside the neck goes with the neck, which hardly moves: it would be torn there.
     """
 
-    def __init__(self, image: Image, matte: Optional[NDArray[np.uint8]], box: Box, unit: float) -> None:
+    def __init__(
+        self, image: Image, matte: Optional[NDArray[np.uint8]], box: Box, frame: FaceFrame, chin: float
+    ) -> None:
         self._behind: Optional[Image] = None
         self._left, self._top = box.left, box.top
         person: NDArray[np.uint8] = image
         if matte is not None and not box.empty and int(matte[box.rows, box.columns].min()) < HALF:
             part = image[box.rows, box.columns]
-            behind, person = separated(part, matte[box.rows, box.columns], unit)
+            corner = frame.of(np.array([box.left, box.top]))[1] - chin
+            down = frame.down / frame.unit
+            below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
+            behind, person = separated(part, matte[box.rows, box.columns], frame.unit, below)
             self._behind = behind
             self._photo = FinePhoto(person, (box.left, box.top))
         else:
@@ -68,81 +82,100 @@ class Layers:
 
 def over(person: NDArray[np.uint8], behind: Image) -> Image:
     """A premultiplied person [h, w, 4] laid over a background [h, w, 3]."""
-    through = cv2.bitwise_not(cv2.extractChannel(person, 3))
-    shown: Image = cv2.add(  # type: ignore[assignment]
-        cv2.cvtColor(person, cv2.COLOR_BGRA2BGR),
-        cv2.multiply(behind, cv2.cvtColor(through, cv2.COLOR_GRAY2BGR), scale=1 / 255),
-    )
+    alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
+    shown: Image = cv2.add(cv2.cvtColor(person, cv2.COLOR_BGRA2BGR), seen_through(behind, alpha))  # type: ignore[assignment]
     return shown
 
 
-def separated(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
+def separated(
+    image: Image, matte: NDArray[np.uint8], unit: float, below: Tuple[Array, Array]
+) -> Tuple[Image, NDArray[np.uint8]]:
     """Background [h, w, 3] and premultiplied person [h, w, 4] that together are the photo.
 
     Args:
         image: The photo, [h, w, 3].
         matte: How much of each pixel is the person, 0..255, [h, w].
         unit: Pixels between the eyes.
+        below: How far each pixel is below the chin, interoculars, as a sum of [1, w] and [h, 1].
     """
     behind = filled(image, matte, unit)
-    # A pixel that the background cannot explain is person by as much as it takes, also where the matte saw none: hair.
-    photo, back = image.astype(np.float32), behind.astype(np.float32)
-    darker = 1 - photo / np.maximum(back, 1)
-    lighter = (photo - back) / np.maximum(255 - back, 1)
-    needed = np.clip(np.maximum(darker, lighter).max(-1), 0, 1)
-    alpha = np.maximum(matte, np.ceil(255 * needed).astype(np.uint8))
-    through = cv2.multiply(behind, cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2BGR), scale=1 / 255)
-    # rounding may leave one grey level too much behind: there the person is solid
-    alpha[(through > image).any(-1)] = 255
-    through = cv2.multiply(behind, cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2BGR), scale=1 / 255)
-    return behind, np.dstack([cv2.subtract(image, through), alpha])
+    person = np.empty((*matte.shape, 4), np.uint8)
+    for top in range(0, len(matte), STRIP):  # a large photo would take a dozen times its size in memory
+        rows = slice(top, top + STRIP)
+        photo, back = image[rows].astype(np.float32), behind[rows].astype(np.float32)
+        with_neck = smoothstep((below[0] + below[1][rows] - NECK[0]) / (NECK[1] - NECK[0]))
+        # A pixel that the background cannot explain is person by as much as it takes, also where the matte saw none.
+        darker = 1 - photo / np.maximum(back, 1)
+        lighter = (photo - back) / np.maximum(255 - back, 1)
+        needed = np.clip(np.maximum(darker, lighter).max(-1), 0, 1)
+        alpha = np.maximum(matte[rows], np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8))
+        # rounding may leave one grey level too much behind: there the person is solid
+        alpha[(seen_through(behind[rows], alpha) > image[rows]).any(-1)] = 255
+        person[rows, :, :3] = cv2.subtract(image[rows], seen_through(behind[rows], alpha))
+        person[rows, :, 3] = alpha
+    return behind, person
+
+
+def seen_through(behind: Image, alpha: NDArray[np.uint8]) -> Image:
+    """What is left of a background [h, w, 3] behind a person that covers it by alpha [h, w]."""
+    left: Image = cv2.multiply(behind, cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2BGR), scale=1 / 255)  # type: ignore[assignment]
+    return left
 
 
 def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Image:
     """The background with what the person hides made up from what is around.
 
     Behind the edge of the person it is the background mirrored in that edge; further in, where motion hardly ever
-    shows it, it grows smooth.
+    shows it, it grows smooth. In a large photo it is made up at a smaller size.
     """
-    inside = (matte >= HALF).astype(np.uint8)
-    ring = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_5) / unit
-    unknown = ((ring < ring_around(image, ring)) | (matte > 5)).astype(np.uint8)
+    scale = min(1.0, FILLED_AT / unit)
+    if scale < 1:
+        size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))
+        small = [np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA), np.uint8) for x in (image, matte)]
+        made_up, unknown = fill_in(small[0], small[1], unit * scale)
+        size = (image.shape[1], image.shape[0])
+        behind = np.asarray(cv2.resize(made_up, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        mask = np.asarray(cv2.resize(unknown, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        cv2.copyTo(image, cv2.bitwise_not(mask * np.uint8(255)), behind)
+        return behind
+    return fill_in(image, matte, unit)[0]
+
+
+def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
+    """`filled` at one size, and where it is made up: 1 or 0, [h, w]."""
+    texture = texture_around(image, matte, unit)
+    outside = (matte < HALF).astype(np.uint8)
+    ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit
+    unknown = ((ring < RING + (NARROW_RING - RING) * texture) | (matte > 5)).astype(np.uint8)
     if unknown.all():
-        return image
-    distance, labels = cv2.distanceTransformWithLabels(
-        unknown, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+        return image, np.zeros_like(unknown)
+    distance = cv2.distanceTransform(unknown, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32)
+    # The way out of a smooth hill: a jagged edge would break the mirror to splinters.
+    hill = cv2.GaussianBlur(distance, (0, 0), max(1.0, SMOOTH_EDGE * unit))
+    slope = np.stack([cv2.Sobel(hill, cv2.CV_32F, 1, 0), cv2.Sobel(hill, cv2.CV_32F, 0, 1)], -1)
+    slope = slope / np.maximum(np.linalg.norm(slope, axis=-1, keepdims=True), 1e-6)
     h, w = unknown.shape
-    known = np.flatnonzero(unknown == 0)
-    nearest = np.zeros(int(labels.max()) + 1, np.int64)
-    nearest[labels.ravel()[known]] = known
-    from_row, from_column = np.divmod(nearest[labels], w)
-    rows, columns = np.mgrid[:h, :w]
-    row, column = (2 * from_row - rows).clip(0, h - 1), (2 * from_column - columns).clip(0, w - 1)
-    lost = unknown[row, column] > 0  # the mirror shows the person
-    row, column = np.where(lost, from_row, row), np.where(lost, from_column, column)
-    mirrored = cv2.GaussianBlur(image[row, column], (0, 0), 1.0)
-    far = smoothstep(distance / (MIRRORED * unit))[..., None]
-    made_up = mirrored + (smooth_fill(image, unknown) - mirrored) * far
-    out: Image = np.where(unknown[..., None] > 0, np.rint(made_up), image).astype(np.uint8)
-    return out
+    here = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
+    source = here - (2 * distance)[..., None] * slope
+    mirrored = look_up(image, source, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101).astype(np.float32)
+    # Where the mirror shows the person, and far inside, it is the surroundings' mean.
+    shows = look_up(1 - unknown.astype(np.float32), source, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+    share = cv2.blur(shows, (3, 3)) * (1 - smoothstep(distance / (MIRRORED * unit)))
+    calm = smooth_fill(image, unknown)
+    made_up = calm + (mirrored - calm) * share[..., None]
+    out: Image = np.where(unknown[..., None] > 0, np.clip(np.rint(made_up), 0, 255), image).astype(np.uint8)
+    return out, unknown
 
 
-def ring_around(image: Image, distance: FloatArray) -> FloatArray:
-    """How far from the person the background is not to be read, interoculars, [h, w].
-
-    Args:
-        image: The photo, [h, w, 3].
-        distance: From the person, interoculars, [h, w].
-    """
-    far = distance > RING[1]
-    if not far.any():
-        return np.full(distance.shape, RING[0], np.float32)
-    deviation = cv2.absdiff(image, cv2.blur(image, (9, 9)))
-    texture = cv2.blur(smooth_fill(deviation, (~far).astype(np.uint8)).mean(-1), (9, 9))
-    narrow = smoothstep((texture - PLAIN) / (TEXTURED - PLAIN))
-    ring: FloatArray = (RING[1] + (RING[0] - RING[1]) * narrow).astype(np.float32)
-    return ring
+def texture_around(image: Image, matte: NDArray[np.uint8], unit: float) -> FloatArray:
+    """Whether the background has texture, 0 plain to 1, [h, w]: near the person as it is a little further out."""
+    near = cv2.distanceTransform((matte < HALF).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= RING * unit
+    if near.all():
+        return np.ones(matte.shape, np.float32)
+    deviation = np.asarray(cv2.absdiff(image, cv2.blur(image, (9, 9))), np.uint8)
+    mean = cv2.blur(smooth_fill(deviation, near.astype(np.uint8)).mean(-1), (9, 9))
+    texture: FloatArray = smoothstep((mean - PLAIN) / (TEXTURED - PLAIN)).astype(np.float32)
+    return texture
 
 
 def smooth_fill(image: Image, unknown: NDArray[np.uint8]) -> FloatArray:
@@ -156,7 +189,7 @@ def smooth_fill(image: Image, unknown: NDArray[np.uint8]) -> FloatArray:
         levels.append(cv2.pyrDown(levels[-1]))
     spread = levels[-1]
     for level in reversed(levels[:-1]):
-        up = cv2.resize(spread, (level.shape[1], level.shape[0]), interpolation=cv2.INTER_LINEAR)
+        up = cv2.pyrUp(spread, dstsize=(level.shape[1], level.shape[0]))
         up = up / np.maximum(up[..., 3:], 1e-6)
         spread = level + up * (1 - np.minimum(level[..., 3:], 1))
     found: FloatArray = (spread[..., :3] / np.maximum(spread[..., 3:], 1e-6)).astype(np.float32)

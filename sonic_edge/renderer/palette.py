@@ -1,5 +1,7 @@
 """Colours and light read off the photo, so that what is painted belongs to it."""
 
+from typing import Tuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from .geometry import (
     points_of,
 )
 
+Pairs = Tuple[Tuple[Tuple[int, ...], Tuple[int, ...]], ...]
+"""Contours that enclose something two by two."""
 SIDES = ((50, 205), (280, 425))
 """Mesh points of the left and of the right cheek, beside the mouth."""
 CHEEK_AT = 0.6
@@ -75,7 +79,8 @@ class Palette:
 
     def from_the_left(self, u: Array) -> Array:
         """How much more light than in the middle falls at u: as on the cheeks, one side may be in shadow."""
-        return np.exp(np.clip(self._slope * u, -0.4, 0.4))
+        more: Array = np.exp(np.clip(self._slope * u, -0.4, 0.4))
+        return more
 
     def _tooth(self, skin: Array) -> Array:
         """Teeth are as white as eyes are, and lighter than any skin; the photo's light is that of the skin's greys."""
@@ -93,30 +98,30 @@ class Palette:
         tooth: Array = float(np.clip(brightness, 80, 222)) * tint / tint.mean()
         return tooth
 
-    def _around(self, points: "tuple[int, ...]", fallback: "tuple[float, ...]") -> Array:
+    def _around(self, points: Tuple[int, ...], fallback: Tuple[float, ...]) -> Array:
         """Median colour of spots around mesh points."""
         mask = np.zeros(self._image.shape[:2], np.uint8)
         for point in points_of(self._landmarks, points):
             cv2.circle(mask, tuple(np.round(point).astype(int).tolist()), self._spot, 255, -1)
         return self._median(mask, fallback)
 
-    def _between(self, pairs: "tuple[tuple[tuple[int, ...], ...], ...]", fallback: Array) -> Array:
+    def _between(self, pairs: Pairs, fallback: Array) -> Array:
         """Median colour between pairs of contours."""
         return self._median(self._mask(pairs), tuple(float(x) for x in fallback))
 
-    def _pixels(self, pairs: "tuple[tuple[tuple[int, ...], ...], ...]") -> NDArray[np.uint8]:
+    def _pixels(self, pairs: Pairs) -> NDArray[np.uint8]:
         mask = self._mask(pairs)[self._box.rows, self._box.columns]
         pixels: NDArray[np.uint8] = self._image[self._box.rows, self._box.columns][mask > 0]
         return pixels
 
-    def _mask(self, pairs: "tuple[tuple[tuple[int, ...], ...], ...]") -> NDArray[np.uint8]:
+    def _mask(self, pairs: Pairs) -> NDArray[np.uint8]:
         mask = np.zeros(self._image.shape[:2], np.uint8)
         for one, other in pairs:
             outline = np.concatenate([points_of(self._landmarks, one), points_of(self._landmarks, other)[::-1]])
             cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 255)
         return mask
 
-    def _median(self, mask: NDArray[np.uint8], fallback: "tuple[float, ...]") -> Array:
+    def _median(self, mask: NDArray[np.uint8], fallback: Tuple[float, ...]) -> Array:
         box = self._box
         b, g, r = fallback
         return median_colour(self._image[box.rows, box.columns], mask[box.rows, box.columns], (b, g, r))

@@ -5,6 +5,9 @@ from typing import Dict, Mapping
 
 from ..media import CHANNELS
 
+MOST_SHIFT = math.hypot(CHANNELS["tx"][1], CHANNELS["ty"][1])
+"""Furthest that a head is moved across the picture, interoculars."""
+
 
 def held(pose: Mapping[str, float]) -> Dict[str, float]:
     """Every channel of a pose, within its limits; channels that are missing rest at 0.
@@ -21,4 +24,9 @@ def held(pose: Mapping[str, float]) -> Dict[str, float]:
         if math.isnan(value):
             raise ValueError(f"pose channel {name} is nan; a number is needed")
         values[name] = min(max(value, low), high)
+    # A head may go to the end of its ways, not of all of them at once: the neck would be torn.
+    roll, shift = values["roll"] / CHANNELS["roll"][1], math.hypot(values["tx"], values["ty"]) / MOST_SHIFT
+    together = max(1.0, abs(roll) + shift)
+    for name in ("roll", "tx", "ty"):
+        values[name] /= together
     return values

@@ -9,11 +9,13 @@ from typing import Mapping, Optional, Tuple
 import numpy as np
 
 from ..media import FloatArray
-from .geometry import LEFT_BROW, RIGHT_BROW, Array, FaceFrame, Grid, points_of, smoothstep
+from .geometry import LEFT_BROW, OVAL, RIGHT_BROW, Array, FaceFrame, Grid, points_of, smoothstep
 from .mouth import MouthShape
 
 SHADES = ("open", "smile", "pout", "press", "raise", "frown")
 """What the light changes with; `amounts` says how much of each a pose has."""
+EDGE = 0.14
+"""Shades fade out over this distance from the edge of the face, interoculars."""
 LEAST = 1 / 512
 """Less than this changes no pixel to speak of."""
 
@@ -54,14 +56,16 @@ class Shading:
             uv, (float(brows[:, 0].mean()), over - 0.28), (0.75, 0.24), 0.0
         )
         bases = {
-            "open": -0.09 * hollow - 0.07 * chin - 0.05 * fold + 0.05 * crease,
+            "open": -0.09 * hollow - 0.085 * chin - 0.05 * fold + 0.05 * crease,
             "smile": -0.13 * fold + 0.06 * apple - 0.10 * dimple,
             "pout": -0.14 * crease - 0.08 * dimple + 0.03 * fold,
             "press": -0.10 * crease - 0.08 * dimple,
             "raise": -0.035 * lines,
             "frown": -0.10 * between,
         }
-        self._bases: FloatArray = np.stack([bases[name] for name in SHADES]).astype(np.float32)
+        # Only skin: the wall behind a chin does not darken with it.
+        within = inside(frame.of(points_of(landmarks, OVAL)), uv)
+        self._bases: FloatArray = np.stack([within * bases[name] for name in SHADES]).astype(np.float32)
 
     def gain(self, pose: Mapping[str, float], lips: Mapping[str, float]) -> Optional[FloatArray]:
         """What the photo is multiplied with at each grid node, less 1, [rows, columns]; None where nothing changes.
@@ -83,6 +87,18 @@ class Shading:
             return None
         gain: FloatArray = np.tensordot(weights, self._bases, 1)
         return gain
+
+
+def inside(oval: Array, uv: Array) -> Array:
+    """1 well inside the outline of the face, [n, 2], 0 at its edge and outside; face coordinates [..., 2]."""
+    low, high = oval.min(0), oval.max(0)
+    centre = (low + high) / 2
+    around = np.arctan2(oval[:, 1] - centre[1], oval[:, 0] - centre[0])
+    order = np.argsort(around)
+    reach = np.hypot(*(oval - centre).T)
+    off = uv - centre
+    edge = np.interp(np.arctan2(off[..., 1], off[..., 0]), around[order], reach[order], period=2 * np.pi)
+    return smoothstep((edge - np.hypot(off[..., 0], off[..., 1]) - 0.02) / EDGE)
 
 
 def spot(uv: Array, at: Tuple[float, float], size: Tuple[float, float], tilt: float) -> Array:
