@@ -265,9 +265,8 @@ class TestInside:
         light = part.mean((1, 2))
         teeth = np.flatnonzero(unsaturated(part).mean(1) > 0.5)
         behind = teeth[teeth < len(part) / 2].max() + 8
-        lower_teeth = teeth[teeth > len(part) / 2].min()
         cavity = light[behind : behind + 15].mean()
-        tip = light[lower_teeth - 12 : lower_teeth - 4].mean()
+        tip = light[-18:-8].mean()
         assert cavity < 0.25 * np.mean(SKIN)
         assert tip > 1.6 * cavity
 
@@ -277,18 +276,16 @@ class TestInside:
 
         assert lightest(0.15) < 0.8 * lightest(0.6)
 
-    def test_upper_teeth_stay_and_lower_ones_go_with_the_jaw(self, close_up: Tuple[Portrait, Renderer]) -> None:
+    def test_upper_teeth_stay_when_the_jaw_goes(self, close_up: Tuple[Portrait, Renderer]) -> None:
         portrait, renderer = close_up
         shape = MouthShape(portrait.image, g.FaceFrame(portrait.landmarks), portrait.landmarks)
-        ends, begins, drops = [], [], []
+        ends, drops = [], []
         for jaw in (0.6, 0.8, 1.0):
             part, top = self.between(portrait, renderer, {"jaw": jaw})
             rows = np.flatnonzero(unsaturated(part).mean(1) > 0.5)
             ends.append(top + rows[rows < 0.5 * len(part)].max() / 120)
-            begins.append(top + rows[rows > 0.5 * len(part)].min() / 120)
             drops.append(lower_lip_drop(shape, lip_weights(shape, held({"jaw": jaw}))))
         assert np.ptp(ends) < 0.02
-        assert np.diff(begins) == pytest.approx(np.diff(drops), abs=0.02)
         assert min(np.diff(drops)) > 0.05
 
     def test_painted_on_the_skull_and_on_the_jaw(self, close_up: Tuple[Portrait, Renderer]) -> None:

@@ -19,6 +19,8 @@ AROUND_HAIR = 1.12
 """Half axes of that ellipse where it is known how far the hair reaches, as multiples of that."""
 MOST_HAIR = 0.75
 """Hair reaches at most this far beyond the face, as a share of the face's width and height."""
+SKIRT = (0.3, 1.25)
+"""What is around the person moves along in full up to here, and not at all from there on, interoculars."""
 FALLOFF = 0.95
 """Over this distance around the head the motion fades into the background, interoculars."""
 
@@ -44,6 +46,25 @@ def head_outline(
         half[1] = max(half[1], AROUND_HAIR * (high[1] - top) / 2)
     centre[1] = high[1] - half[1]  # all the extra height is hair, above
     return centre, np.maximum(half, 0.1)
+
+
+def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float) -> Array:
+    """1 on the person and close around, 0 from `SKIRT` on: background with texture is drawn along no further.
+
+    Args:
+        matte: Where the person is, 0..255, on the canvas.
+        grid: Where it is wanted.
+        unit: Pixels between the eyes.
+
+    Returns:
+        [rows, columns].
+    """
+    person = look_up(matte, grid.nodes, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE) > 127
+    if not person.any():
+        return np.ones(person.shape)
+    cells = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    away = cells.astype(np.float64) * grid.cell / unit
+    return smoothstep((SKIRT[1] - away) / (SKIRT[1] - SKIRT[0]))
 
 
 def hair_reach(frame: FaceFrame, low: Array, high: Array, matte: NDArray[np.uint8]) -> Tuple[float, float, float]:
@@ -84,6 +105,8 @@ class Head:
         nodes = grid.nodes.astype(np.float64)
         outline = head_outline(frame, landmarks, matte)
         mask = self._mask(frame, outline, nodes)
+        if matte is not None:
+            mask = np.minimum(mask, close_to_person(matte, grid, frame.unit))
         depth = self._depth(frame, landmarks, nodes) * mask
         pivot = frame.canvas(frame.of(points_of(landmarks, [CHIN]))[0] + [0.0, PIVOT_BELOW_CHIN])
         arm = (nodes - pivot) * mask[..., None]

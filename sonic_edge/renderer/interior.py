@@ -22,7 +22,7 @@ MOST_RAISED = 0.08
 """An open mouth raises its upper lip at most this far over where it rests."""
 LOWER_TEETH = (0.0, 0.083, 0.170, 0.255, 0.325)
 """Edges of the lower teeth from the middle outwards."""
-SHOWN_OVER_LIP = 0.020
+SHOWN_OVER_LIP = 0.012
 """So far the lower teeth reach over the edge of the lower lip."""
 TONGUE = (0.30, 0.21)
 """Half axes of the tongue as seen through an open mouth."""
@@ -123,7 +123,7 @@ class MouthInterior:
         crown = smoothstep((v - edge) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.04)
         arch = np.clip(1 - 0.9 * (reach / bounds[-1]) ** 2, 0, 1)
         tooth = (1 - 0.12 * across**4) * (1 - 0.18 * np.exp(-((between / 0.006) ** 2)))
-        light = 0.62 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
+        light = 0.55 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
         return self._painted(self._palette.tooth * light[..., None] * sides, crown)
 
     def _tongue(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:

@@ -10,17 +10,22 @@ from ..media import FloatArray, Image
 from .geometry import Array, Box, FaceFrame, look_up, smoothstep
 from .photo import FinePhoto
 
-RING, NARROW_RING = 0.14, 0.05
-"""Hair finer than the matte reaches this far beyond it, interoculars, and the background is not read there: in front of
-a plain one, from which all that differs is hair, and of one with texture, where nobody can tell."""
+RING = 0.3
+"""Hair, or the rim of a pair of glasses, reaches at most this far beyond the matte, interoculars. All that differs
+there from a plain background is taken for it."""
+PATTERN = 0.3
+"""Texture is what changes within this distance, interoculars."""
 PLAIN, TEXTURED = 4.0, 9.0
-"""Mean deviation from the surroundings, grey levels, of a plain background and of one with texture."""
+"""Mean deviation from the surroundings, grey levels, of a plain background and of one with texture. Texture cannot be
+made up so that nobody sees it, nor told from hair: close to the head it is drawn along instead, as skin is."""
 MIRRORED = 0.5
 """What is behind the head continues the background like a mirror, and over this distance grows calm, interoculars."""
 NECK = (-0.25, 0.3)
 """Background goes with the neck from here on, and in full from there, below the chin, interoculars."""
 FILLED_AT = 160.0
 """Pixels between the eyes at which the hidden background is made up at most."""
+BEYOND = 0.4
+"""The person is carried on this far beyond the borders of the photo, interoculars."""
 STRIP = 256
 """Rows of a photo that are taken apart at once."""
 SMOOTH_EDGE = 0.05
@@ -47,17 +52,20 @@ class Layers:
     ) -> None:
         self._behind: Optional[Image] = None
         self._left, self._top = box.left, box.top
-        person: NDArray[np.uint8] = image
         if matte is not None and not box.empty and int(matte[box.rows, box.columns].min()) < HALF:
             part = image[box.rows, box.columns]
             corner = frame.of(np.array([box.left, box.top]))[1] - chin
             down = frame.down / frame.unit
             below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
-            behind, person = separated(part, matte[box.rows, box.columns], frame.unit, below)
-            self._behind = behind
-            self._photo = FinePhoto(person, (box.left, box.top))
+            self._behind, person = separated(part, matte[box.rows, box.columns], frame.unit, below)
+            height, width = image.shape[:2]
+            reach = min(round(BEYOND * frame.unit) + 4, box.width - 1, box.height - 1)
+            ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
+            left, top, right, bottom = (reach if end else 0 for end in ends)
+            person = continued(person, left, top, right, bottom)
+            self._photo = FinePhoto(person, (box.left - left, box.top - top))
         else:
-            self._photo = FinePhoto(person[box.rows, box.columns], (box.left, box.top))
+            self._photo = FinePhoto(image[box.rows, box.columns], (box.left, box.top))
         self.scale = self._photo.scale
         """Fine pixels to a canvas pixel."""
 
@@ -80,6 +88,25 @@ class Layers:
         return over(found, behind)
 
 
+def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+    """A premultiplied person [h, w, 4] carried on beyond the borders of the photo, by so many pixels on each side.
+
+    It is mirrored, as far as the border cuts it: a head that ends below the border has nothing above.
+    """
+    whole = np.asarray(cv2.copyMakeBorder(person, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
+    height, width = whole.shape[:2]
+
+    def fade(part: NDArray[np.uint8], cut: NDArray[np.uint8]) -> None:
+        if part.size:
+            part[...] = np.rint(part * (cut[..., None] / np.float32(255)))
+
+    fade(whole[:top], whole[top : top + 1, :, 3])
+    fade(whole[height - bottom :], whole[height - bottom - 1 : height - bottom, :, 3])
+    fade(whole[:, :left], whole[:, left : left + 1, 3])
+    fade(whole[:, width - right :], whole[:, width - right - 1 : width - right, 3])
+    return whole
+
+
 def over(person: NDArray[np.uint8], behind: Image) -> Image:
     """A premultiplied person [h, w, 4] laid over a background [h, w, 3]."""
     alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
@@ -98,7 +125,7 @@ def separated(
         unit: Pixels between the eyes.
         below: How far each pixel is below the chin, interoculars, as a sum of [1, w] and [h, 1].
     """
-    behind = filled(image, matte, unit)
+    behind, texture = filled(image, matte, unit)
     person = np.empty((*matte.shape, 4), np.uint8)
     for top in range(0, len(matte), STRIP):  # a large photo would take a dozen times its size in memory
         rows = slice(top, top + STRIP)
@@ -108,7 +135,8 @@ def separated(
         darker = 1 - photo / np.maximum(back, 1)
         lighter = (photo - back) / np.maximum(255 - back, 1)
         needed = np.clip(np.maximum(darker, lighter).max(-1), 0, 1)
-        alpha = np.maximum(matte[rows], np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8))
+        alpha = np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8)
+        alpha = np.maximum(np.maximum(alpha, matte[rows]), texture[rows])
         # rounding may leave one grey level too much behind: there the person is solid
         alpha[(seen_through(behind[rows], alpha) > image[rows]).any(-1)] = 255
         person[rows, :, :3] = cv2.subtract(image[rows], seen_through(behind[rows], alpha))
@@ -122,8 +150,8 @@ def seen_through(behind: Image, alpha: NDArray[np.uint8]) -> Image:
     return left
 
 
-def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Image:
-    """The background with what the person hides made up from what is around.
+def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
+    """The background with what the person hides made up from what is around, and where it has texture, 0..255 [h, w].
 
     Behind the edge of the person it is the background mirrored in that edge; further in, where motion hardly ever
     shows it, it grows smooth. In a large photo it is made up at a smaller size.
@@ -132,23 +160,25 @@ def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Image:
     if scale < 1:
         size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))
         small = [np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA), np.uint8) for x in (image, matte)]
-        made_up, unknown = fill_in(small[0], small[1], unit * scale)
         size = (image.shape[1], image.shape[0])
-        behind = np.asarray(cv2.resize(made_up, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        mask = np.asarray(cv2.resize(unknown, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        cv2.copyTo(image, cv2.bitwise_not(mask * np.uint8(255)), behind)
-        return behind
-    return fill_in(image, matte, unit)[0]
+        behind, unknown, texture = (
+            np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            for x in fill_in(small[0], small[1], unit * scale)
+        )
+        cv2.copyTo(image, cv2.bitwise_not(unknown * np.uint8(255)), behind)
+        return behind, texture
+    behind, _, texture = fill_in(image, matte, unit)
+    return behind, texture
 
 
-def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
-    """`filled` at one size, and where it is made up: 1 or 0, [h, w]."""
+def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+    """`filled` at one size: the background, where it is made up, 1 or 0, and its texture, 0..255; [h, w]."""
     texture = texture_around(image, matte, unit)
     outside = (matte < HALF).astype(np.uint8)
     ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit
-    unknown = ((ring < RING + (NARROW_RING - RING) * texture) | (matte > 5)).astype(np.uint8)
+    unknown = ((ring < RING) | (matte > 5)).astype(np.uint8)
     if unknown.all():
-        return image, np.zeros_like(unknown)
+        return image, np.zeros_like(unknown), np.full_like(unknown, 255)
     distance = cv2.distanceTransform(unknown, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32)
     # The way out of a smooth hill: a jagged edge would break the mirror to splinters.
     hill = cv2.GaussianBlur(distance, (0, 0), max(1.0, SMOOTH_EDGE * unit))
@@ -164,7 +194,7 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
     calm = smooth_fill(image, unknown)
     made_up = calm + (mirrored - calm) * share[..., None]
     out: Image = np.where(unknown[..., None] > 0, np.clip(np.rint(made_up), 0, 255), image).astype(np.uint8)
-    return out, unknown
+    return out, unknown, np.rint(255 * texture).astype(np.uint8)
 
 
 def texture_around(image: Image, matte: NDArray[np.uint8], unit: float) -> FloatArray:
@@ -172,8 +202,14 @@ def texture_around(image: Image, matte: NDArray[np.uint8], unit: float) -> Float
     near = cv2.distanceTransform((matte < HALF).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= RING * unit
     if near.all():
         return np.ones(matte.shape, np.float32)
-    deviation = np.asarray(cv2.absdiff(image, cv2.blur(image, (9, 9))), np.uint8)
-    mean = cv2.blur(smooth_fill(deviation, near.astype(np.uint8)).mean(-1), (9, 9))
+    # Blurred without the person, who would be taken for texture.
+    seen = (~near).astype(np.float32)
+    n = 2 * max(2, round(PATTERN * unit / 2)) + 1
+    weight = cv2.blur(seen, (n, n))
+    around = cv2.blur(image * seen[..., None], (n, n)) / np.maximum(weight, 1e-3)[..., None]
+    deviation = np.clip(np.abs(image - around) * seen[..., None], 0, 255).astype(np.uint8)
+    mean = smooth_fill(deviation, near.astype(np.uint8)).mean(-1)
+    mean = cv2.blur(mean.astype(np.float32), (n, n))
     texture: FloatArray = smoothstep((mean - PLAIN) / (TEXTURED - PLAIN)).astype(np.float32)
     return texture
 

@@ -67,7 +67,7 @@ class Palette:
         hue = (lip - lip.mean()) / max(lip.mean(), 1.0) + 0.8 * (skin - skin.mean()) / max(skin.mean(), 1.0)
         # Pale lips do not make a pale tongue: it is red as far as the photo has colour at all.
         colour = min(1.0, float(np.ptp(skin)) / max(skin.mean(), 1.0))
-        hue = hue + colour * np.array([-0.18, -0.22, 0.30])
+        hue = hue + colour * np.array([-0.15, -0.19, 0.25])
         brightness = min(1.05 * lip.mean(), 0.85 * skin.mean())
         self.flesh: Array = brightness * np.clip(1 + hue, 0.45, 1.6)
         """Of the tongue in full light, BGR."""
