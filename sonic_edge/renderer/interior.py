@@ -24,7 +24,7 @@ LOWER_TEETH = (0.0, 0.083, 0.170, 0.255, 0.325)
 """Edges of the lower teeth from the middle outwards."""
 SHOWN_OVER_LIP = 0.012
 """So far the lower teeth reach over the edge of the lower lip."""
-TONGUE = (0.30, 0.21)
+TONGUE = (0.30, 0.19)
 """Half axes of the tongue as seen through an open mouth."""
 TIP = -0.05
 """The tip of a tongue at the upper teeth lies this far below where it rests between shut ones, interoculars."""
@@ -123,8 +123,11 @@ class MouthInterior:
         crown = smoothstep((v - edge) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.04)
         arch = np.clip(1 - 0.9 * (reach / bounds[-1]) ** 2, 0, 1)
         tooth = (1 - 0.12 * across**4) * (1 - 0.18 * np.exp(-((between / 0.006) ** 2)))
-        light = 0.55 * arch * tooth * (1 - 0.25 * smoothstep((v - edge - 0.02) / 0.05))
-        return self._painted(self._palette.tooth * light[..., None] * sides, crown)
+        light = 0.62 * arch * tooth
+        # Under its edge a tooth stands in the lip's own pink light, and soon behind the gum.
+        gum = smoothstep((v - edge - 0.012) / 0.03)[..., None]
+        colour = self._palette.tooth * light[..., None] * (1 - gum) + 0.5 * self._palette.flesh * gum
+        return self._painted(colour * sides, crown)
 
     def _tongue(self, u: Array, v: Array, shape: MouthShape, stretch: float, sides: Array) -> NDArray[np.uint8]:
         reach = np.abs(u) / stretch
@@ -133,7 +136,7 @@ class MouthInterior:
         solid = smoothstep((1.08 - body) / 0.22)
         furrow = 1 - 0.10 * np.exp(-((reach / 0.05) ** 2)) * smoothstep((low + 0.03 - v) / 0.05)
         # The back lies in the dark; the tip comes forward into the light.
-        light = (0.22 + 0.68 * smoothstep((v - low + 0.18) / 0.19)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
+        light = (0.20 + 0.70 * smoothstep((v - low + 0.17) / 0.20)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
         return self._painted(self._palette.flesh * light[..., None] * sides, solid)
 
     def _own_teeth(

@@ -18,7 +18,7 @@ PATTERN = 0.3
 PLAIN, TEXTURED = 4.0, 9.0
 """Mean deviation from the surroundings, grey levels, of a plain background and of one with texture. Texture cannot be
 made up so that nobody sees it, nor told from hair: close to the head it is drawn along instead, as skin is."""
-MIRRORED = 0.5
+MIRRORED = 0.8
 """What is behind the head continues the background like a mirror, and over this distance grows calm, interoculars."""
 NECK = (-0.25, 0.3)
 """Background goes with the neck from here on, and in full from there, below the chin, interoculars."""
@@ -28,7 +28,7 @@ BEYOND = 0.4
 """The person is carried on this far beyond the borders of the photo, interoculars."""
 STRIP = 256
 """Rows of a photo that are taken apart at once."""
-SMOOTH_EDGE = 0.05
+SMOOTH_EDGE = 0.12
 """The edge that the background is mirrored in is smooth over this distance, interoculars."""
 HALF = 128
 
