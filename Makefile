@@ -14,8 +14,9 @@ setup: .venv/ready
 
 demo: .venv/ready
 	@mkdir -p demo
-	.venv/bin/sonic-edge render $(SHARE)/samples/portrait.jpg $(SHARE)/samples/speech.flac -o demo/talking.mp4
-	@echo "The talking portrait: $$PWD/demo/talking.mp4"
+	.venv/bin/sonic-edge render $(SHARE)/samples/portrait.jpg $(SHARE)/samples/speech.flac -o demo/talking.mp4 \
+	    --sheet demo/sheet.png
+	@echo "The talking portrait: $$PWD/demo/talking.mp4, and a contact sheet of it: $$PWD/demo/sheet.png"
 
 test: .venv/ready-test
 	.venv/bin/python -m pytest
