@@ -88,6 +88,7 @@ def drawn(
     irises: bool = False,
     looks: float = 0.0,
     matte: bool = False,
+    pattern: int = 40,
 ) -> Portrait:
     """A face drawn with its mouth at a point of a canvas (width, height), turned clockwise by `tilt` radians.
 
@@ -95,6 +96,7 @@ def drawn(
         irises: Say where they are.
         looks: How far they are to the right of the middle of the eye, interoculars.
         matte: Draw shoulders, and say where the person is, to the pixel.
+        pattern: How much the wall varies, grey levels.
     """
     turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
     points = mesh(gap)
@@ -104,7 +106,8 @@ def drawn(
 
     image = np.full((size[1], size[0], 3), WALL, np.uint8)
     rng = np.random.default_rng(1)
-    image += cv2.resize(rng.integers(0, 40, (30, 30, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    spots = rng.integers(20 - pattern // 2, 20 + pattern // 2, (30, 30, 3), np.uint8)
+    image += cv2.resize(spots, size, interpolation=cv2.INTER_CUBIC)
     person = np.zeros((size[1], size[0]), np.uint8)
 
     def fill(uv: np.ndarray, colour: Colour) -> None:

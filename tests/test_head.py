@@ -26,7 +26,7 @@ from drawn_face import (
 from sonic_edge.media import CHANNELS, Portrait
 from sonic_edge.renderer import Renderer
 from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, hair_reach, head_outline, moving_box
+from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
 from sonic_edge.renderer.layers import NECK, RING, filled, over, separated, smooth_fill
 
 Pose = Dict[str, float]
@@ -78,8 +78,8 @@ class TestHead:
 
 @pytest.fixture(scope="module")
 def person() -> Portrait:
-    """With shoulders, and a matte that is right."""
-    return drawn(size=(500, 600), unit=70, at=(250, 330), matte=True)
+    """With shoulders, in front of a wall that is nearly plain, and a matte that is right."""
+    return drawn(size=(500, 600), unit=70, at=(250, 330), matte=True, pattern=4)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,22 @@ class TestPersonAndBackground:
         assert np.array_equal(apart.frame(pose)[still], person.image[still])
         dragged = Renderer(replace(person, matte=None)).frame(pose)
         assert (dragged[still] != person.image[still]).any(-1).sum() > 1000
+
+    def test_a_pattern_goes_softly_with_the_head_and_not_far(self) -> None:
+        """It cannot be made up where the head uncovers it; nothing is torn, and further out nothing moves."""
+        portrait = drawn(size=(700, 700), unit=70, at=(350, 400), matte=True, pattern=40)
+        renderer, pose = Renderer(portrait), {"tx": 0.1}
+        frame, unit = renderer.frame(pose), portrait.interocular
+        both = head_of(portrait, {}) | head_of(portrait, pose)
+        chin = int(portrait.landmarks[g.CHIN, 1] + NECK[0] * unit)
+        beside = np.zeros_like(both)
+        beside[:chin] = True
+        near_by = wider(both, 0.2 * unit) & ~wider(both, 4) & beside
+        assert (frame[near_by] != portrait.image[near_by]).any(-1).mean() > 0.5
+        assert near(frame[near_by], WALL_MEAN, 60).all()
+        away = ~wider(both, (SKIRT[1][0] + 0.2) * unit) & beside
+        assert away.sum() > 10000
+        assert np.array_equal(frame[away], portrait.image[away])
 
     @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": 0.1}, {"roll": -0.1, "tx": 0.1}])
     def test_what_is_uncovered_is_wall(self, apart: Renderer, person: Portrait, pose: Pose) -> None:
@@ -223,7 +239,7 @@ class TestSeparated:
         matte = rng.integers(0, 256, (60, 70), np.uint8)
         if seed == 1:  # as mattes are: whole regions of each
             matte = cv2.resize(rng.integers(0, 2, (6, 7), np.uint8) * 255, (70, 60), interpolation=cv2.INTER_LINEAR)
-        behind, person = separated(photo, matte, 20.0, above_chin(photo))
+        behind, person, _ = separated(photo, matte, 20.0, above_chin(photo))
         assert behind.shape == photo.shape
         assert person.shape == (60, 70, 4)
         assert np.array_equal(over(person, behind), photo)
@@ -232,7 +248,7 @@ class TestSeparated:
 
     def test_together_they_are_the_photo_however_wrong_the_matte(self, person: Portrait) -> None:
         for matte in (255 - person.matte, np.roll(person.matte, 50, axis=0), np.zeros_like(person.matte)):
-            behind, front = separated(person.image, matte, 70.0, above_chin(person.image))
+            behind, front, _ = separated(person.image, matte, 70.0, above_chin(person.image))
             assert np.array_equal(over(front, behind), person.image)
 
     def test_hair_that_the_matte_missed_is_of_the_person(self, person: Portrait) -> None:
@@ -240,19 +256,19 @@ class TestSeparated:
         top = int(np.argwhere(person.matte > 0)[:, 0].min())
         strand = (slice(top - 4, top), slice(248, 252))
         image[strand] = HAIR
-        _, front = separated(image, person.matte, 70.0, above_chin(image))
+        _, front, _ = separated(image, person.matte, 70.0, above_chin(image))
         assert front[strand][..., 3].min() > 180
         away = (slice(top - 40, top - 30), slice(230, 270))
         assert (front[away] == 0).all()
 
     def test_beside_the_neck_the_background_goes_with_it(self, person: Portrait) -> None:
         rows = np.linspace(NECK[0] - 1, NECK[1] + 1, person.image.shape[0])[:, None]
-        behind, front = separated(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
+        behind, front, _ = separated(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
         assert (front[rows[:, 0] >= NECK[1], :, 3] == 255).all()
         assert np.array_equal(over(front, behind), person.image)
 
     def test_a_background_without_the_person_has_nothing_of_it(self, person: Portrait) -> None:
-        behind, _ = separated(person.image, person.matte, 70.0, above_chin(person.image))
+        behind, _, _ = separated(person.image, person.matte, 70.0, above_chin(person.image))
         assert near(behind, WALL_MEAN, 45).all()
         outside = ~wider(person.matte > 0, (RING + 0.02) * 70)
         assert np.array_equal(behind[outside], person.image[outside])

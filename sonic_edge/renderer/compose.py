@@ -63,7 +63,7 @@ class Renderer:
         around = Box(self._box.left - reach, self._box.top - reach, self._box.right + reach, self._box.bottom + reach)
         chin = float(frame.of(points_of(landmarks, [CHIN]))[0, 1])
         self._photo = Layers(self._image, matte, around.within(self._canvas), frame, chin)
-        self._head = Head(frame, landmarks, self._grid, matte)
+        self._head = Head(frame, landmarks, self._grid, matte, self._photo.texture(self._grid.nodes))
         self._shape = MouthShape(self._image, frame, landmarks)
         self._lips = Lips(frame, self._shape, self._grid)
         face = Box.around(landmarks[:, :2].astype(np.float64), 0).within(self._canvas)

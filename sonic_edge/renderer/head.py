@@ -19,8 +19,9 @@ AROUND_HAIR = 1.12
 """Half axes of that ellipse where it is known how far the hair reaches, as multiples of that."""
 MOST_HAIR = 0.75
 """Hair reaches at most this far beyond the face, as a share of the face's width and height."""
-SKIRT = (0.3, 1.25)
-"""What is around the person moves along in full up to here, and not at all from there on, interoculars."""
+SKIRT = ((0.3, 0.0), (1.25, 0.75))
+"""What is around the person moves along in full up to here, and not at all from there on, interoculars: of a plain
+background, where nobody sees it and a head may go far, and of one with texture."""
 FALLOFF = 0.95
 """Over this distance around the head the motion fades into the background, interoculars."""
 
@@ -48,13 +49,14 @@ def head_outline(
     return centre, np.maximum(half, 0.1)
 
 
-def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float) -> Array:
-    """1 on the person and close around, 0 from `SKIRT` on: background with texture is drawn along no further.
+def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float, texture: FloatArray) -> Array:
+    """1 on the person and close around, 0 a little further out.
 
     Args:
         matte: Where the person is, 0..255, on the canvas.
         grid: Where it is wanted.
         unit: Pixels between the eyes.
+        texture: Whether the background has texture, 0..1, [rows, columns]: then one can see that it is drawn along.
 
     Returns:
         [rows, columns].
@@ -64,7 +66,8 @@ def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float) -> Array:
         return np.ones(person.shape)
     cells = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     away = cells.astype(np.float64) * grid.cell / unit
-    return smoothstep((SKIRT[1] - away) / (SKIRT[1] - SKIRT[0]))
+    full, none = (plain + (textured - plain) * texture for plain, textured in SKIRT)
+    return smoothstep((none - away) / (none - full))
 
 
 def hair_reach(frame: FaceFrame, low: Array, high: Array, matte: NDArray[np.uint8]) -> Tuple[float, float, float]:
@@ -97,16 +100,22 @@ class Head:
         landmarks: Face mesh on the canvas, [468, 3].
         grid: Where displacements are wanted.
         matte: Where the person is, 0..255, on the canvas; None: not known.
+        texture: Whether the background at each node has texture, 0..1, [rows, columns].
     """
 
     def __init__(
-        self, frame: FaceFrame, landmarks: FloatArray, grid: Grid, matte: Optional[NDArray[np.uint8]] = None
+        self,
+        frame: FaceFrame,
+        landmarks: FloatArray,
+        grid: Grid,
+        matte: Optional[NDArray[np.uint8]],
+        texture: FloatArray,
     ) -> None:
         nodes = grid.nodes.astype(np.float64)
         outline = head_outline(frame, landmarks, matte)
         mask = self._mask(frame, outline, nodes)
         if matte is not None:
-            mask = np.minimum(mask, close_to_person(matte, grid, frame.unit))
+            mask = np.minimum(mask, close_to_person(matte, grid, frame.unit, texture))
         depth = self._depth(frame, landmarks, nodes) * mask
         pivot = frame.canvas(frame.of(points_of(landmarks, [CHIN]))[0] + [0.0, PIVOT_BELOW_CHIN])
         arm = (nodes - pivot) * mask[..., None]

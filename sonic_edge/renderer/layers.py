@@ -15,7 +15,7 @@ RING = 0.3
 there from a plain background is taken for it."""
 PATTERN = 0.3
 """Texture is what changes within this distance, interoculars."""
-PLAIN, TEXTURED = 4.0, 9.0
+PLAIN, TEXTURED = 1.8, 3.5
 """Mean deviation from the surroundings, grey levels, of a plain background and of one with texture. Texture cannot be
 made up so that nobody sees it, nor told from hair: close to the head it is drawn along instead, as skin is."""
 MIRRORED = 0.8
@@ -51,13 +51,14 @@ class Layers:
         self, image: Image, matte: Optional[NDArray[np.uint8]], box: Box, frame: FaceFrame, chin: float
     ) -> None:
         self._behind: Optional[Image] = None
+        self._texture: Optional[NDArray[np.uint8]] = None
         self._left, self._top = box.left, box.top
         if matte is not None and not box.empty and int(matte[box.rows, box.columns].min()) < HALF:
             part = image[box.rows, box.columns]
             corner = frame.of(np.array([box.left, box.top]))[1] - chin
             down = frame.down / frame.unit
             below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
-            self._behind, person = separated(part, matte[box.rows, box.columns], frame.unit, below)
+            self._behind, person, self._texture = separated(part, matte[box.rows, box.columns], frame.unit, below)
             height, width = image.shape[:2]
             reach = min(round(BEYOND * frame.unit) + 4, box.width - 1, box.height - 1)
             ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
@@ -68,6 +69,14 @@ class Layers:
             self._photo = FinePhoto(image[box.rows, box.columns], (box.left, box.top))
         self.scale = self._photo.scale
         """Fine pixels to a canvas pixel."""
+
+    def texture(self, positions: FloatArray) -> FloatArray:
+        """Whether the background at canvas positions [..., 2] has texture, 0..1, [...]; 1 where nothing is known."""
+        if self._texture is None:
+            return np.ones(positions.shape[:-1], np.float32)
+        at = positions - np.array([self._left, self._top], np.float32)
+        read: FloatArray = look_up(self._texture, at, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE).astype(np.float32)
+        return read / np.float32(255)
 
     def place(self, positions: FloatArray) -> FloatArray:
         """Canvas positions [..., 2] as the fine positions `look_up` takes."""
@@ -116,8 +125,8 @@ def over(person: NDArray[np.uint8], behind: Image) -> Image:
 
 def separated(
     image: Image, matte: NDArray[np.uint8], unit: float, below: Tuple[Array, Array]
-) -> Tuple[Image, NDArray[np.uint8]]:
-    """Background [h, w, 3] and premultiplied person [h, w, 4] that together are the photo.
+) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Background [h, w, 3] and premultiplied person [h, w, 4] that together are the photo, and the texture, 0..255.
 
     Args:
         image: The photo, [h, w, 3].
@@ -141,7 +150,7 @@ def separated(
         alpha[(seen_through(behind[rows], alpha) > image[rows]).any(-1)] = 255
         person[rows, :, :3] = cv2.subtract(image[rows], seen_through(behind[rows], alpha))
         person[rows, :, 3] = alpha
-    return behind, person
+    return behind, person, texture
 
 
 def seen_through(behind: Image, alpha: NDArray[np.uint8]) -> Image:
