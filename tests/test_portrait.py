@@ -12,6 +12,7 @@ from PIL import Image as Pil
 from sonic_edge.config import Controls, LimitSettings, share_dir
 from sonic_edge.errors import ConfigError, RequestError
 from sonic_edge.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.portrait.remarks import hard_parts
 
 
 def refused(path: Path, limits: LimitSettings) -> str:
@@ -533,14 +534,28 @@ def test_a_blurred_face_is_told(finder):
     assert any("blurred" in w for w in make(blurred, finder).warnings)
 
 
-def test_an_open_mouth_is_told(finder):
+@pytest.mark.parametrize("thing", ["microphone", "cup", "mask"])
+def test_something_in_front_of_the_mouth_is_told(finder, thing):
     image = photo()
-    lips = finder.faces(image)[0].landmarks
-    corner, other, upper, lower = (lips[i, :2] for i in (61, 291, 0, 17))
-    centre = (corner + other) / 2
-    size = (int(np.linalg.norm(other - corner) * 0.4), int(np.linalg.norm(lower - upper) * 0.8))
-    cv2.ellipse(image, (int(centre[0]), int(centre[1]) + 6), size, 0, 0, 360, (20, 15, 40), -1)
-    assert any("the mouth is open" in w for w in make(image, finder).warnings)
+    landmarks = finder.faces(image)[0].landmarks
+    x, y = (int(v) for v in landmarks[[13, 14], :2].mean(axis=0))
+    unit = int(finder.faces(image)[0].interocular)
+    if thing == "microphone":
+        cv2.ellipse(image, (x + unit // 6, y + unit // 2), (unit // 3, unit // 2), 20, 0, 360, (35, 35, 38), -1)
+    elif thing == "cup":
+        cv2.rectangle(image, (x - unit // 10, y - unit // 10), (x + unit, y + unit), (225, 220, 220), -1)
+    else:
+        cv2.rectangle(image, (x - unit, y - unit // 2), (x + unit, y + unit), (220, 200, 180), -1)
+    assert any("in front of the mouth" in w for w in make(image, finder).warnings)
+
+
+def test_shut_eyes_are_told(finder):
+    portrait = make(photo(), finder)
+    marks = portrait.landmarks.copy()
+    for upper, lower in ((159, 145), (386, 374)):
+        marks[upper] = marks[lower]
+    assert any("nearly shut" in w for w in hard_parts(portrait.image, marks, True, True, "me.jpg"))
+    assert hard_parts(portrait.image, portrait.landmarks, True, True, "me.jpg") == []
 
 
 def test_a_face_cut_by_the_edge_is_told_or_refused(finder):
