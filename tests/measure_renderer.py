@@ -55,8 +55,8 @@ LOOK_AFRESH = 50
 """Frames after which measure.py's tracker detects the face anew."""
 CORNERS = {"width": 0.17, "round": -0.27}
 """How far the renderer moves the corners of the mouth for one unit of a channel, half widths of the mouth."""
-SHUT_CLOSE, SHUT_JAW = 0.5, 0.01
-"""The motion is shut where close is at least, or the gap asked for is under this."""
+SHUT_CLOSE, SHUT_JAW, SHUT_TUCK = 0.5, 0.01, 0.1
+"""The motion is shut where close is at least, or the gap asked for and the tuck, which shows teeth, are under this."""
 SHUT = 0.015
 """A mouth this little more open than when shut is shut, interoculars."""
 JUMP = 0.04
@@ -207,7 +207,7 @@ def measure_case(people: People, portrait: Portrait, motion: Motion) -> Tuple[Ro
     asked = {name: motion.channel(name).astype(np.float64) for name in CHANNELS}
     gap = asked["jaw"] * (1 - asked["close"])
     corners = sum(share * asked[name] for name, share in CORNERS.items())
-    shut = (asked["close"] >= SHUT_CLOSE) | (gap < SHUT_JAW)
+    shut = (asked["close"] >= SHUT_CLOSE) | ((gap < SHUT_JAW) & (asked["tuck"] < SHUT_TUCK))
     row: Row = {"face": share(np.isfinite(seen[""][:, 0, 0])), "n_shut": float(shut.sum()), "gap": None}
     for end, moves in (("", motion), ("0", still)):
         opening, width = measure.mouth_opening(seen[end]), measure.mouth_width(seen[end])
