@@ -171,6 +171,7 @@ class Renderer:
         if max(blink, abs(values["gaze_x"]), abs(values["gaze_y"])) < LEAST_VISIBLE:
             return
         face = head + np.float32(values["brow"]) * self._brow
+        shown = self._photo.canvas(source)
         for eye in self._eyes:
             patch = eye.box
             corners = np.array(
@@ -180,7 +181,7 @@ class Renderer:
             if box.empty:
                 continue
             fine = self._grid.enlarge(source, box)
-            on_patch = eye.place(self._photo.canvas(fine))
+            on_patch = self._grid.enlarge(eye.place(shown), box)
             if values["gaze_x"] or values["gaze_y"]:
                 turned = look_up(
                     eye.glance(values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
