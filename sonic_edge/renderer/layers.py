@@ -1,4 +1,8 @@
-"""The person and what is behind, apart: a head that moves uncovers background and takes no background along."""
+"""The person and what is behind, apart: a head that moves uncovers background and does not drag it along.
+
+A plain background stands still and is made up where the head hid it. One with texture cannot be made up so that nobody
+sees it: close to the head it goes with it, ever less, as if both were drawn on rubber, and further out it stands.
+"""
 
 from typing import Optional, Tuple
 
@@ -16,8 +20,7 @@ there from a plain background is taken for it."""
 PATTERN = 0.3
 """Texture is what changes within this distance, interoculars."""
 PLAIN, TEXTURED = 1.8, 3.5
-"""Mean deviation from the surroundings, grey levels, of a plain background and of one with texture. Texture cannot be
-made up so that nobody sees it, nor told from hair: close to the head it is drawn along instead, as skin is."""
+"""Mean deviation from the surroundings, grey levels, of a plain background and of one with texture."""
 MIRRORED = 0.8
 """What is behind the head continues the background like a mirror, and over this distance grows calm, interoculars."""
 NECK = (-0.25, 0.3)
@@ -31,6 +34,7 @@ STRIP = 256
 SMOOTH_EDGE = 0.12
 """The edge that the background is mirrored in is smooth over this distance, interoculars."""
 HALF = 128
+"""Matte from which a pixel is of the person."""
 
 
 class Layers:
