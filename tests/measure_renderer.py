@@ -208,7 +208,7 @@ def measure_case(people: People, portrait: Portrait, motion: Motion) -> Tuple[Ro
     gap = asked["jaw"] * (1 - asked["close"])
     corners = sum(share * asked[name] for name, share in CORNERS.items())
     shut = (asked["close"] >= SHUT_CLOSE) | ((gap < SHUT_JAW) & (asked["tuck"] < SHUT_TUCK))
-    row: Row = {"face": share(np.isfinite(seen[""][:, 0, 0])), "n_shut": float(shut.sum()), "gap": None}
+    row: Row = {"face": share(np.isfinite(seen[""][:, 0, 0])), "n_shut": float(shut.sum())}
     for end, moves in (("", motion), ("0", still)):
         opening, width = measure.mouth_opening(seen[end]), measure.mouth_width(seen[end])
         row["open" + end] = r(gap, opening)
@@ -218,8 +218,7 @@ def measure_case(people: People, portrait: Portrait, motion: Motion) -> Tuple[Ro
         shut_gap = float(np.nanpercentile(opening, 5)) if is_open else rest_gap
         row["shut" + end] = share(opening[shut & np.isfinite(opening)] - shut_gap < SHUT)
         row["jump" + end], row["n" + end] = jumps(people, seen[end], moves.values)
-    if hasattr(renderer, "gap"):
-        row["gap"] = share(np.array([renderer.gap(motion.frame(int(i))) < SHUT for i in np.flatnonzero(shut)]))
+    row["gap"] = share(np.array([renderer.gap(motion.frame(int(i))) < SHUT for i in np.flatnonzero(shut)]))
     floor = people.track(noisy)
     row["floor"], row["n_floor"] = jumps(people, floor, motion.values)
     row["same"] = share(own)

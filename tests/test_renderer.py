@@ -165,3 +165,17 @@ class TestEnds:
                 face = g.Box.around(small.landmarks[:, :2].astype(float), 3)
                 still[face.rows, face.columns] = False
                 assert np.array_equal(frame[still], small.image[still])
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("gap", [0.0, 0.2])
+def test_nothing_jumps_as_a_channel_moves(channel: str, gap: float) -> None:
+    """From one end of a channel to the other the picture changes by about as much at every step."""
+    renderer = Renderer(drawn(gap=gap, matte=True, irises=True))
+    rest = {"jaw": 0.3} if channel in ("width", "round", "tongue") else {}
+    frames = (renderer.frame({**rest, channel: float(v)}).astype(int) for v in np.linspace(*CHANNELS[channel], 41))
+    frame, steps = next(frames), []
+    for after in frames:
+        steps.append(int(np.abs(after - frame).sum()))
+        frame = after
+    assert max(steps) < 5 * np.median(steps) + 1000

@@ -35,6 +35,8 @@ EDGE_SOFTNESS = 0.004
 """Drawn edges are at least this soft, interoculars; softer where the photo is."""
 ROLL = 0.016
 """Lips grow darker this far from the opening, interoculars."""
+LEAST_GAP, FULL_GAP = 0.0005, 0.012
+"""What is between lips shows a little from this gap on, and in full from that, interoculars: so it does not jump in."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -218,9 +220,9 @@ class Renderer:
         low = soft_polygon(under, box, 0.0)
         lips = cv2.blendLinear(self._photo.look_up(upper, box), self._photo.look_up(lower, box), 1 - low, low)
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
-        if gap > 0.004:
+        if gap > LEAST_GAP:
             opened = soft_polygon(opening, box, self._edge_blur)
-            shown = np.float32(min(1.0, gap / 0.012))
+            shown = np.float32(min(1.0, gap / FULL_GAP))
             light = self._light(opening, box, values["tuck"])
             jaw_drop = lower_lip_drop(self._shape, weights)
             kept = 0.8 if self._interior.own is not None else 0.0
