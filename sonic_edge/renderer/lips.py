@@ -143,7 +143,10 @@ def teeth_between(
             upper[i] = min(v[i], min(a for a, _ in touching))
             lower[i] = max(v[i], max(b for _, b in touching))
     middle = np.abs(np.linspace(-1, 1, len(u))) < 0.4
-    if np.median((lower - upper)[middle]) < 0.025:
+    between = (lower - upper)[middle]
+    # One tooth between lips that meet beside it is enough, if it is more than a glint.
+    tooth = np.convolve(between > 0.025, np.ones(4), mode="valid").max() == 4 and between.max() > 0.045
+    if np.median(between) < 0.025 and not tooth:
         return None
     bow = np.minimum(1, 4 * np.sin(np.linspace(0, np.pi, len(u))))
     edges = []
