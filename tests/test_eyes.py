@@ -235,3 +235,14 @@ class TestLids:
         )
         assert faint > 0.75 * np.mean(SKIN)
         assert strong < 0.6 * np.mean(SKIN)
+
+
+def test_one_eye_is_a_little_ahead_of_the_other(portrait: Portrait) -> None:
+    """By less than a frame: a lid is down within four of them."""
+    frame = g.FaceFrame(portrait.landmarks)
+    left, right = (Eye(portrait.image, frame, portrait.landmarks, groups) for groups in EYES)
+    blinks = np.linspace(0, 1, 51)
+    ahead = np.array([left.follows(float(b)) - right.follows(float(b)) for b in blinks])
+    assert ahead[0] == ahead[-1] == 0
+    assert 0.02 < ahead.max() < 0.25
+    assert (ahead >= 0).all()

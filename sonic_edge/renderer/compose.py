@@ -169,8 +169,7 @@ class Renderer:
 
     def _draw_eyes(self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray) -> None:
         """Lids and irises."""
-        blink = values["blink"]
-        if max(blink, abs(values["gaze_x"]), abs(values["gaze_y"])) < LEAST_VISIBLE:
+        if max(values["blink"], abs(values["gaze_x"]), abs(values["gaze_y"])) < LEAST_VISIBLE:
             return
         face = head + np.float32(values["brow"]) * self._brow
         shown = self._photo.canvas(source)
@@ -184,6 +183,7 @@ class Renderer:
                 continue
             fine = self._grid.enlarge(source, box)
             on_patch = self._grid.enlarge(eye.place(shown), box)
+            blink = eye.follows(values["blink"])
             if values["gaze_x"] or values["gaze_y"]:
                 turned = look_up(
                     eye.glance(values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT

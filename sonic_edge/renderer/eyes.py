@@ -52,6 +52,8 @@ LASH = 0.017
 """Thickness of the line of lashes on a shut lid, interoculars."""
 LASHES, LASH_LENGTH = 13, 0.04
 """How many lashes are drawn on a shut lid, and how long the longest is, interoculars."""
+BEHIND = 1.15
+"""The lid on the right of the picture follows the other by this power: at most .05, a third of a frame in a blink."""
 CORNER = 0.38
 """Lids fade into the corners of the eye over this share of its half width."""
 
@@ -152,6 +154,10 @@ class Eye:
         self._lash_colour, self._lash_strength = self._lashes(image, upper)
         self.shut = self._shut_lid(image)
         """The lid as it looks when shut, on the patch, [height, width, 3]."""
+
+    def follows(self, blink: float) -> float:
+        """How far this lid is down in a blink, 0..1: one eye is a little ahead of the other, save at the ends."""
+        return blink if self._centre < 0 else blink**BEHIND
 
     def place(self, positions: FloatArray) -> FloatArray:
         """Canvas positions [..., 2] as (column, row) in what is worked out on the patch."""
