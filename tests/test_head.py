@@ -27,7 +27,7 @@ from sonic_edge.media import CHANNELS, Portrait
 from sonic_edge.renderer import Renderer
 from sonic_edge.renderer import geometry as g
 from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
-from sonic_edge.renderer.layers import NECK, RING, filled, over, separated, smooth_fill
+from sonic_edge.renderer.layers import AMPLE, NECK, RING, filled, over, separated, smooth_fill
 
 Pose = Dict[str, float]
 
@@ -244,7 +244,7 @@ class TestSeparated:
         assert person.shape == (60, 70, 4)
         assert np.array_equal(over(person, behind), photo)
         assert (person[..., 3] >= matte).all()
-        assert (person[..., :3] <= person[..., 3:]).all()  # premultiplied
+        assert (person[..., :3] <= person[..., 3:].astype(int) + AMPLE // 4).all()  # premultiplied, or nearly
 
     def test_together_they_are_the_photo_however_wrong_the_matte(self, person: Portrait) -> None:
         for matte in (255 - person.matte, np.roll(person.matte, 50, axis=0), np.zeros_like(person.matte)):
@@ -266,6 +266,17 @@ class TestSeparated:
         behind, front, _ = separated(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
         assert (front[rows[:, 0] >= NECK[1], :, 3] == 255).all()
         assert np.array_equal(over(front, behind), person.image)
+
+    @pytest.mark.parametrize("level", [0, 128, 255])
+    def test_noise_is_not_hair(self, person: Portrait, level: int) -> None:
+        """Also where a colour is at its end, where one grey level is all the difference there can be."""
+        noise = np.random.default_rng(0).integers(-2, 3, person.image.shape)
+        wall = np.clip(level + noise, 0, 255).astype(np.uint8)
+        seen = wider(person.matte > 0, 2)
+        image = np.where(seen[..., None], person.image, wall)
+        behind, front, _ = separated(image, person.matte, 70.0, above_chin(image))
+        assert (front[~seen] == 0).all()
+        assert np.array_equal(over(front, behind), image)
 
     def test_a_background_without_the_person_has_nothing_of_it(self, person: Portrait) -> None:
         behind, _, _ = separated(person.image, person.matte, 70.0, above_chin(person.image))

@@ -33,6 +33,12 @@ STRIP = 256
 """Rows of a photo that are taken apart at once."""
 SMOOTH_EDGE = 0.12
 """The edge that the background is mirrored in is smooth over this distance, interoculars."""
+AGREES = 6
+"""A background that was made up may be wrong by this many grey levels."""
+AMPLE = 48
+"""Hair is told from a light background as if that had at least this many grey levels to white."""
+UNSEEN = 5
+"""A matte of no more than this says that there is nobody."""
 HALF = 128
 """Matte from which a pixel is of the person."""
 
@@ -143,10 +149,15 @@ def separated(
     for top in range(0, len(matte), STRIP):  # a large photo would take a dozen times its size in memory
         rows = slice(top, top + STRIP)
         photo, back = image[rows].astype(np.float32), behind[rows].astype(np.float32)
+        # What is made up is only about right: where nobody is seen it may be what the photo is, or nearly.
+        nobody = (matte[rows] <= UNSEEN)[..., None]
+        back += np.clip(photo - back, -AGREES, AGREES) * nobody
+        behind[rows] = back
         with_neck = smoothstep((below[0] + below[1][rows] - NECK[0]) / (NECK[1] - NECK[0]))
         # A pixel that the background cannot explain is person by as much as it takes, also where the matte saw none.
-        darker = 1 - photo / np.maximum(back, 1)
-        lighter = (photo - back) / np.maximum(255 - back, 1)
+        darker = (back - photo) / np.maximum(back, 1)
+        # (near white a grey level would count as hair: what is a little too light does no harm)
+        lighter = (photo - back) / np.maximum(255 - back, AMPLE)
         needed = np.clip(np.maximum(darker, lighter).max(-1), 0, 1)
         alpha = np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8)
         alpha = np.maximum(np.maximum(alpha, matte[rows]), texture[rows])
@@ -189,7 +200,7 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
     texture = texture_around(image, matte, unit)
     outside = (matte < HALF).astype(np.uint8)
     ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit
-    unknown = ((ring < RING) | (matte > 5)).astype(np.uint8)
+    unknown = ((ring < RING) | (matte > UNSEEN)).astype(np.uint8)
     if unknown.all():
         return image, np.zeros_like(unknown), np.full_like(unknown, 255)
     distance = cv2.distanceTransform(unknown, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32)
