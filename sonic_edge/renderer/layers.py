@@ -202,7 +202,7 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
     ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit
     unknown = ((ring < RING) | (matte > UNSEEN)).astype(np.uint8)
     if unknown.all():
-        return image, np.zeros_like(unknown), np.full_like(unknown, 255)
+        return image.copy(), np.zeros_like(unknown), np.full_like(unknown, 255)
     distance = cv2.distanceTransform(unknown, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32)
     # The way out of a smooth hill: a jagged edge would break the mirror to splinters.
     hill = cv2.GaussianBlur(distance, (0, 0), max(1.0, SMOOTH_EDGE * unit))
