@@ -2,7 +2,8 @@
 # Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, the face networks,
 # the sample photo and recording, the model. Safe to run again; what is there is left alone.
 #
-#   board/setup.sh [EXTRA ...]    EXTRA: test (what the tests need), lint (what `make check` needs)
+#   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), test (what the tests need: live, and a
+#                                 sound server, a screen and a player without hardware), lint (what `make check` needs)
 #
 # PYTHON   the interpreter to build on (default python3; 3.9 or newer)
 # VENV     where the environment goes (default .venv)
@@ -15,17 +16,39 @@ for extra in "$@"; do extras=$extras,$extra; done
 
 # Debian and Ubuntu ship Python without venv, and containers often without Python.
 need=
-command -v "$python" >/dev/null 2>&1 || need="python3 python3-venv"
+lacks() { command -v "$1" >/dev/null 2>&1 || need="$need $2"; }
+lacks "$python" "python3 python3-venv"
 if [ -z "$need" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    need=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    need=" $("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 fi
+case " $* " in *" live "* | *" test "*) # PyAudio is built here: there are no wheels of it
+    lacks gcc gcc
+    [ -e /usr/include/stdio.h ] || need="$need libc6-dev"
+    [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev"
+    if command -v "$python" >/dev/null 2>&1; then
+        "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+            need="$need $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+    else
+        need="$need python3-dev"
+    fi
+    extras=$extras,live ;;
+esac
+case " $* " in *" test "*)
+    lacks pulseaudio pulseaudio
+    lacks pactl pulseaudio-utils
+    ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || need="$need libasound2-plugins"
+    lacks Xvfb xvfb
+    lacks mpv mpv
+    lacks ffmpeg ffmpeg ;;
+esac
 if [ -n "$need" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        echo "setup: installing $need"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $need
+        echo "setup: installing$need"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need
     else
-        echo "setup: missing system packages: $need" >&2
-        echo "setup: as root, run: apt-get install $need" >&2
+        echo "setup: missing system packages:$need" >&2
+        echo "setup: as root, run: apt-get install$need" >&2
         exit 1
     fi
 fi

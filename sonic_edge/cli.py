@@ -1,11 +1,11 @@
-"""The command line: ``sonic-edge render | run | check-config``."""
+"""The command line: ``sonic-edge render | run | talk | snapshot | mute | unmute | status | devices | check-config``."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, List, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional
 
 from .config import Config, Controls, allowed, commented_yaml, load_config, parse_assignments, with_controls
 from .errors import RequestError, SonicEdgeError
@@ -79,6 +79,46 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(run)
     run.set_defaults(command=_run)
 
+    talk = commands.add_parser(
+        "talk",
+        help="begin or end speaking live",
+        description="Tell the running daemon that somebody speaks now, or no more. live.mode says what comes of it: a "
+        "video (record), or the portrait speaking at once (mirror).",
+    )
+    talk.add_argument("action", choices=("start", "stop"))
+    _add_order(talk, "talk")
+    snapshot = commands.add_parser(
+        "snapshot",
+        help="take a new face",
+        description="Have the running daemon take a picture of who stands before the camera; it speaks from then on, "
+        "until the talk ends.",
+    )
+    _add_order(snapshot, "snapshot")
+    mute = commands.add_parser(
+        "mute",
+        help="close the microphone",
+        description="Close the microphone, and keep it closed whatever is started again, until unmute.",
+    )
+    _add_order(mute, "mute")
+    unmute = commands.add_parser(
+        "unmute", help="let the microphone be used again", description="Let the microphone be used again."
+    )
+    _add_order(unmute, "mute", on=False)
+
+    status = commands.add_parser(
+        "status", help="what the daemon is doing", description="Tell what the running daemon, its screen and ears do."
+    )
+    status.add_argument("--json", action="store_true", help="everything, for programs")
+    _add_config(status)
+    status.set_defaults(command=_status)
+
+    devices = commands.add_parser(
+        "devices",
+        help="list microphones, loudspeakers and cameras",
+        description="List what microphone.device, speaker.device and camera.device can name.",
+    )
+    devices.set_defaults(command=_devices)
+
     check = commands.add_parser(
         "check-config",
         help="check a configuration",
@@ -91,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML; without it the defaults hold")
+
+
+def _add_order(parser: argparse.ArgumentParser, order: str, on: bool = True) -> None:
+    _add_config(parser)
+    parser.set_defaults(command=_order, order=order, action="start" if on else "stop")
 
 
 def _controls_help() -> str:
@@ -215,6 +260,68 @@ def _run(args: argparse.Namespace) -> int:
     from .daemon import run
 
     return run(config, args.config)
+
+
+def _order(args: argparse.Namespace) -> int:
+    from .control import ask
+
+    ask(_run_folder(args.config), {"order": args.order, "on": args.action == "start"})
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from .control import ask
+
+    status = ask(_run_folder(args.config), {"order": "status"}, timeout_s=10.0)
+    if args.json:
+        import json
+
+        status.pop("error")
+        print(json.dumps(status, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(_status_lines(status)))
+    return 0
+
+
+def _status_lines(status: Dict[str, Any]) -> List[str]:
+    """The state of the daemon for a person."""
+    job, screen, live = status["job"], status["screen"], status["live"]
+    lines = [f"job         {job['id']}: {job['stage']} {job['percent']} %" if job else "job         none"]
+    showing = f"{screen['showing']} {screen.get('clip') or ''}".strip()
+    lines.append(f"screen      {screen['state']}" + ("" if screen["state"] == "none" else f", showing {showing}"))
+    if screen.get("restarts"):
+        lines.append(f"            player started again {screen['restarts']} times")
+    if screen.get("error"):
+        lines.append(f"            {screen['error']}")
+    if "mode" in live:
+        state = "muted" if live["muted"] else "talking" if live["talking"] else "not talking"
+        lines.append(f"live        {live['mode']}, {state}{', recording' if live['recording'] else ''}")
+        ears = live["microphone"]
+        heard = ears["device"] or "closed"
+        lines.append(f"microphone  {heard}; {ears['overruns']} overruns, lost {ears['lost']} times")
+        mirror = live["mirror"]
+        if mirror:
+            lost = f"{mirror['late']} late, {mirror['refused']} refused, {mirror['unseen']} unseen"
+            lines.append(f"mirror      {mirror['shown']} pictures shown; dropped: {lost}")
+            if mirror["latency_ms"]:
+                lines.append(f"            {mirror['latency_ms']['total']:.0f} ms behind the microphone (median)")
+    for what, words in {**live.get("errors", {}), "studio": live["error"]}.items():
+        if words:
+            lines.append(f"{what:<11} {words}")
+    return lines
+
+
+def _run_folder(config: Optional[Path]) -> Path:
+    return Path(load_config(config).spool.root) / "run"
+
+
+def _devices(args: argparse.Namespace) -> int:
+    from .capture import cameras, input_devices, output_devices
+
+    for kind, found in (("microphone", input_devices()), ("speaker", output_devices()), ("camera", cameras())):
+        for name in found or ["none found"]:
+            print(f"{kind:<11} {name}")
+    return 0
 
 
 def _check_config(args: argparse.Namespace) -> int:

@@ -146,6 +146,87 @@ class WorkerSettings(Section):
     """A job during which the worker died is tried this often in all."""
 
 
+class MicrophoneSettings(Section):
+    """Where live sound comes from."""
+
+    device: Union[int, str] = ""
+    """Part of the device's name, or its number as `sonic-edge devices` tells it; empty: the system's default."""
+    block_s: float = Field(0.01, ge=0.005, le=0.1, json_schema_extra=_unit("seconds"))
+    """Sound is taken from the device in pieces this long; shorter costs more and answers sooner."""
+    buffer_s: float = Field(2.0, ge=0.5, le=30, json_schema_extra=_unit("seconds"))
+    """Sound that waits to be worked on; when more comes the oldest is dropped and counted."""
+    silent_s: float = Field(2.0, ge=0.5, le=60, json_schema_extra=_unit("seconds"))
+    """A device that delivers nothing for this long counts as unplugged."""
+
+
+class SpeakerSettings(Section):
+    """Where live sound goes to: the screen's own loudspeaker."""
+
+    device: Union[int, str, None] = ""
+    """Part of the device's name, or its number; empty: the system's default; null: no sound. A loudspeaker that the
+    microphone hears will howl: use null, a headset or an echo-cancelling source."""
+    screen_s: float = Field(0.02, ge=-0.5, le=1, json_schema_extra=_unit("seconds"))
+    """How long the screen takes from being given a picture to showing it; the sound waits as long."""
+
+
+class CameraSettings(Section):
+    """Where snapshots come from."""
+
+    device: Union[int, str, None] = None
+    """Number of a V4L2 camera, its path (/dev/video0), or a video file to take pictures out of; null: no camera, the
+    configured portrait speaks."""
+    width: int = Field(1280, ge=160, le=4096, json_schema_extra=_unit("pixels"))
+    """Asked of the camera; it may give another size."""
+    height: int = Field(720, ge=120, le=4096, json_schema_extra=_unit("pixels"))
+    """Asked of the camera; it may give another size."""
+    warm_up_s: float = Field(0.8, ge=0, le=10, json_schema_extra=_unit("seconds"))
+    """Pictures before this are thrown away: cameras need time for light and focus."""
+    n_pictures: int = Field(8, ge=1, le=100, json_schema_extra=_unit("pictures"))
+    """The sharpest of so many that shows one face is taken."""
+    timeout_s: float = Field(8.0, ge=1, le=60, json_schema_extra=_unit("seconds"))
+    """A camera that has not delivered them by then has failed."""
+
+
+class LiveSettings(Section):
+    """Speaking in front of the box."""
+
+    mode: Literal["none", "record", "mirror"] = "none"
+    """record: a spoken passage becomes a job like any other and is played when done. mirror: the portrait speaks while
+    the person does."""
+    trigger: Literal["command", "voice"] = "command"
+    """command: from `sonic-edge talk start` to `sonic-edge talk stop`. voice: record begins when somebody speaks and
+    ends by silence; mirror is always on."""
+    delay_s: float = Field(0.15, ge=0.05, le=2, json_schema_extra=_unit("seconds"))
+    """mirror: a picture is shown this long after its sound was at the microphone, and the sound is played with it. Less
+    answers sooner; too little and pictures come late and are dropped (`sonic-edge status` counts them)."""
+    pause_s: float = Field(1.5, ge=0.3, le=30, json_schema_extra=_unit("seconds"))
+    """record: a silence this long ends the passage."""
+    longest_s: float = Field(600.0, ge=1, le=1800, json_schema_extra=_unit("seconds"))
+    """record: a passage is ended when it is this long."""
+
+
+class DisplaySettings(Section):
+    """The attached screen."""
+
+    output: Literal["none", "auto", "drm", "window"] = "none"
+    """none: the box has no screen. drm: straight to the display, without a desktop. window: full screen on a desktop.
+    auto: window where there is a desktop, else drm."""
+    player: str = Field("mpv", min_length=1)
+    """The mpv program: a name or a path."""
+    options: List[str] = []
+    """More options for mpv, for example --drm-mode=1280x720 or --audio-device=alsa/hdmi."""
+    fullscreen: bool = True
+    """Fill the screen; false: a window as large as the picture."""
+    idle: Literal["alive", "still", "black"] = "alive"
+    """Between clips: the portrait breathing and blinking, standing still, or nothing. Without a portrait: nothing."""
+    clips: Literal["once", "loop", "none"] = "once"
+    """Finished videos are played in order: once, again and again, or not."""
+    language: Literal["zh", "en"] = "zh"
+    """Of the words on the screen."""
+    deadline_s: float = Field(5.0, ge=1, le=60, json_schema_extra=_unit("seconds"))
+    """A player that does not answer for this long is ended and started again."""
+
+
 class Config(Section):
     """Everything that can be set."""
 
@@ -163,6 +244,16 @@ class Config(Section):
     """The watched folders."""
     worker: WorkerSettings = WorkerSettings()
     """The working process."""
+    live: LiveSettings = LiveSettings()
+    """Speaking in front of the box."""
+    microphone: MicrophoneSettings = MicrophoneSettings()
+    """Where live sound comes from."""
+    speaker: SpeakerSettings = SpeakerSettings()
+    """Where live sound goes to."""
+    camera: CameraSettings = CameraSettings()
+    """Where snapshots come from."""
+    display: DisplaySettings = DisplaySettings()
+    """The attached screen."""
 
 
 def load_config(path: Optional[Path]) -> Config:

@@ -1,8 +1,9 @@
 """The service: takes jobs from the spool, has the worker do them, and does what each error asks for.
 
-It stays light and never opens a file of a job. Everything happens in one thread, in two loops: waiting for a job
+It stays light and never opens a file of a job. Jobs are done in one thread, in two loops: waiting for a job
 (`Spool.watch`) and waiting for the worker (`_Service._outcome`). Each pass of either is the watchdog's sign of life; a
-worker that hangs is the daemon's own business, see ``worker.stall_s``.
+worker that hangs is the daemon's own business, see ``worker.stall_s``. The screen, the studio and people's orders have
+a thread beside it, see `front`.
 
 ================================  ================================================================================
 job: RequestError, ConfigError    to failed with reason.json; go on
@@ -28,7 +29,9 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Type, Union
 
 from .config import Config
 from .errors import ConfigError, DeviceError, RequestError, SonicEdgeError
+from .front import Front
 from .inbox import Job, Spool
+from .studio import COMMAND as STUDIO
 from .worker import COMMAND, Died, Failed, Finished, Message, Ready, Worker, Working
 
 log = logging.getLogger(__name__)
@@ -41,13 +44,19 @@ LONGEST_WAIT_S = 60.0
 _PASS_S = 1.0
 
 
-def run(config: Config, config_path: Optional[Path] = None, command: Sequence[str] = COMMAND) -> int:
+def run(
+    config: Config,
+    config_path: Optional[Path] = None,
+    command: Sequence[str] = COMMAND,
+    studio: Sequence[str] = STUDIO,
+) -> int:
     """Serve until told to stop. To be called from the main thread.
 
     Args:
         config: The settings.
         config_path: Where they came from, for the log.
         command: What to start as worker.
+        studio: What to start as studio.
 
     Returns:
         The exit status: 0 after SIGTERM or SIGINT, 78 if a person must change something, 1 if the machine failed.
@@ -56,8 +65,10 @@ def run(config: Config, config_path: Optional[Path] = None, command: Sequence[st
     log.info("starting; settings from %s; spool %s", config_path or "nowhere, the defaults hold", config.spool.root)
     with _Stop() as stop:
         try:
-            with Spool(config.spool) as spool, _Service(config, spool, stop, command) as service:
-                service.serve()
+            with contextlib.ExitStack() as stack:
+                spool = stack.enter_context(Spool(config.spool))
+                front = stack.enter_context(Front(config, spool.run, studio))
+                stack.enter_context(_Service(config, spool, front, stop, command)).serve()
         except SonicEdgeError as e:
             log.error("%s", e)
             notify("STOPPING=1", f"STATUS={e}")
@@ -136,13 +147,15 @@ class _Service:
     Args:
         config: The settings.
         spool: The locked spool.
+        front: Where people see what becomes of their jobs.
         stop: What ends it.
         command: What to start as worker.
     """
 
-    def __init__(self, config: Config, spool: Spool, stop: _Stop, command: Sequence[str]) -> None:
+    def __init__(self, config: Config, spool: Spool, front: Front, stop: _Stop, command: Sequence[str]) -> None:
         self._config = config
         self._spool = spool
+        self._front = front
         self._stop = stop
         self._command = command
         self._worker: Optional[Worker] = None
@@ -201,13 +214,15 @@ class _Service:
             raise
         if isinstance(outcome, Finished):
             try:
-                self._spool.publish(job, outcome.report)
+                name = self._spool.publish(job, outcome.report)
             except RequestError as e:
                 self._another_attempt(job, DeviceError(str(e)))
             else:
+                self._front.finished(self._spool.outbox / f"{name}.mp4")
                 self._wait_s = 1.0
         elif isinstance(outcome, Failed) and not isinstance(outcome.error, DeviceError):
             self._spool.fail(job, outcome.error, outcome.controls)
+            self._front.failed(job.id)
             self._wait_s = 1.0
         elif isinstance(outcome, Failed):
             self._another_attempt(job, outcome.error, outcome)
@@ -225,6 +240,7 @@ class _Service:
         if n_deaths >= self._config.worker.attempts:
             told = type(error)(f"{error}; tried {n_deaths} times")
             self._spool.fail(job, told, outcome.controls if outcome else None)
+            self._front.failed(job.id)
         else:
             self._back_off()
 
@@ -238,6 +254,7 @@ class _Service:
             if isinstance(message, Working):
                 percent = 100 * message.done // max(1, message.total)
                 self._say(f"{job.id}: {message.stage} {percent} %")
+                self._front.working(job.id, message.stage, message.done, message.total)
             elif isinstance(message, (Finished, Failed, Died)):
                 return message
         raise _Stopped
@@ -246,7 +263,7 @@ class _Service:
         """What the worker says, until the daemon is to end."""
         while not self._stop.is_set():
             message = worker.receive(_PASS_S, self._stop.fd)
-            notify("WATCHDOG=1")
+            self._alive()
             if message is not None:
                 yield message
 
@@ -297,7 +314,7 @@ class _Service:
         Raises:
             ConfigError, DeviceError, _Stopped: As `_ready_worker`.
         """
-        notify("WATCHDOG=1")
+        self._alive()
         message = self._worker.receive(0.0) if self._worker is not None else None
         if message is not None:
             words = message.reason if isinstance(message, Died) else f"it said {message} with nothing to do"
@@ -316,9 +333,14 @@ class _Service:
         deadline = time.monotonic() + self._wait_s
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
         while time.monotonic() < deadline:
-            notify("WATCHDOG=1")
+            self._alive()
             if self._stop.wait(min(_PASS_S, max(0.0, deadline - time.monotonic()))):
                 raise _Stopped
+
+    def _alive(self) -> None:
+        """We live, and so does what people see."""
+        self._front.check()
+        notify("WATCHDOG=1")
 
     def _say(self, status: str) -> None:
         if status != self._status:

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 
 import av
 import cv2
@@ -49,7 +49,7 @@ def write_video(
         fps: Frames a second.
         size: Width and height, both even.
         sound: Pieces [n_channels, n] at 48 kHz, -1..1, in all as long as the video, to half a frame.
-        n_channels: 1 or 2.
+        n_channels: 1 or 2; 0 for a video without sound.
         aigc: Value of the AIGC metadata.
         is_labelled: Whether a picture carries the visible label; asked of the first one, as it comes out of the file.
         settings: Speed and quality.
@@ -65,7 +65,7 @@ def write_video(
         with _writing(output):
             file = _Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
         try:
-            _fill(file, output, frames, fps, sound, progress)
+            _fill(file, output, frames, fps, sound if n_channels else None, progress)
             with _writing(output):
                 file.finish()
         except BaseException:
@@ -74,7 +74,7 @@ def write_video(
             file.abandon()
             raise
         with _writing(output):
-            wrong = _faults(part, n_frames, fps, aigc, is_labelled)
+            wrong = _faults(part, n_frames, fps, aigc, n_channels > 0, is_labelled)
             if wrong:
                 raise DeviceError(f"{output}: not published, the file came out wrong: {'; '.join(wrong)}")
             _sync(part)
@@ -126,10 +126,11 @@ class _Mp4:
             **_COLOURS,
         }
         self._picture.codec_context.time_base = Fraction(1, fps)
-        self._sound: Any = self._file.add_stream("aac", rate=_RATE)
+        self._sound: Any = self._file.add_stream("aac", rate=_RATE) if n_channels else None
         self._layout = "mono" if n_channels == 1 else "stereo"
-        self._sound.codec_context.layout = self._layout
-        self._sound.codec_context.bit_rate = settings.audio_kbps * 1000
+        if self._sound is not None:
+            self._sound.codec_context.layout = self._layout
+            self._sound.codec_context.bit_rate = settings.audio_kbps * 1000
         self._time_base = Fraction(1, fps)
         self._n_frames = 0
         # FFmpeg plays the last frame of AAC whole, also the part that is only filling, up to 21 ms too long. A little
@@ -158,7 +159,8 @@ class _Mp4:
     def finish(self) -> None:
         """Write what the encoders still hold, and the index."""
         self._file.mux(self._picture.encode(None))
-        self._file.mux(self._sound.encode(None))
+        if self._sound is not None:
+            self._file.mux(self._sound.encode(None))
         self._file.close()
 
     def abandon(self) -> None:
@@ -172,11 +174,11 @@ def _fill(
     output: Path,
     frames: Iterator[Image],
     fps: int,
-    sound: Iterator[FloatArray],
+    sound: Optional[Iterator[FloatArray]],
     progress: Callable[[int], None],
 ) -> None:
     """Pictures and sound in the order of time, so that neither waits in memory for the other."""
-    blocks = _blocks(chain([file.silence], sound))
+    blocks = _blocks(chain([file.silence], sound)) if sound is not None else iter(())
     heard = -file.silence.shape[1]
     for i, image in enumerate(frames):
         with _writing(output):
@@ -212,17 +214,21 @@ def _blocks(sound: Iterable[FloatArray]) -> Iterator[FloatArray]:
         yield np.concatenate(waiting, axis=1)
 
 
-def _faults(path: Path, n_frames: int, fps: int, aigc: str, is_labelled: Callable[[Image], bool]) -> List[str]:
+def _faults(
+    path: Path, n_frames: int, fps: int, aigc: str, has_sound: bool, is_labelled: Callable[[Image], bool]
+) -> List[str]:
     """What is wrong with a finished file, in words."""
     wrong: List[str] = []
     with av.open(str(path)) as file:
         if file.metadata.get("AIGC") != aigc:
             wrong.append(f"its AIGC metadata is {file.metadata.get('AIGC')!r}, not {aigc!r}")
-        picture, sound = file.streams.video[0], file.streams.audio[0]
+        picture = file.streams.video[0]
         if picture.frames != n_frames:
             wrong.append(f"it has {picture.frames} frames, not {n_frames}")
-        lengths = [float((s.duration or 0) * (s.time_base or 0)) for s in (picture, sound)]
-        if abs(lengths[0] - lengths[1]) > 1 / fps + 1e-6:
+        lengths = [float((s.duration or 0) * (s.time_base or 0)) for s in (picture, *file.streams.audio)]
+        if len(lengths) != (2 if has_sound else 1):
+            wrong.append(f"it has {len(lengths) - 1} sound tracks")
+        elif has_sound and abs(lengths[0] - lengths[1]) > 1 / fps + 1e-6:
             wrong.append(f"its picture lasts {lengths[0]:.3f} s, its sound {lengths[1]:.3f} s")
         first = next(file.decode(picture), None)
         if first is None or not is_labelled(np.asarray(first.to_ndarray(format="bgr24"), np.uint8)):

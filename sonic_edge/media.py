@@ -35,6 +35,18 @@ class Speech:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """Sound as it comes from a microphone."""
+
+    samples: FloatArray
+    """[n], mono, -1..1, at 16 kHz."""
+    start: int
+    """Number of the first sample since the device was opened, those that were lost included."""
+    at_s: float
+    """`time.monotonic()` at which the last of them was at the microphone, seconds."""
+
+
+@dataclass(frozen=True)
 class Portrait:
     """A face, ready to be animated."""
 

@@ -1,5 +1,7 @@
 """From what the model says to what the face does: silence, closures, the person's controls, video times."""
 
+from typing import Dict, List, Mapping, Optional
+
 import numpy as np
 
 from .bundle import ClosureSpec
@@ -23,6 +25,13 @@ BLINK_DEPTH = 0.95
 """... and goes this deep: lids blink or they do not, but a sampled blink comes out shallower than any in training."""
 HOLD_S = 0.04
 """A closure lasts at least this long to either side of its middle: two frames at 25 a second."""
+
+OLD_WEIGHT = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.15}
+"""How much the frame before counts in smoothing what is still arriving; .3 elsewhere."""
+LIDS = ((0.0, 0.1, BLINK_MEANT, 0.6, 1.0), (0.0, 0.1, 0.4, BLINK_DEPTH, 1.0))
+"""How deep a sampled blink goes on its way to a depth nobody knows yet; `full_blinks` knows the whole of it."""
+MOST_SHUT_S = 0.2
+"""A closure of what is still arriving ends after this long even if the model still means it."""
 
 
 def shape_motion(raw: Motion, closure: ClosureSpec, controls: Controls, n_frames: int, duration_s: float) -> Motion:
@@ -97,6 +106,70 @@ def full_blinks(blink: FloatArray) -> FloatArray:
         if BLINK_MEANT <= deepest < BLINK_DEPTH:
             out[start:end] *= BLINK_DEPTH / deepest
     return out
+
+
+class MotionShaper:
+    """`shape_motion` for motion that is still arriving: each frame by what came before it, none waits for the next.
+
+    Frames are at the model's own rate and moments. align_offset is not applied here: who plays the sound delays it by
+    so much more or less.
+
+    Args:
+        closure: When the model means shut lips.
+        controls: dynamic_scale, motion_scale and smooth are used.
+    """
+
+    def __init__(self, closure: ClosureSpec, controls: Controls) -> None:
+        self._closure = closure
+        self._controls = controls
+        self._last: Optional[Dict[str, float]] = None
+        self._shut_for = 0
+
+    def push(self, raw: Motion) -> Motion:
+        """The next frames.
+
+        Args:
+            raw: The model's motion with its channels `CLOSURE` and `QUIET`, going on from the last.
+
+        Returns:
+            As many frames, with all of `media.CHANNELS` within their limits.
+        """
+        rows = [self._shaped(raw.frame(i), raw.fps) for i in range(len(raw))]
+        values = np.array(rows, np.float32).reshape(-1, len(CHANNELS))
+        return Motion(tuple(CHANNELS), values, raw.fps, raw.start_s, raw.lead_s)
+
+    def _shaped(self, raw: Mapping[str, float], fps: float) -> List[float]:
+        controls = self._controls
+        now = {name: raw.get(name, 0.0) for name in CHANNELS}
+        now["blink"] = float(np.interp(now["blink"], *LIDS))
+        if controls.smooth and self._last is not None:
+            for name, value in now.items():
+                old = OLD_WEIGHT.get(name, 0.3)
+                now[name] = (1 - old) * value + old * self._last[name]
+        self._last = dict(now)
+        talk = 1 - raw[QUIET]
+        shut = talk * float(self._is_shut(raw[CLOSURE], fps))
+        for name in LIPS:
+            now[name] *= talk
+        now["jaw"] *= 1 - shut
+        now["close"] = shut
+        for name in EXPRESSION:
+            now[name] *= controls.dynamic_scale
+        for name in HEAD:
+            now[name] *= controls.motion_scale
+        return [min(max(now[name], low), high) for name, (low, high) in CHANNELS.items()]
+
+    def _is_shut(self, probability: float, fps: float) -> bool:
+        """Whether p, b or m shuts the lips now: begins over spec.enter, holds while over spec.leave, as `closures`."""
+        begins = self._shut_for == 0 and probability > self._closure.enter
+        held = 0 < self._shut_for < 2 * HOLD_S * fps
+        goes_on = 0 < self._shut_for < MOST_SHUT_S * fps and probability > self._closure.leave
+        if begins or held or goes_on:
+            self._shut_for += 1
+            return True
+        if probability <= self._closure.leave:
+            self._shut_for = 0
+        return False
 
 
 def _smoothed(values: FloatArray, side: float) -> FloatArray:

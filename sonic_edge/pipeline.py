@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar, Union
 
 import cv2
+import numpy as np
 
 from .backends.base import Backend
 from .bundle import Bundle, find_bundle
@@ -22,9 +23,12 @@ from .errors import ConfigError, DeviceError, RequestError
 from .label import Label, aigc_metadata
 from .media import Image, Motion, Portrait, Request, Speech
 from .mel import loud_level, loudness
+from .mirror import Mirror
 from .motion import shape_motion
-from .portrait import FaceFinder, make_portrait, read_image
+from .portrait import FaceFinder, face_alone, make_portrait, read_image
+from .record import Passage
 from .renderer import Renderer
+from .scene import idle_motion
 from .sheet import Sheet
 from .sonic import SonicNet, face_image
 from .speech import read_speech, sound
@@ -179,6 +183,98 @@ class Pipeline:
             "warnings": [*portrait.warnings, *speech.warnings, *_control_warnings(config)],
         }
 
+    def portrait(self, photo: Union[Path, Image], name: str) -> Portrait:
+        """Who is to speak live, or to be alive on the idle screen.
+
+        Args:
+            photo: A file, or a snapshot.
+            name: What to call it in messages.
+
+        Raises:
+            RequestError: If it cannot be used.
+        """
+        image = read_image(photo, self._config.limits) if isinstance(photo, Path) else photo
+        return make_portrait(image, self._finder, self._config.controls, name)
+
+    def faces_us(self, image: Image) -> bool:
+        """Whether a picture of the camera holds one face that looks at it."""
+        return face_alone(self._finder.faces(image))
+
+    def mirror(self, portrait: Portrait) -> Mirror:
+        """A portrait that speaks while a person does; one at a time.
+
+        Raises:
+            ConfigError: If the label does not fit the picture.
+        """
+        height, width = portrait.image.shape[:2]
+        return Mirror(self._net, portrait, Label(width, height, self._config.label), self._config.controls)
+
+    @property
+    def sample_rate(self) -> int:
+        """What the model hears at, Hz."""
+        return self._bundle.mel.sample_rate
+
+    def still(self, photo: Path, output: Path) -> None:
+        """Write the portrait as it is, labelled like everything that goes to the screen: a PNG.
+
+        Raises:
+            RequestError: If the photo cannot be used.
+            DeviceError: If it cannot be written.
+        """
+        portrait = self.portrait(photo, photo.name)
+        image = portrait.image.copy()
+        Label(image.shape[1], image.shape[0], self._config.label).draw(image)
+        coded, data = cv2.imencode(".png", image)
+        part = output.with_suffix(".part")
+        try:
+            part.write_bytes(data.tobytes() if coded else b"")
+            part.replace(output)
+        except OSError as e:
+            raise DeviceError(f"{output}: cannot be written: {e}") from e
+
+    def passage(self) -> Passage:
+        """Listens for a spoken passage with the model's ears."""
+        prior = np.array(self._bundle.spec.stream.prior, np.float32)
+        return Passage(self._config.live, self._bundle.mel, prior)
+
+    def scene(self, photo: Path, output: Path, progress: Callable[[Progress], None] = _ignore) -> None:
+        """Make the idle scene: a silent video of the portrait, alive, that begins where it ends.
+
+        Args:
+            photo: Whose.
+            output: The MP4.
+            progress: As for `render`.
+
+        Raises:
+            RequestError: If the photo cannot be used.
+            DeviceError: If it cannot be written.
+        """
+        controls = self._config.controls
+        portrait = self.portrait(photo, photo.name)
+        height, width = portrait.image.shape[:2]
+        label = Label(width, height, self._config.label)
+        motion = idle_motion(
+            self._net,
+            face_image(portrait, self._bundle),
+            controls,
+            lambda done, total: progress(Progress("thinking", done, total)),
+        )
+        aigc = aigc_metadata(self._config.label.producer, scene_key(photo, self._config)[:32])
+        with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
+            write_video(
+                output,
+                frames,
+                len(motion),
+                controls.fps,
+                (width, height),
+                iter(()),
+                0,
+                aigc,
+                label.is_on,
+                self._config.encode,
+                lambda done: progress(Progress("rendering", done, len(motion))),
+            )
+
     def _write(
         self,
         output: Path,
@@ -273,6 +369,14 @@ def _sha256(path: Path) -> str:
     except OSError as e:
         raise RequestError(f"{path.name}: cannot be read: {e}") from e
     return digest.hexdigest()
+
+
+def scene_key(photo: Path, config: Config) -> str:
+    """Tells one idle scene from another: photo, controls, label, model."""
+    told = (
+        f"{_sha256(photo)} {config.controls.model_dump_json()} {config.label.model_dump_json()} {config.model.bundle}"
+    )
+    return hashlib.sha256(f"{told} {version('sonic-edge')}".encode()).hexdigest()
 
 
 def _produce_id(inputs: Report, controls: Controls, bundle: Bundle) -> str:

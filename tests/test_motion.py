@@ -5,8 +5,8 @@ import pytest
 
 from sonic_edge.bundle import ClosureSpec
 from sonic_edge.config import Controls
-from sonic_edge.media import Motion
-from sonic_edge.motion import closures, shape_motion
+from sonic_edge.media import CHANNELS, Motion
+from sonic_edge.motion import MOST_SHUT_S, MotionShaper, closures, shape_motion
 
 CLOSURE = ClosureSpec(enter=0.5, leave=0.3, max_frames=5)
 NAMES = ("jaw", "width", "round", "close", "tuck", "closure", "blink", "brow", "yaw", "tx", "quiet")
@@ -164,3 +164,66 @@ def test_lips_that_lead_already_are_moved_by_the_rest():
     np.testing.assert_allclose(as_wanted.channel("jaw"), still, atol=1e-6)
     later = shape_motion(ahead, CLOSURE, STILL, 100, 4.0).channel("jaw")
     assert (still[10:90] - later[10:90]).min() > 0.5 * (ramp[1] - ramp[0])
+
+
+# ---- motion that is still arriving ------------------------------------------------------------------------------
+
+
+def live(motion, controls=STILL, piece=1):
+    shaper = MotionShaper(CLOSURE, controls)
+    pieces = [
+        shaper.push(Motion(motion.channels, motion.values[i : i + piece], motion.fps, i / motion.fps + 0.015))
+        for i in range(0, len(motion), piece)
+    ]
+    return Motion(pieces[0].channels, np.concatenate([p.values for p in pieces]), motion.fps)
+
+
+def test_live_frames_are_the_models_own():
+    ramp = np.arange(102, dtype=np.float32) / 102
+    shaped = live(raw(jaw=ramp))
+    assert shaped.channels == tuple(CHANNELS)
+    np.testing.assert_allclose(shaped.channel("jaw"), ramp, atol=1e-6)
+    np.testing.assert_array_equal(live(raw(jaw=ramp), piece=7).values, shaped.values)
+
+
+def test_live_no_frame_waits_for_the_next():
+    a = raw(jaw=0.5, width=0.3, closure=0.2, blink=0.4)
+    b = raw(jaw=0.5, width=0.3, closure=0.2, blink=0.4)
+    b.values[60:] = 0.9
+    controls = Controls(align_offset=0.2)
+    np.testing.assert_array_equal(live(a, controls).values[:60], live(b, controls).values[:60])
+
+
+def test_live_closures_are_held_and_end():
+    probability = np.zeros(102, np.float32)
+    probability[10] = 0.9  # one frame only: it must be seen
+    probability[20:24] = 0.6, 0.4, 0.35, 0.1  # over leave it goes on
+    probability[40:60] = 0.9  # a mouth does not hang shut
+    probability[80:82] = 0.45  # never over enter
+    shut = live(raw(jaw=0.5, closure=probability)).channel("close")
+    assert list(np.flatnonzero(shut[:35])) == [10, 11, 20, 21, 22]
+    assert shut[40:60].sum() == round(MOST_SHUT_S * 25) and shut[75:].sum() == 0
+    np.testing.assert_allclose(live(raw(jaw=0.5, closure=probability)).channel("jaw"), 0.5 * (1 - shut))
+
+
+def test_live_silence_rests_the_lips_and_controls_scale():
+    assert live(raw(jaw=0.5, quiet=1, closure=0.9)).channel("jaw").max() == 0
+    assert live(raw(jaw=0.5, quiet=1, closure=0.9)).channel("close").max() == 0
+    scaled = live(raw(jaw=0.5, yaw=0.1, brow=0.2), Controls(dynamic_scale=2, motion_scale=0, smooth=False))
+    assert scaled.channel("jaw")[0] == np.float32(1.0) and scaled.channel("yaw").max() == 0
+    assert scaled.channel("brow")[0] == np.float32(0.4)
+
+
+def test_live_smoothing_looks_back_only_and_leaves_closures_sharp():
+    step = np.repeat([0, 1], [51, 51]).astype(np.float32)
+    shaped = live(raw(width=step, closure=step), Controls(dynamic_scale=1.0, smooth=True))
+    assert shaped.channel("width")[50] == 0 and 0.6 < shaped.channel("width")[51] < 0.8
+    assert shaped.channel("width")[56] > 0.99
+    assert shaped.channel("close")[51] == 1
+
+
+def test_live_a_sampled_blink_goes_all_the_way():
+    blink = np.zeros(102, np.float32)
+    blink[50:55] = 0.2, 0.5, 0.62, 0.5, 0.2
+    assert live(raw(blink=blink)).channel("blink").max() >= 0.95
+    assert live(raw(blink=0.05)).channel("blink").max() < 0.06

@@ -10,7 +10,8 @@ import pytest
 
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working, link
+from sonic_edge.process import MAX_LINE_BYTES
+from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
 DEADLINE_S = 60
@@ -81,7 +82,7 @@ def test_it_does_one_job_after_another_with_the_model_loaded(ready, give, tmp_pa
 
 def test_its_settings_do_not_show_in_the_list_of_processes(ready):
     made = ready()
-    line = Path(f"/proc/{made._process.pid}/cmdline").read_bytes()
+    line = Path(f"/proc/{made._child._process.pid}/cmdline").read_bytes()
     assert line.split(b"\0")[:-1] == [os.fsencode(word) for word in STUB]
 
 
@@ -169,7 +170,7 @@ def test_a_hang_is_ended_and_told(ready, give):
     message = last(made)
     assert isinstance(message, Died) and "no progress for 1 s while rendering (0 of 100)" in message.reason
     assert time.monotonic() - since < 10
-    assert not Path(f"/proc/{made._process.pid}").exists()
+    assert not Path(f"/proc/{made._child._process.pid}").exists()
     assert made.receive(0.1) is None
 
 
@@ -209,14 +210,14 @@ def test_kill_minus_nine_is_told(ready, give):
     made = ready()
     give(made, "slow 60")
     assert isinstance(made.receive(DEADLINE_S), Working)
-    os.kill(made._process.pid, signal.SIGKILL)
+    os.kill(made._child._process.pid, signal.SIGKILL)
     assert "killed by SIGKILL" in last(made).reason
 
 
 def test_a_job_given_to_a_dead_worker_is_no_crash_of_ours(ready, give):
     made = ready()
-    os.kill(made._process.pid, signal.SIGKILL)
-    made._process.wait()
+    os.kill(made._child._process.pid, signal.SIGKILL)
+    made._child._process.wait()
     give(made, "ok")
     assert isinstance(last(made), Died)
 
@@ -256,7 +257,7 @@ def test_it_dies_with_the_daemon(tmp_path):
     code = (
         "import sys, time; from sonic_edge.config import Config; from sonic_edge.worker import Worker\n"
         f"w = Worker(Config(), {STUB!r})\n"
-        "assert w.receive(60) is not None; print(w._process.pid, flush=True); time.sleep(3600)"
+        "assert w.receive(60) is not None; print(w._child._process.pid, flush=True); time.sleep(3600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         pid = int(parent.stdout.readline())
@@ -277,7 +278,7 @@ def is_zombie(pid):
 
 def test_its_bounds(ready):
     made = ready(memory_mb=1000)
-    limits = Path(f"/proc/{made._process.pid}/limits").read_text()
+    limits = Path(f"/proc/{made._child._process.pid}/limits").read_text()
     rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
     assert rows["Max data size"] == [str(1000 << 20)] * 2
     assert rows["Max core file size"] == ["0", "0"]
@@ -288,7 +289,7 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
     monkeypatch.setenv("WATCHDOG_USEC", "1")
     made = start()
     assert last(made) == Ready()
-    environment = Path(f"/proc/{made._process.pid}/environ").read_bytes()
+    environment = Path(f"/proc/{made._child._process.pid}/environ").read_bytes()
     assert b"NOTIFY_SOCKET" not in environment and b"WATCHDOG_USEC" not in environment
 
 
@@ -302,7 +303,7 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
         b'{"tell": "finished", "report": 3}',
         b'{"tell": "failed", "error": "OSError", "message": "", "controls": {}, "last": false}',
         b"[" * 100_000,
-        b"x" * (link._MAX_LINE_BYTES + 10),
+        b"x" * (MAX_LINE_BYTES + 10),
     ],
     ids=["list", "empty", "unknown", "types", "report", "error", "deep", "long"],
 )

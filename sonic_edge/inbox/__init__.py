@@ -27,7 +27,7 @@ Of the modules, each imports only those before it: `disk` (durable steps, the fo
 record), `look` (what lies in the inbox, and whether it is still), `ends` (into outbox or failed), `spool` (all of it).
 """
 
-from .job import Job
+from .job import PRIVATE, Job
 from .spool import Spool
 
-__all__ = ["Job", "Spool"]
+__all__ = ["PRIVATE", "Job", "Spool"]

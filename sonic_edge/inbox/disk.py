@@ -159,6 +159,8 @@ class Folders:
         self.work = self.root / "work"
         self.outbox = self.root / "outbox"
         self.failed = self.root / "failed"
+        self.run = self.root / "run"
+        """For what lives as long as a daemon: sockets, the idle scene."""
 
     def make(self) -> None:
         """Make what is missing.

@@ -12,7 +12,7 @@ from typing import Mapping
 from ..errors import SonicEdgeError
 from . import disk
 from .disk import Folders
-from .job import REASON, Record, now, output_in
+from .job import PRIVATE, REASON, Record, now, output_in
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> st
             disk.write_for_people(report, {**json.loads(report.read_bytes()), **_final_names(record)})
             record.store(folder)
         disk.rename(video, folders.outbox / f"{record.name}.mp4")
-    if keep_inputs and disk.exists(inputs):
+    if keep_inputs and disk.exists(inputs) and not disk.exists(inputs / PRIVATE):
         disk.rename(inputs, folders.outbox / f"{record.name}.inputs")
     disk.sync(folders.outbox)
     if disk.exists(report):

@@ -35,6 +35,9 @@ CONTROLS = frozenset((".yaml", ".yml"))
 REASON = "reason.json"
 """Tells in a failed job's folder why it failed; means nothing when the folder is put into the inbox again."""
 
+PRIVATE = ".private"
+"""A file of this name in a job's folder: its recording and photo were taken by the box itself, and go with the job."""
+
 MAX_ENTRIES = 1000
 """In a job's folder; it should hold two or three."""
 

@@ -2,7 +2,7 @@
 irises, `matte` the person, `crop` cuts the canvas, `remarks` says what will be hard."""
 
 from .crop import make_portrait
-from .faces import Face, FaceFinder
+from .faces import Face, FaceFinder, face_alone
 from .photo import read_image
 
-__all__ = ["Face", "FaceFinder", "make_portrait", "read_image"]
+__all__ = ["Face", "FaceFinder", "face_alone", "make_portrait", "read_image"]

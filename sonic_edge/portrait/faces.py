@@ -66,6 +66,27 @@ class Face:
         return float(np.linalg.norm((left - right)[:2]))
 
 
+_ALONE = 0.5
+"""Faces smaller than this, of the largest's size, are people in the background."""
+_STRAIGHT = 1.8
+"""A face looks at the camera when the nose is not further than this from one eye, of its distance from the other."""
+_NEAR = 40.0
+"""A face in front of a camera has at least so many pixels from eye to eye."""
+
+
+def face_alone(faces: List[Face]) -> bool:
+    """Whether there is one person who looks at the camera from close by; `faces` as `FaceFinder.faces` gives them."""
+    if not faces or faces[0].interocular < _NEAR:
+        return False
+    if len(faces) > 1 and faces[1].interocular > _ALONE * faces[0].interocular:
+        return False
+    right, left = eyes(faces[0].landmarks)
+    across = (left - right)[:2] / faces[0].interocular
+    nose = faces[0].landmarks[_NOSE_TIP]
+    from_right, from_left = float((nose - right)[:2] @ across), float((left - nose)[:2] @ across)
+    return min(from_right, from_left) > 0 and max(from_right, from_left) < _STRAIGHT * min(from_right, from_left)
+
+
 class FaceFinder:
     """Finds faces and their 468 landmarks.
 

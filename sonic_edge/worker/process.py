@@ -1,19 +1,19 @@
 """The worker's own life: takes its settings and jobs from one pipe, does them, and tells the other how it went."""
 
-import ctypes
 import json
 import os
-import resource
 import signal
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Dict, Mapping, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Dict, Mapping, Protocol
 
 import yaml
 
+from .. import process
 from ..config import Config, check
 from ..errors import ConfigError, DeviceError, RequestError, SonicEdgeError
+from ..process import bound, die_with, take_pipes
 
 if TYPE_CHECKING:  # numpy and what follows are loaded once memory is bounded and a failure can be told
     from ..media import Request
@@ -23,7 +23,6 @@ MAX_CONTROLS_BYTES = 16 << 10
 """A larger job.yaml is refused unread."""
 
 _TELL_EVERY_S = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 class Renders(Protocol):
@@ -51,13 +50,14 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     Returns:
         The exit status.
     """
-    jobs, messages = _take_pipes()
+    jobs, messages = take_pipes()
     teller = _Teller(messages)
     start = json.loads(jobs.readline())
-    _die_with(start["parent"])
+    die_with(start["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
     config = check(Config, start["config"], "settings from the daemon")
-    _bound(config.worker.memory_mb)
+    bound(config.worker.memory_mb)
+    os.nice(5)  # the daemon and the live picture go first
     try:
         with make_pipeline(config) as pipeline:
             teller.tell("ready")
@@ -148,11 +148,7 @@ class _Teller:
         self._told = 0.0
 
     def tell(self, tell: str, **more: object) -> None:
-        line = json.dumps({"tell": tell, **more}, default=str).encode() + b"\n"
-        try:
-            self._pipe.write(line)
-        except BrokenPipeError:  # the daemon is gone, and so is the point of going on
-            os._exit(1)
+        process.tell(self._pipe, {"tell": tell, **more})
 
     def start(self) -> None:
         self._stage = ""
@@ -173,36 +169,3 @@ class _Teller:
         """A mistake of ours: its trace goes to the log, its words to the daemon."""
         traceback.print_exc()
         self.tell("crashed", message=f"{type(error).__name__}: {error}"[:1000])
-
-
-def _take_pipes() -> Tuple[BinaryIO, BinaryIO]:
-    """Standard input and output for ourselves alone: whatever a library prints goes to standard error."""
-    jobs = os.fdopen(os.dup(0), "rb")
-    messages = os.fdopen(os.dup(1), "wb", buffering=0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return jobs, messages
-
-
-def _die_with(parent: int) -> None:
-    """Be killed when the daemon ends, however it ends, so that no worker writes into a job that another one does."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it ended before we asked
-        os._exit(1)
-
-
-def _bound(memory_mb: int) -> None:
-    """Take no more memory than allowed, leave no core dumps with faces in them, and let the daemon go first.
-
-    RLIMIT_DATA and not RLIMIT_AS: it counts private writable memory, which is what fills the machine. The address
-    space also holds mapped files, libraries and what allocators reserve for each thread without using it; a limit on
-    that would have to be several times larger to let good work through, and would then bound nothing.
-    """
-    limit = memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(5)

@@ -1,0 +1,116 @@
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from sonic_edge.control import NAME, Control, ask
+from sonic_edge.errors import DeviceError, RequestError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    # longer than a socket's address may be
+    deep = tmp_path / ("很深的文件夹" * 5) / ("x" * 100)
+    deep.mkdir(parents=True)
+    return deep
+
+
+def call(folder):
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        caller = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        caller.settimeout(5)
+        caller.connect(f"/proc/self/fd/{fd}/{NAME}")
+        return caller
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def serve(folder):
+    """A daemon that answers each order with what `answer` makes of it."""
+    ends = threading.Event()
+    threads = []
+
+    def start(answer):
+        control = Control(folder)
+
+        def run():
+            with closing(control):
+                while not ends.is_set():
+                    for order in control.orders():
+                        control.answer(order.caller, answer(order))
+                    time.sleep(0.005)
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return control
+
+    yield start
+    ends.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_an_order_and_its_answer(serve, folder):
+    serve(lambda order: {"error": "", "what": order.what, "on": order.on, "words": "正在录音"})
+    told = {"error": "", "what": "talk", "on": False, "words": "正在录音"}
+    assert ask(folder, {"order": "talk", "on": False}) == told
+    assert ask(folder, {"order": "status"})["on"] is True
+
+
+def test_what_cannot_be_done_is_said(serve, folder):
+    serve(lambda order: {"error": "live.mode = none: set it to record or mirror first"})
+    with pytest.raises(RequestError, match="set it to record"):
+        ask(folder, {"order": "talk"})
+
+
+def test_no_daemon(folder):
+    with pytest.raises(DeviceError, match="sonic-edge run"):
+        ask(folder, {"order": "status"})
+    with pytest.raises(DeviceError, match="No such file"):
+        ask(folder / "gone", {"order": "status"})
+
+
+def test_a_daemon_that_died_leaves_a_socket_that_says_so(folder):
+    control = Control(folder)
+    control._socket.close()
+    assert (folder / NAME).exists()
+    with pytest.raises(DeviceError, match="no daemon answers"):
+        ask(folder, {"order": "status"})
+    with closing(Control(folder)):  # and the next daemon takes its place
+        pass
+    assert not (folder / NAME).exists()
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"[1]\n", b'{"on": true}\n', b"x" * 10000, b"[" * 4000 + b"\n", b""])
+def test_nonsense_is_answered_or_dropped_and_nothing_else_happens(serve, folder, said):
+    serve(lambda order: {"error": ""})
+    with call(folder) as handle:
+        try:
+            handle.sendall(said)
+            handle.shutdown(socket.SHUT_WR)
+            answer = handle.recv(4096)
+        except ConnectionError:
+            answer = b""
+        assert answer == b"" or "is not an order" in json.loads(answer)["error"]
+    assert ask(folder, {"order": "status"}) == {"error": ""}
+
+
+def test_a_caller_who_goes_before_the_answer_is_no_trouble(folder):
+    with closing(Control(folder)) as control:
+        with call(folder) as caller:
+            caller.sendall(b'{"order": "snapshot"}\n')
+            (order,) = control.orders()
+        control.answer(order.caller, {"error": "x" * 1000})
+        control.answer(order.caller, {"error": "again"})
+        assert control.orders() == []
+
+
+def test_only_the_owner_and_the_group_may_give_orders(folder):
+    with closing(Control(folder)):
+        assert (folder / NAME).stat().st_mode & 0o777 == 0o660

@@ -1,0 +1,351 @@
+"""The screen for real: mpv on an X server nobody sees."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from live_parts import x_server
+from PIL import ImageFont
+
+from sonic_edge.config import DisplaySettings
+from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
+from sonic_edge.label import _lacking
+
+SIZE = 240
+RED, GREEN, BLUE, WHITE = (40, 40, 220), (40, 220, 40), (220, 40, 40), (230, 230, 230)
+
+
+@pytest.fixture(scope="module")
+def display():
+    with x_server(SIZE, SIZE) as name:
+        old = os.environ.get("DISPLAY")
+        os.environ["DISPLAY"] = name
+        yield name
+        if old is None:
+            del os.environ["DISPLAY"]
+        else:
+            os.environ["DISPLAY"] = old
+
+
+def clip(path, colour, n_frames=20):
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        for i in range(n_frames):
+            image = np.full((SIZE, SIZE, 3), colour, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+def grab(display):
+    """What is on the screen, [SIZE, SIZE, 3]."""
+    return record(display, 1)[0]
+
+
+def record(display, n_frames, rate=60):
+    command = ["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0", "-framerate", str(rate)]
+    command += ["-video_size", f"{SIZE}x{SIZE}", "-i", display, "-frames:v", str(n_frames)]
+    done = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "bgr24", "-"], capture_output=True, timeout=60)
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, SIZE, SIZE, 3)
+
+
+def colour_of(image):
+    return tuple(int(v) for v in np.median(image[20:-80, 20:-20].reshape(-1, 3), axis=0))
+
+
+def is_near(image, colour):
+    return max(abs(a - b) for a, b in zip(colour_of(image), colour)) < 30
+
+
+class Room:
+    """A screen that is ticked in a thread, as the daemon does."""
+
+    def __init__(self, folder, display, **settings):
+        settings = {"output": "window", **settings}
+        self.display = display
+        self.screen = Screen(DisplaySettings(**settings), folder)
+        self._lock = threading.Lock()
+        self._ends = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ends:
+            with self._lock:
+                self.screen.tick()
+            time.sleep(0.02)
+
+    def do(self, name, *words):
+        with self._lock:
+            getattr(self.screen, name)(*words)
+
+    @property
+    def status(self):
+        with self._lock:
+            return self.screen.status()
+
+    def until(self, condition, what, seconds=15):
+        end = time.monotonic() + seconds
+        while not condition(self.status):
+            assert time.monotonic() < end, f"{what}: {self.status}"
+            time.sleep(0.02)
+
+    def until_shown(self, colour, seconds=15):
+        end = time.monotonic() + seconds
+        while not is_near(grab(self.display), colour):
+            assert time.monotonic() < end, f"{colour} is not shown, {colour_of(grab(self.display))} is; {self.status}"
+            time.sleep(0.05)
+
+    @property
+    def pid(self):
+        player = self.screen._player
+        return None if player is None else player._process.pid
+
+    def close(self):
+        self._ends = True
+        self._thread.join()
+        self.screen.close()
+
+
+@pytest.fixture
+def room(tmp_path, display):
+    made = []
+    folder = tmp_path / ("长" * 20) / "run"
+    folder.mkdir(parents=True)
+
+    def make(**settings):
+        made.append(Room(folder, display, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@contextlib.contextmanager
+def writer(path, pictures, period_s=0.04):
+    """Writes live pictures as the studio does, as long as somebody reads."""
+    ends = threading.Event()
+
+    def run():
+        i = 0
+        fd = None
+        while not ends.is_set():
+            if fd is None:
+                with contextlib.suppress(OSError):
+                    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+                    os.set_blocking(fd, True)
+            if fd is not None:
+                try:
+                    os.write(fd, pictures(i).tobytes())
+                    i += 1
+                except BrokenPipeError:
+                    os.close(fd)
+                    fd = None
+            time.sleep(period_s)
+        if fd is not None:
+            os.close(fd)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    ends.set()
+    with contextlib.suppress(OSError):  # let a write that waits go
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    thread.join()
+
+
+def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
+    here = room()
+    here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
+    here.until_shown(RED)
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    found = []
+    recorder = threading.Thread(target=lambda: found.append(record(display, 420)))
+    recorder.start()
+    time.sleep(0.5)
+    here.do("play", clip(tmp_path / "一.mp4", GREEN))
+    here.do("play", clip(tmp_path / "b.mp4", BLUE))
+    assert here.status["clip"] == "一.mp4" and here.status["waiting"] == 1
+    time.sleep(2.7)  # both, and the scene again
+    with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), WHITE, np.uint8)):
+        here.do("live", Stream(fifo, SIZE, SIZE, 25))
+        time.sleep(1.5)
+        here.do("live", None)
+    recorder.join()
+    order = []
+    for picture in found[0]:
+        near = [name for name, c in (("r", RED), ("g", GREEN), ("b", BLUE), ("w", WHITE)) if is_near(picture, c)]
+        assert near, f"something else was shown: {colour_of(picture)}"
+        if order[-1:] != near:
+            order += near
+    assert "".join(order) == "rgbrwr"
+
+
+def test_what_is_written_is_what_is_seen(room, tmp_path, display):
+    rng = np.random.default_rng(0)
+    sent = cv2.resize(rng.integers(0, 255, (12, 12, 3), np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    here = room()
+    with writer(fifo, lambda i: sent):
+        here.do("live", Stream(fifo, SIZE, SIZE, 25))
+        here.until(lambda s: s["state"] == "running", "up")
+        time.sleep(1.0)
+        seen = grab(display)
+        here.do("live", None)
+    assert np.abs(seen.astype(int) - sent).max() <= 2
+
+
+def test_clips_again_and_again_and_one_that_is_gone(room, tmp_path):
+    here = room(clips="loop")
+    one, two, bad = clip(tmp_path / "1.mp4", RED, 8), clip(tmp_path / "2.mp4", GREEN, 8), tmp_path / "3.mp4"
+    bad.write_bytes(b"not a video")
+    here.do("play", one)
+    here.do("play", tmp_path / "gone.mp4")
+    here.do("play", bad)
+    here.do("play", two)
+    here.until(lambda s: s["skipped"] == 2, "both that do not play are left out")
+    shown = []
+    end = time.monotonic() + 6
+    while len(shown) < 5 and time.monotonic() < end:
+        now = here.status["clip"]
+        if shown[-1:] != [now]:
+            shown.append(now)
+        time.sleep(0.02)
+    assert shown in (["1.mp4", "2.mp4"] * 2 + ["1.mp4"], ["2.mp4", "1.mp4"] * 2 + ["2.mp4"])
+
+
+def test_words_and_bar_are_on_top_and_go_again(room, tmp_path, display):
+    here = room()
+    here.do("idle", clip(tmp_path / "scene.mp4", BLUE, 10))
+    here.until_shown(BLUE)
+    before = grab(display)
+    here.do("say", words("making", "zh", name="第一课 {\\b1}", percent=50), 0.5)
+    time.sleep(0.5)
+    after = grab(display)
+    changed = np.abs(after.astype(int) - before).max(axis=2) > 60
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert rows[0] > SIZE * 0.6 and rows[-1] < SIZE * 0.9, "the lower third, above the label's corner"
+    bar = after[round(613 / 720 * SIZE)]
+    white = np.flatnonzero((bar > 200).all(axis=1))
+    assert 0.25 < white[-1] / SIZE < 0.40, "half a bar"
+    here.do("say")
+    time.sleep(0.5)
+    assert np.abs(grab(display).astype(int) - before).max() < 30
+
+
+def test_a_player_that_is_killed_or_hangs_comes_back_with_everything(room, tmp_path, display):
+    here = room(deadline_s=1.0)
+    here.do("idle", clip(tmp_path / "scene.mp4", GREEN, 10))
+    here.until_shown(GREEN)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        old = here.pid
+        os.kill(old, number)
+        here.until(lambda s, old=old: s["state"] == "running" and here.pid != old, "back")
+        here.until_shown(GREEN)
+        assert not Path(f"/proc/{old}").exists()
+    assert here.status["restarts"] == 2
+
+
+def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, display):
+    here = room()
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    here.do("live", Stream(fifo, SIZE, SIZE, 25))
+    with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), RED, np.uint8)):
+        here.until_shown(RED)
+        os.kill(here.pid, signal.SIGKILL)
+        time.sleep(0.3)
+        here.until_shown(RED)
+    with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
+        here.until_shown(GREEN)
+
+
+def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, display):
+    here = room(deadline_s=2.0)
+    here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
+    here.until_shown(RED)
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    here.do("live", Stream(fifo, SIZE, SIZE, 25))
+    time.sleep(3)
+    assert is_near(grab(display), RED), "the scene stays until there is a picture"
+    here.do("live", None)
+    here.do("play", clip(tmp_path / "clip.mp4", BLUE))
+    here.until_shown(BLUE)
+    assert here.status["restarts"] == 0
+
+
+def test_a_player_that_is_not_there(room, monkeypatch):
+    here = room(player="/no/such/mpv")
+    here.do("idle", Path("/scene.mp4"))
+    here.until(lambda s: s["state"] == "failed", "given up after three tries", 20)
+    assert "/no/such/mpv: cannot be started: No such file" in here.status["error"]
+    assert "display.output to none" in here.status["error"]
+
+
+@pytest.mark.parametrize("manner", ["garbage", "exit", "deaf"])
+def test_a_player_that_is_none(room, tmp_path, manner):
+    fake = tmp_path / "player"
+    fake.write_text(
+        f"""#!{sys.executable}
+import socket, sys, time
+if {manner!r} == "exit":
+    sys.exit("cannot open display")
+line = socket.socket(socket.AF_UNIX)
+line.bind("mpv.sock")
+line.listen()
+other, _ = line.accept()
+while True:
+    if {manner!r} == "garbage":
+        other.sendall(b"\\xff\\x00 not json" * 1000 + b"\\n[1]\\n")
+    time.sleep(0.01)
+"""
+    )
+    fake.chmod(0o755)
+    here = room(player=str(fake), deadline_s=1.0)
+    here.until(lambda s: s["restarts"] >= 1, "noticed", 20)
+    here.until(lambda s: s["state"] == "failed", "given up", 30)
+    wanted = "cannot open display" if manner == "exit" else "has not answered"
+    assert wanted in here.status["error"]
+
+
+def test_no_screen(tmp_path):
+    screen = Screen(DisplaySettings(output="none"), tmp_path)
+    screen.idle(Path("a"))
+    screen.play(Path("b"))
+    screen.say("words", 0.5)
+    screen.live(Stream(Path("c"), 2, 2, 25))
+    screen.tick()
+    assert screen.status()["state"] == "none" and screen.fds() == []
+    screen.close()
+
+
+def test_the_font_has_every_character_the_screen_can_say():
+    font = ImageFont.truetype(str(FONT), 40, layout_engine=ImageFont.Layout.BASIC)
+    assert font.getname()[0] == FONT_NAME
+    for said in WORDS.values():
+        for text in said.values():
+            assert not _lacking(font, text.format(name="第一课 Lesson", percent=10)), text
+    names = "第一二三课语文数学英语物理化学校长老师欢迎家长会通知办事指南窗口直播带货新品发布"
+    assert not _lacking(font, names), "names of jobs are Chinese too"
+
+
+def test_long_names_are_cut():
+    assert words("failed", "en", name="x" * 100) == "x" * 23 + "… could not be made"

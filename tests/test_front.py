@@ -1,0 +1,138 @@
+"""The daemon's thread for what people see, with a stub for the studio and no screen; test_live has the real parts."""
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import yaml
+from stub_studio import __file__ as STUB
+
+from sonic_edge.cli import main
+from sonic_edge.config import Config
+from sonic_edge.control import ask
+from sonic_edge.errors import ConfigError, DeviceError, RequestError
+from sonic_edge.front import Front
+
+
+def until(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def run(tmp_path):
+    @contextmanager
+    def start(*words, **live):
+        live = {"mode": "record", **live}
+        (tmp_path / "box.yaml").write_text(yaml.safe_dump({"spool": {"root": str(tmp_path)}, "live": live}))
+        config = Config.model_validate({"spool": {"root": str(tmp_path)}, "live": live})
+        with Front(config, tmp_path / "run", [sys.executable, STUB, *words]) as front:
+            yield front
+
+    return start
+
+
+def status(tmp_path):
+    return ask(tmp_path / "run", {"order": "status"})
+
+
+def sonic_edge(tmp_path, *words):
+    return main([*words, "--config", str(tmp_path / "box.yaml")])
+
+
+def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys):
+    with run() as front:
+        until(lambda: "mode" in status(tmp_path)["live"], "the studio is up")
+        assert sonic_edge(tmp_path, "talk", "start") == 0
+        until(lambda: status(tmp_path)["live"]["talking"], "talking")
+        assert sonic_edge(tmp_path, "status") == 0
+        told = capsys.readouterr().out
+        for words in ("record, talking", "a microphone; 3 overruns, lost 1 times", "screen      none"):
+            assert words in told
+        assert sonic_edge(tmp_path, "talk", "stop") == 0
+        until(lambda: not status(tmp_path)["live"]["talking"], "not talking")
+        assert sonic_edge(tmp_path, "snapshot") == 2
+        assert "no picture in which one person looks" in capsys.readouterr().err
+        front.check()
+
+
+def test_the_job_is_in_the_status(run, tmp_path, capsys):
+    with run() as front:
+        front.working("lesson", "rendering", 30, 75)
+        until(lambda: status(tmp_path)["job"].get("percent") == 40, "40 %")
+        assert sonic_edge(tmp_path, "status") == 0
+        assert "lesson: rendering 40 %" in capsys.readouterr().out
+        front.finished(tmp_path / "lesson.mp4")
+        until(lambda: status(tmp_path)["job"] == {}, "over")
+        assert sonic_edge(tmp_path, "status", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["screen"]["state"] == "none"
+
+
+def test_muted_stays_muted_whatever_is_started_again(run, tmp_path):
+    with run():
+        until(lambda: "mode" in status(tmp_path)["live"], "up")
+        sonic_edge(tmp_path, "mute")
+        until(lambda: status(tmp_path)["live"]["muted"], "muted")
+    with run():
+        until(lambda: "mode" in status(tmp_path)["live"], "up again")
+        assert status(tmp_path)["live"]["muted"]
+        sonic_edge(tmp_path, "unmute")
+        assert not status(tmp_path)["live"]["muted"]
+    assert not (tmp_path / "run" / "muted").exists()
+
+
+def test_a_studio_that_dies_is_started_again_and_whoever_waits_is_told(run, tmp_path):
+    with run("die"):
+        until(lambda: "mode" in status(tmp_path)["live"], "up")
+        with pytest.raises(RequestError, match="ended with status 9"):
+            ask(tmp_path / "run", {"order": "talk"})
+        assert "ended with status 9" in status(tmp_path)["live"]["error"]
+        until(lambda: "mode" in status(tmp_path)["live"], "up again")
+
+
+def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
+    with run("babble"):
+        until(lambda: "means nothing" in status(tmp_path)["live"]["error"], "ended")
+
+
+def test_a_wrong_setting_is_told_and_not_tried_again(run, tmp_path, capsys):
+    with run("config") as front:
+        until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "told")
+        time.sleep(1.5)
+        assert front._studio is None
+        assert sonic_edge(tmp_path, "status") == 0
+        assert "camera.device = x: is wrong" in capsys.readouterr().out
+        front.check()
+
+
+def test_without_live_mode_orders_say_what_to_set(run, tmp_path, capsys):
+    with run(mode="none") as front:
+        assert sonic_edge(tmp_path, "talk", "start") == 2
+        assert "live.mode = none: set it to record or mirror" in capsys.readouterr().err
+        with pytest.raises(RequestError, match="dance: is not known"):
+            ask(tmp_path / "run", {"order": "dance"})
+        assert front._studio is None, "nothing is loaded for nothing"
+
+
+def test_no_daemon(tmp_path, capsys):
+    (tmp_path / "box.yaml").write_text(yaml.safe_dump({"spool": {"root": str(tmp_path)}}))
+    assert sonic_edge(tmp_path, "status") == 1
+    assert "start one with `sonic-edge run`" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises((ConfigError, DeviceError), match="run"), Front(Config(), tmp_path / "run"):
+        pass
+
+
+def test_a_mistake_of_ours_in_the_thread_reaches_the_daemon(run, monkeypatch):
+    monkeypatch.setattr(Front, "_talk_on_screen", lambda self: 1 / 0)
+    with run() as front:
+        until(lambda: front._error is not None, "noticed")
+        with pytest.raises(ZeroDivisionError):
+            front.check()
