@@ -1,5 +1,7 @@
 # make demo    a photo speaks, from nothing
 # make test    the tests, from nothing
+# make demo-live   a sentence is spoken into a virtual microphone; leaves a recording of screen and sound
+# make bench-live  live mode: latency by part, skew of sound and picture, drops, CPU share; MINUTES=1
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
@@ -8,7 +10,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo test check check-units example-config render-eval model model-test model-eval setup clean
+.PHONY: demo demo-live bench-live test check check-units example-config render-eval model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -17,6 +19,16 @@ demo: .venv/ready
 	.venv/bin/sonic-edge render $(SHARE)/samples/portrait.jpg $(SHARE)/samples/speech.flac -o demo/talking.mp4 \
 	    --sheet demo/sheet.png
 	@echo "The talking portrait: $$PWD/demo/talking.mp4, and a contact sheet of it: $$PWD/demo/sheet.png"
+
+demo-live: .venv/ready-test
+	@mkdir -p demo
+	.venv/bin/python tests/measure_live.py demo demo/live.mp4
+	@echo "The screen and the loudspeaker of a box that hears a sentence: $$PWD/demo/live.mp4"
+
+MINUTES = 1
+
+bench-live: .venv/ready-test
+	.venv/bin/python tests/measure_live.py bench --minutes $(MINUTES)
 
 test: .venv/ready-test
 	.venv/bin/python -m pytest

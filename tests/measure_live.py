@@ -28,6 +28,7 @@ from marked_studio import CLICK_EVERY_S
 
 from sonic_edge.config import share_dir
 from sonic_edge.control import ask
+from sonic_edge.errors import SonicEdgeError
 from sonic_edge.speech import sound
 
 RATE = 16000
@@ -83,8 +84,9 @@ def room(folder, studio=("-m", "sonic_edge.studio"), **settings):
             time.sleep(0.2)
             if daemon.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"the daemon did not get going:\n{(folder / 'log').read_text()[-3000:]}")
-            with suppress(Exception):
-                if status()["live"]["mirror"].get("shown", 0) > 25:
+            with suppress(SonicEdgeError, KeyError):
+                live = status()["live"]
+                if live["mirror"].get("shown", 0) > 25 or live["mode"] == "record":
                     break
         yield pulse, environment, status, daemon
 
@@ -200,8 +202,8 @@ def family(pid):
     return found
 
 
-def bench(minutes):
-    """Measure, and print a table and JSON."""
+def measure(minutes):
+    """Speak for so long, with clicks; what was seen, heard and counted."""
     marked = str(Path(__file__).parent / "marked_studio.py")
     with tempfile.TemporaryDirectory() as name:
         marks = Path(name) / "marks"
@@ -222,7 +224,7 @@ def bench(minutes):
             eye.join()
             ear.join()
             clicks = [tuple(map(float, line.split())) for line in marks.read_text().splitlines()]
-    report(clicks, eye.seen, ear.heard, before, after, cpu, wall)
+    return summary(clicks, eye.seen, ear.heard, before, after, cpu, wall)
 
 
 def nearest(times, moment, within):
@@ -230,7 +232,7 @@ def nearest(times, moment, within):
     return min(close, key=lambda t: abs(t - moment)) if close else None
 
 
-def report(clicks, seen, heard, before, after, cpu, wall):
+def summary(clicks, seen, heard, before, after, cpu, wall):
     delays, skews = [], []
     for clicked, shown in clicks:  # at the microphone: the click; the sound of the first picture marked for it
         light = nearest(seen, clicked + 0.2, 0.2)
@@ -244,7 +246,7 @@ def report(clicks, seen, heard, before, after, cpu, wall):
     values = np.array([s for s, _ in skews])
     third = max(1, len(values) // 3)
     mirror = {k: after["mirror"][k] - before["mirror"][k] for k in ("shown", "late", "refused", "unseen", "skipped_s")}
-    result = {
+    return {
         "seconds": round(wall, 1),
         "clicks": len(values),
         "latency_ms": after["mirror"]["latency_ms"],
@@ -262,7 +264,6 @@ def report(clicks, seen, heard, before, after, cpu, wall):
         "cpu_of_one_core": {name: round(share, 3) for name, share in cpu.items()},
         "cpu_of_the_machine": round(sum(cpu.values()) / (os.cpu_count() or 1), 3),
     }
-    print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 def main():
@@ -271,9 +272,9 @@ def main():
     show = what.add_parser("demo")
     show.add_argument("out", type=Path)
     show.set_defaults(run=lambda args: demo(args.out))
-    measure = what.add_parser("bench")
-    measure.add_argument("--minutes", type=float, default=1.0)
-    measure.set_defaults(run=lambda args: bench(args.minutes))
+    speak = what.add_parser("bench")
+    speak.add_argument("--minutes", type=float, default=1.0)
+    speak.set_defaults(run=lambda args: print(json.dumps(measure(args.minutes), indent=2)))
     args = parser.parse_args()
     args.run(args)
 

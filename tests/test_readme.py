@@ -5,12 +5,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
+from stub_studio import __file__ as STUDIO
 
-from sonic_edge.config import Config, Controls, load_config, share_dir
+from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
+from sonic_edge.control import ask
+from sonic_edge.front import Front
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
@@ -30,18 +35,36 @@ def folder(tmp_path, monkeypatch, short_speech):
     """Where a reader would be: a photo, a recording, and the example settings."""
     shutil.copy(share_dir() / "samples" / "portrait.jpg", tmp_path / "me.jpg")
     shutil.copy(short_speech, tmp_path / "hello.wav")
-    (box,) = blocks("README.md", "yaml")
-    (tmp_path / "box.yaml").write_text(box, encoding="utf-8")
+    for block in blocks("README.md", "yaml"):
+        (tmp_path / re.match(r"# (\S+)", block)[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.fixture
+def stack():
+    with ExitStack() as made:
+        yield made
+
+
+def wait_for_studio(run):
+    end = time.monotonic() + 20
+    while "mode" not in ask(run, {"order": "status"})["live"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("line", sorted({c for name in READMES for c in commands(name)}))
-def test_each_command(line, folder):
-    words = shlex.split(line)
+def test_each_command(line, folder, stack):
+    words = shlex.split(line, comments=True)
     assert words[0] == ".venv/bin/sonic-edge"
     if words[1] == "run":  # the daemon does not end by itself: test_daemon drives it; here its settings are read
         words[1] = "check-config"
+    if words[1] in ("talk", "status"):  # a daemon answers; test_live has a whole one
+        config = load_config(folder / "stage.yaml").model_copy(update={"display": DisplaySettings()})
+        (folder / "spool").mkdir()
+        stack.enter_context(Front(config, folder / "spool" / "run", [sys.executable, STUDIO]))
+        wait_for_studio(folder / "spool" / "run")
     done = subprocess.run([sys.executable, "-m", "sonic_edge", *words[1:]], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for made in re.findall(r"\S+\.(?:mp4|json|png)", line):

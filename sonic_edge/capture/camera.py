@@ -51,6 +51,8 @@ def snapshot(settings: CameraSettings, is_good: Callable[[Image], bool]) -> Imag
     def take() -> None:
         try:
             _take(settings, pictures, enough)
+        except cv2.error as e:
+            error.append(DeviceError(f"camera.device = {settings.device!r}: {e}"))
         except BaseException as e:
             error.append(e)
 

@@ -77,39 +77,34 @@ class DelayLine:
         error_s = (target - self._at) / self._rate  # positive: we are late
         if abs(error_s) > JUMP_S:
             self.n_jumps += 1
-            self._at, self._speed, self._fade_in, error_s = target, 0.0, 0.0, 0.0
+            out = self._read(self._at + np.arange(n)) * np.linspace(1, 0, n, dtype=np.float32)
+            self._at, self._speed, self._fade_in = target + n, 0.0, 0.0
+            return out
         share = min(1.0, n / self._rate / SETTLE_S)
         self.skew_s += share * (error_s - self.skew_s)
         wanted = min(max(error_s / SETTLE_S, -MOST_RATE), MOST_RATE)
         self._speed += share * (wanted - self._speed)
-        at = self._at + np.arange(n) * (1 + self._speed)
+        out = self._read(self._at + np.arange(n) * (1 + self._speed))
         self._at += n * (1 + self._speed)
-        first, last = self._end - len(self._ring), self._end - 1
-        inside = (at >= max(first, 0)) & (at <= last)
-        if not inside.all():
-            self.n_starved += 1
-            self._at = None
-        out = np.zeros(n, np.float32)
-        if inside.any():
-            read = at[inside]
-            whole = np.floor(read).astype(np.int64)
-            part = (read - whole).astype(np.float32)
-            a, b = self._ring[whole % len(self._ring)], self._ring[np.minimum(whole + 1, last) % len(self._ring)]
-            out[inside] = a + (b - a) * part
-        return self._faded(out, bool(inside.all()))
-
-    def _faded(self, out: FloatArray, goes_on: bool) -> FloatArray:
-        n = len(out)
         if self._fade_in < 1:
             ramp = np.minimum(1, self._fade_in + np.arange(1, n + 1) / (FADE_S * self._rate)).astype(np.float32)
             self._fade_in = float(ramp[-1])
             out = out * ramp
-        if not goes_on:
-            spoken = np.flatnonzero(out)
-            if len(spoken):
-                end = int(spoken[-1]) + 1
-                k = min(end, round(FADE_S * self._rate))
-                out[end - k : end] *= np.linspace(1, 0, k, dtype=np.float32)
+        if self._at > self._end - 1:  # nothing came in time
+            self.n_starved += 1
+            self._at = None
+        return out
+
+    def _read(self, at: "np.ndarray[Any, np.dtype[Any]]") -> FloatArray:
+        """The sound at these places, [n]; silence outside what is there, softly towards what has not come yet."""
+        size, last = len(self._ring), self._end - 1
+        inside = (at >= max(self._end - size, 0)) & (at <= last)
+        out = np.zeros(len(at), np.float32)
+        read = at[inside]
+        whole = np.floor(read).astype(np.int64)
+        part = (read - whole).astype(np.float32)
+        a, b = self._ring[whole % size], self._ring[np.minimum(whole + 1, last) % size]
+        out[inside] = (a + (b - a) * part) * np.clip((last - read) / (FADE_S * self._rate), 0, 1).astype(np.float32)
         return out
 
 

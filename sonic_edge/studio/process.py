@@ -164,6 +164,7 @@ class _Studio:
         except SonicEdgeError as e:
             error = str(e)
             log.warning("%s: %s", order["order"], e)
+        self._tell_state(at_once=True)  # whoever asks next is told what has come of it
         tell(self._messages, {"tell": "answer", "id": order["id"], "error": error})
 
     def _talk(self, on: bool) -> None:

@@ -1,0 +1,403 @@
+"""Ears, voice and eyes with the real parts: PortAudio on a private PulseAudio, OpenCV on a video file."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn_face import drawn
+from live_parts import pulse_server
+
+from sonic_edge.capture import DelayLine, Microphone, Speaker, cameras, input_devices, output_devices, snapshot
+from sonic_edge.capture.microphone import _mono, _Resampler
+from sonic_edge.config import CameraSettings, MicrophoneSettings, SpeakerSettings
+from sonic_edge.errors import DeviceError, RequestError
+from sonic_edge.media import Heard
+
+RATE = 16000
+MIC = MicrophoneSettings(device="mic")
+
+
+@pytest.fixture(scope="module")
+def pulse(tmp_path_factory):
+    with pulse_server(tmp_path_factory.mktemp("pulse")) as server:
+        old = {name: os.environ.get(name) for name in server.environment}
+        os.environ.update(server.environment)  # PortAudio looks each time it starts
+        yield server
+        for name, value in old.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def noise(seconds, seed=0):
+    return (np.random.default_rng(seed).standard_normal(int(seconds * RATE)) * 3000).astype(np.int16)
+
+
+def listen(microphone, seconds):
+    """All that is heard."""
+    pieces = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        heard = microphone.read(0.05)
+        if heard is not None:
+            pieces.append(heard)
+    return pieces
+
+
+def wait_for_sound(microphone):
+    end = time.monotonic() + 10
+    while microphone.read(0.1) is None:
+        assert time.monotonic() < end
+
+
+def in_background(do, *words):
+    thread = threading.Thread(target=do, args=words)
+    thread.start()
+    return thread
+
+
+# ---- microphone --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_heard_bit_for_bit_and_in_time(pulse):
+    said = noise(2)
+    with Microphone(MIC) as microphone:
+        wait_for_sound(microphone)
+        speaker = in_background(pulse.play, said)
+        pieces = listen(microphone, 4)
+        speaker.join()
+        assert microphone.n_overruns == 0
+    assert [p.start for p in pieces[1:]] == [p.start + len(p.samples) for p in pieces[:-1]]
+    heard = np.concatenate([p.samples for p in pieces])
+    at = int(np.correlate(heard, said[8000:12000].astype(np.float32), "valid").argmax()) - 8000
+    got = np.rint(heard[at : at + len(said)] * 32768)
+    middle = slice(RATE // 2, -RATE // 10)  # the server may fade a stream in
+    assert np.array_equal(got[middle], said[middle])
+    # the moments are those of an even clock, and not in the future
+    moments = np.array([p.at_s - (p.start + len(p.samples)) / RATE for p in pieces])
+    assert np.ptp(moments) < 0.005
+    assert max(p.at_s for p in pieces) <= time.monotonic()
+
+
+def test_the_snd_file_plugin_is_a_microphone(pulse):
+    """ALSA's file plug-in gives a recording for sound: bit for bit, at any speed."""
+    said = noise(1, 1)
+    (Path(pulse.environment["HOME"]) / "tape.raw").write_bytes(np.tile(said, 40).tobytes())
+    with Microphone(MicrophoneSettings(device="tape", buffer_s=10)) as microphone:
+        pieces = listen(microphone, 0.3)
+    heard = np.rint(np.concatenate([p.samples for p in pieces]) * 32768).astype(np.int16)
+    assert np.array_equal(heard[:RATE], said)
+
+
+def test_devices_are_found_by_number_and_by_part_of_the_name(pulse):
+    listed = input_devices()
+    number = next(int(line.split(":")[0]) for line in listed if " mic " in line)
+    for device in (number, "MIC", "mi", ""):
+        with Microphone(MicrophoneSettings(device=device)) as microphone:
+            assert microphone.name == "mic" or device == ""
+    assert any(" speaker " in line for line in output_devices())
+
+
+@pytest.mark.parametrize("device", ["no such thing", 99])
+def test_a_device_that_is_not_there_names_those_that_are(pulse, device):
+    with pytest.raises(DeviceError, match=r"microphone.device = .*there are: .*mic"):
+        Microphone(MicrophoneSettings(device=device))
+    with pytest.raises(DeviceError, match=r"speaker.device = .*there are: .*speaker"):
+        Speaker(SpeakerSettings(device=device), 0.1)
+
+
+def test_what_nobody_reads_is_dropped_and_counted(pulse):
+    with Microphone(MicrophoneSettings(device="mic", buffer_s=0.5)) as microphone:
+        wait_for_sound(microphone)
+        before = microphone.read(0.1)
+        time.sleep(1.5)
+        after = microphone.read(0.1)
+        assert microphone.n_overruns > 50
+        assert len(after.samples) <= 0.6 * RATE
+        gap = after.start - (before.start + len(before.samples))
+        assert gap == pytest.approx(1.0 * RATE, abs=0.3 * RATE), "the count goes on over what was lost"
+        assert time.monotonic() - after.at_s < 0.1
+
+
+def test_closed_it_hears_nothing(pulse):
+    microphone = Microphone(MIC)
+    wait_for_sound(microphone)
+    assert "Source #" in pulse.control("list", "source-outputs").stdout.replace("Source: ", "Source #")
+    microphone.close()
+    assert pulse.control("list", "source-outputs").stdout.strip() == ""
+
+
+def test_the_server_goes_and_comes_back(pulse):
+    with Microphone(MIC) as microphone, Speaker(SpeakerSettings(device="speaker"), 0.1) as speaker:
+        wait_for_sound(microphone)
+        speaker.check()
+        pulse.kill()
+        since = time.monotonic()
+        with pytest.raises(DeviceError, match="mic has delivered nothing"):
+            while True:
+                microphone.read(0.1)
+        assert time.monotonic() - since < MIC.silent_s + 1
+        with pytest.raises(DeviceError, match="speaker has taken nothing"):
+            speaker.check()
+        closing = time.monotonic()
+    assert time.monotonic() - closing < 6
+    with pytest.raises(DeviceError, match="no such device"):
+        Microphone(MIC)
+    pulse.start()
+    with Microphone(MIC) as microphone:
+        wait_for_sound(microphone)
+
+
+def test_another_rate_and_two_channels_of_which_one_is_dead():
+    seconds, own_rate = 2.0, 48000
+    t = np.arange(int(seconds * own_rate)) / own_rate
+    sine = np.rint(8000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)
+    own = np.stack([np.zeros_like(sine), sine], axis=1)
+    resampler = _Resampler(own_rate, 2, RATE)
+    made = np.concatenate([resampler.push(own[i : i + 480]) for i in range(0, len(own), 480)])
+    assert resampler.delay_s < 0.01
+    steady = made[2000:30000]
+    spectrum = np.abs(np.fft.rfft(steady * np.hanning(len(steady))))
+    peak = int(spectrum.argmax())
+    assert peak * RATE / len(steady) == pytest.approx(440, abs=1)
+    assert np.sqrt(2) * steady.std() == pytest.approx(8000 / 32768, rel=0.01), "the dead channel takes nothing away"
+    others = spectrum.copy()
+    others[max(0, peak - 8) : peak + 9] = 0
+    assert others.max() < spectrum[peak] * 1e-3, "no seams between pieces"
+    assert np.allclose(_mono(np.full((5, 2), 100, np.int16)), 100 / 32768)
+
+
+def test_devices_of_the_command_line(pulse):
+    done = subprocess.run([sys.executable, "-m", "sonic_edge", "devices"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "ALSA lib" not in done.stderr
+    assert "microphone  0: mic (" in done.stdout and "speaker " in done.stdout and "camera " in done.stdout
+
+
+# ---- loudspeaker -------------------------------------------------------------------------------------------------
+
+
+def simulate(line, seconds, in_ppm=0.0, out_ppm=0.0, block=160, pause=(), tone=440.0, jitter=0.0):
+    """Sound into the line and out of it by two clocks that differ; (what came out, skew at each block)."""
+    rng = np.random.default_rng(0)
+    n_blocks = int(seconds * RATE / block)
+    out, skews = [], []
+    step_in, step_out = block / RATE / (1 + in_ppm * 1e-6), block / RATE / (1 + out_ppm * 1e-6)
+    for i in range(n_blocks):
+        now = i * step_out
+        while simulate.fed * step_in <= now:
+            k = simulate.fed
+            simulate.fed += 1
+            at = (k + 1) * step_in
+            if not any(a <= at < b for a, b in pause):
+                samples = np.sin(2 * np.pi * tone * (k * block + np.arange(block)) / RATE).astype(np.float32)
+                line.push(samples, at + jitter * rng.random())
+        out.append(line.pull(block, now + 0.02))
+        skews.append(line.skew_s)
+    return np.concatenate(out), np.array(skews)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_fed():
+    simulate.fed = 0
+
+
+@pytest.mark.parametrize("ppm", [200, -200])
+def test_an_hour_of_two_clocks_that_drift_apart(ppm):
+    line = DelayLine(0.19)
+    _, skews = simulate(line, 3600, in_ppm=ppm, jitter=0.004)
+    assert np.abs(skews[500:]).max() < 0.005
+    assert line.n_jumps == 0 and line.n_starved == 0
+
+
+def test_the_sound_stays_clean():
+    line = DelayLine(0.19)
+    out, _ = simulate(line, 20, in_ppm=100)
+    steady = out[5 * RATE : 15 * RATE]
+    spectrum = np.abs(np.fft.rfft(steady * np.hanning(len(steady))))
+    peak = int(spectrum.argmax())
+    assert peak / 10 == pytest.approx(440, abs=0.3)
+    others = spectrum.copy()
+    others[max(0, peak - 30) : peak + 31] = 0
+    assert np.sqrt((others**2).sum()) < 0.01 * np.sqrt((spectrum**2).sum())
+    assert np.abs(np.diff(out[RATE:])).max() < 1.2 * 2 * np.pi * 440 / RATE, "no clicks"
+
+
+def test_after_a_pause_it_is_in_time_again_and_nothing_clicks():
+    line = DelayLine(0.19)
+    out, skews = simulate(line, 8, pause=[(3.0, 4.0)])
+    assert line.n_starved >= 1
+    assert np.abs(skews[-200:]).max() < 0.005
+    assert np.abs(np.diff(out)).max() < 1.3 * 2 * np.pi * 440 / RATE + 0.02
+    silent = out[int(3.4 * RATE) : int(3.9 * RATE)]
+    assert np.abs(silent).max() == 0
+
+
+def test_nothing_heard_nothing_said():
+    line = DelayLine(0.1)
+    assert not line.pull(100, 5.0).any()
+    line.push(np.zeros(0, np.float32), 1.0)
+    assert not line.pull(100, 5.0).any()
+
+
+def test_a_click_leaves_the_loudspeaker_when_it_should(pulse):
+    """Pushed as if heard now, with a delay of 200 ms; measured at the sink's monitor."""
+    environment = {**os.environ, **pulse.environment}
+    command = ["parec", "-d", "speaker.monitor", "--format=s16le", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
+    recorder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, bufsize=0)
+    came, pushed = [], []
+
+    def record():
+        n, origin = 0, None
+        while True:
+            data = os.read(recorder.stdout.fileno(), 1 << 14)
+            if not data:
+                return
+            now = time.monotonic()
+            samples = np.frombuffer(data[: len(data) // 2 * 2], np.int16)
+            n += len(samples)
+            start = now - n / RATE
+            origin = start if origin is None else min(origin, start)
+            loud = np.flatnonzero(np.abs(samples.astype(int)) > 15000)
+            if len(loud) and (not came or n - came[-1][1] > RATE / 4):
+                came.append((origin + (n - len(samples) + int(loud[0])) / RATE, n))
+
+    thread = in_background(record)
+    with Speaker(SpeakerSettings(device="speaker"), delay_s=0.2) as speaker:
+        start = time.monotonic()
+        for i in range(450):
+            time.sleep(max(0, start + i * 0.01 - time.monotonic()))
+            samples = np.zeros(160, np.float32)
+            if i >= 200 and i % 50 == 0:
+                samples[:16] = 0.9
+                pushed.append(start + i * 0.01)
+            speaker.hear(Heard(samples, i * 160, start + (i + 1) * 0.01))
+        time.sleep(0.5)
+        counts = speaker.counts
+    recorder.kill()
+    thread.join()
+    recorder.wait()
+    recorder.stdout.close()
+    late = [min(c - p - 0.2 for c, _ in came if abs(c - p - 0.2) < 0.2) for p in pushed]
+    assert len(late) == 5
+    assert abs(np.median(late)) < 0.03 and np.ptp(late) < 0.02, late
+    assert counts["jumps"] <= 1, "at most while it gets going"
+
+
+# ---- camera ------------------------------------------------------------------------------------------------------
+
+
+def film(path, pictures, fps=10):
+    height, width = pictures[0].shape[:2]
+    out = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
+    for picture in pictures:
+        out.write(picture)
+    out.release()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def face():
+    return cv2.resize(drawn().image, (320, 320))
+
+
+def test_the_sharpest_good_picture_after_the_warm_up(tmp_path, face):
+    dim = (face * 0.3).astype(np.uint8)
+    blurred = cv2.GaussianBlur(face, (0, 0), 3)
+    sharper = np.random.default_rng(0).integers(0, 255, face.shape, np.uint8)  # no face: is_good says so
+    path = film(tmp_path / "camera.avi", [dim] * 8 + [blurred, blurred, sharper, face, blurred])
+    asked = []
+
+    def is_good(picture):
+        asked.append(picture)
+        return float(np.abs(picture.astype(int) - face).mean()) < 12
+
+    taken = snapshot(CameraSettings(device=path, warm_up_s=0.8, n_pictures=5), is_good)
+    assert np.abs(taken.astype(int) - face).mean() < 4
+    assert len(asked) == 2, "the slow question is asked of the sharpest first"
+
+
+def test_no_picture_is_good(tmp_path, face):
+    path = film(tmp_path / "camera.avi", [face] * 20)
+    with pytest.raises(RequestError, match="none of 8 pictures shows one person"):
+        snapshot(CameraSettings(device=path), lambda picture: False)
+
+
+def test_no_camera(tmp_path):
+    with pytest.raises(DeviceError, match="there is no /dev/video77; cameras here: "):
+        snapshot(CameraSettings(device=77), lambda picture: True)
+    (tmp_path / "x.avi").write_text("no film")
+    with pytest.raises(DeviceError, match="cannot be opened"):
+        snapshot(CameraSettings(device=str(tmp_path / "x.avi")), lambda picture: True)
+    with pytest.raises(DeviceError, match="not set"):
+        snapshot(CameraSettings(), lambda picture: True)
+    assert isinstance(cameras(), list)
+
+
+def test_a_film_that_is_over_gives_what_it_has(tmp_path, face):
+    path = film(tmp_path / "camera.avi", [face] * 3)
+    assert snapshot(CameraSettings(device=path, warm_up_s=0), lambda picture: True).shape == face.shape
+    with pytest.raises(DeviceError, match="delivered no picture"):
+        snapshot(CameraSettings(device=path, warm_up_s=5), lambda picture: True)
+
+
+_VideoCapture = cv2.VideoCapture
+
+
+class Camera:
+    """A real one, to be watched or spoilt."""
+
+    def __init__(self, *words):
+        self._camera = _VideoCapture(*words)
+        for name in ("isOpened", "get", "set", "grab"):
+            setattr(self, name, getattr(self._camera, name))
+
+    def read(self):
+        return self._camera.read()
+
+    def release(self):
+        self._camera.release()
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_the_camera_is_always_let_go(tmp_path, face, monkeypatch, ends):
+    released = []
+
+    class Watched(Camera):
+        def release(self):
+            released.append(True)
+            super().release()
+
+        def read(self):
+            if ends == "badly":
+                raise cv2.error("the driver failed")
+            return super().read()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Watched)
+    path = film(tmp_path / "camera.avi", [face] * 20)
+    if ends == "well":
+        snapshot(CameraSettings(device=path), lambda picture: True)
+    else:
+        with pytest.raises(DeviceError, match="the driver failed"):
+            snapshot(CameraSettings(device=path), lambda picture: True)
+    assert released
+
+
+def test_a_camera_that_never_answers(tmp_path, face, monkeypatch):
+    class Stuck(Camera):
+        def read(self):
+            time.sleep(4)
+            return False, None
+
+    monkeypatch.setattr(cv2, "VideoCapture", Stuck)
+    path = film(tmp_path / "camera.avi", [face] * 20)
+    since = time.monotonic()
+    with pytest.raises(DeviceError, match="delivered no picture in 1 s"):
+        snapshot(CameraSettings(device=path, timeout_s=1, warm_up_s=0), lambda picture: True)
+    assert time.monotonic() - since < 3

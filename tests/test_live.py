@@ -1,0 +1,162 @@
+"""The whole box: the real daemon with a microphone, a loudspeaker, a screen and a camera that are not there."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from measure_live import RATE, SCREEN, family, measure, room, sentence
+from test_capture import film
+
+from sonic_edge.config import LabelSettings, share_dir
+from sonic_edge.control import ask
+from sonic_edge.errors import RequestError
+from sonic_edge.label import Label
+
+
+def until(condition, what, seconds=40):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def grab(display):
+    """The middle of the screen, where the picture is, [512, 512, 3]."""
+    width, height = SCREEN
+    command = ["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0", "-video_size", f"{width}x{height}"]
+    command += ["-i", display, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-"]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    image = np.frombuffer(done.stdout, np.uint8).reshape(height, width, 3)
+    return image[:, (width - height) // 2 : (width + height) // 2]
+
+
+def is_labelled(display):
+    return Label(512, 512, LabelSettings()).is_on(grab(display))
+
+
+def order(folder, what, on=True):
+    return ask(folder / "spool" / "run", {"order": what, "on": on})
+
+
+def test_mirror_through_all_that_can_be_unplugged(tmp_path):
+    with room(tmp_path) as (pulse, environment, status, daemon):
+        display = environment["DISPLAY"]
+        speaking = threading.Thread(target=pulse.play, args=(sentence(6, clicks=False), RATE))
+        before = status()["live"]["mirror"]["shown"]
+        speaking.start()
+        time.sleep(4)
+        assert status()["screen"]["showing"] == "live"
+        assert is_labelled(display)
+        speaking.join()
+        now = status()["live"]
+        assert now["mirror"]["shown"] - before > 100
+        assert now["microphone"]["overruns"] == 0
+        assert now["mirror"]["latency_ms"]["total"] < 200
+        assert now["mirror"]["speaker"]["open"]
+
+        # muted: nobody listens
+        order(tmp_path, "mute")
+        assert pulse.control("list", "source-outputs").stdout.strip() == ""
+        until(lambda: status()["screen"]["showing"] == "idle", "the scene instead")
+        assert status()["live"]["muted"]
+        order(tmp_path, "mute", on=False)
+        until(lambda: status()["screen"]["showing"] == "live", "live again")
+
+        # the sound server goes
+        pulse.kill()
+        until(lambda: "microphone" in status()["live"]["errors"], "noticed")
+        assert status()["screen"]["showing"] == "idle"
+        assert is_labelled(display), "the idle scene is made by AI too"
+        pulse.start()
+        until(lambda: status()["screen"]["showing"] == "live" and not status()["live"]["errors"], "live again")
+
+        # the player goes
+        os.kill(family(daemon.pid)["mpv"], signal.SIGKILL)
+        until(lambda: status()["screen"]["restarts"] == 1 and status()["screen"]["state"] == "running", "started again")
+        shown = status()["live"]["mirror"]["shown"]
+        until(lambda: status()["live"]["mirror"]["shown"] > shown + 25, "pictures again")
+        assert is_labelled(display)
+
+        # the studio goes
+        os.kill(family(daemon.pid)["studio"], signal.SIGKILL)
+        until(lambda: "SIGKILL" in status()["live"]["error"], "noticed")
+        until(lambda: status()["live"].get("mirror", {}).get("shown", 0) > 25, "started again")
+
+
+@pytest.fixture
+def person(tmp_path):
+    """A camera: a film of somebody who sits still."""
+    photo = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
+    small = cv2.resize(photo, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    height, width = small.shape[:2]
+    mirrored = np.ascontiguousarray(small[:, ::-1])[: height // 2 * 2, : width // 2 * 2]
+    return film(tmp_path / "camera.avi", [mirrored] * 20), mirrored
+
+
+def test_record_a_talk_with_a_snapshot_and_see_it(tmp_path, person):
+    path, _ = person
+    live = {"mode": "record", "trigger": "command"}
+    with room(tmp_path, live=live, camera={"device": path}) as (pulse, environment, status, _):
+        spool = tmp_path / "spool"
+        order(tmp_path, "talk")
+        until(lambda: status()["live"]["microphone"]["open"], "open")
+        time.sleep(2.5)  # PulseAudio takes its time for the first sound
+        pulse.play(sentence(3, clicks=False), RATE)
+        until(lambda: status()["live"]["recording"], "it heard")
+        order(tmp_path, "talk", on=False)
+        assert not status()["live"]["microphone"]["open"]
+        until(lambda: list((spool / "outbox").glob("talk-*.json")), "the job is done", 60)
+        (video,) = (spool / "outbox").glob("talk-*.mp4")
+        until(lambda: status()["screen"]["clip"] == video.name, "it is played")
+        until(lambda: status()["screen"]["showing"] == "idle", "once")
+        # nothing of the person is left but the video
+        left = sorted(p.name for p in (spool / "outbox").iterdir())
+        assert left == sorted([video.name, video.with_suffix(".json").name])
+        assert not list(spool.rglob("portrait.png")) and not list(spool.rglob("speech.wav"))
+        # the snapshot was the face: the person on the film looks the other way round
+        capture = cv2.VideoCapture(str(video))
+        _, frame = capture.read()
+        capture.release()
+        photo = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
+        blue = frame[100:200, :80].mean(axis=(0, 1)), frame[100:200, -80:].mean(axis=(0, 1))
+        assert (blue[0][0] > blue[1][0]) != (photo[100:200, :80, 0].mean() > photo[100:200, -80:, 0].mean())
+
+
+def test_no_camera_and_no_face_are_said_and_the_configured_photo_speaks(tmp_path):
+    film(tmp_path / "wall.avi", [np.full((240, 320, 3), 128, np.uint8)] * 20)
+    with room(tmp_path, camera={"device": str(tmp_path / "wall.avi")}) as (_, environment, status, _):
+        with pytest.raises(RequestError, match="none of 8 pictures shows one person"):
+            order(tmp_path, "snapshot")
+        assert "none of 8" in status()["live"]["errors"]["camera"]
+        Path(tmp_path / "wall.avi").unlink()
+        with pytest.raises(RequestError, match="there is no .*wall.avi"):
+            order(tmp_path, "snapshot")
+        until(lambda: status()["screen"]["showing"] == "live", "the configured photo goes on")
+        assert is_labelled(environment["DISPLAY"])
+
+
+def test_a_voice_is_recorded_by_itself(tmp_path):
+    live = {"mode": "record", "trigger": "voice", "pause_s": 1.0}
+    with room(tmp_path, live=live) as (pulse, _, status, _):
+        until(lambda: status()["live"]["microphone"]["open"], "it listens")
+        time.sleep(2.5)
+        pulse.play(sentence(3, clicks=False), RATE)
+        until(lambda: list((tmp_path / "spool" / "outbox").glob("talk-*.mp4")), "done", 60)
+        assert status()["live"]["talking"], "and listens on"
+
+
+def test_sound_and_picture_stay_together():
+    """Clicks into the microphone; where they come out of the loudspeaker, and where their pictures come on the screen."""
+    told = measure(0.3)
+    skew = told["sound_after_picture_ms"]
+    assert told["clicks"] >= 5
+    # a player is at liberty to take a picture or two of its own; the marks for the product are in `make bench-live`
+    assert -55 < skew["median"] < 75, told
+    assert told["microphone_to_screen_ms"] < 300, told
+    assert told["pictures"]["shown"] > 300, told
