@@ -223,6 +223,7 @@ class Front:
             except DeviceError as e:
                 self._studio_lost(e)
                 return
+            self._words = "starting"
         while self._studio is not None:
             message = self._studio.receive()
             if message is None:
@@ -235,14 +236,12 @@ class Front:
         elif isinstance(message, Ready):
             log.info("the studio is ready")
             self._studio_error = ""
-            if self._config.live.mode != "none" and self._muted.exists():
-                self._words = "muted"
         elif isinstance(message, Scene):
             self._screen.idle(message.path)
             self._wait_s = 1.0
             if self._config.live.mode == "none" and self._studio is not None:  # that was all it was needed for
                 self._studio.kill()
-                self._studio, self._try_at = None, None
+                self._studio, self._try_at, self._words = None, None, ""
         elif isinstance(message, Live):
             stream = None
             if message.path is not None:

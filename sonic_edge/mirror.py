@@ -8,7 +8,7 @@ import numpy as np
 
 from .config import Controls
 from .label import Label
-from .media import Heard, Image, Portrait
+from .media import QUIET, Heard, Image, Portrait
 from .mel import MelStream
 from .motion import MotionShaper
 from .renderer import Renderer
@@ -64,6 +64,8 @@ class Mirror:
         """Sound that was not thought about, because it came too late, seconds."""
         self.level = 0.0
         """Peak of the last sound, 0..1."""
+        self.spoken_s = time.monotonic()
+        """When somebody last spoke."""
 
     def hear(self, heard: Heard) -> List[Cue]:
         """Take sound.
@@ -87,6 +89,8 @@ class Mirror:
         self._n_heard += len(heard.samples)
         motion = self._shaper.push(raw)
         made = time.monotonic()
+        if any(row[QUIET] < 0.5 for row in map(raw.frame, range(len(raw)))):
+            self.spoken_s = made
         # frame i is at start_s + i / fps of the sound given; its last sample was at the microphone at at_s
         behind = self._n_heard / rate - motion.start_s
         cues = []

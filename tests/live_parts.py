@@ -48,7 +48,7 @@ class Pulse:
     def start(self, rate=16000, channels=1) -> None:
         """Start it, or start it again after `kill`."""
         self._socket.unlink(missing_ok=True)
-        sinks = "sink_name={name} rate={rate} channels={channels} format=s16le"
+        sinks = "sink_name={name} norewinds=1 rate={rate} channels={channels} format=s16le"
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes"]
         command += [
             "--use-pid-file=no",
@@ -68,6 +68,7 @@ class Pulse:
             assert time.monotonic() < end and self._process.poll() is None, "PulseAudio does not start"
             time.sleep(0.05)
         self.control("set-default-sink", "speaker")
+        self.control("set-default-source", "mic.monitor")
 
     def kill(self) -> None:
         """As if somebody pulled the plug."""
@@ -75,6 +76,13 @@ class Pulse:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """It is there, but does not answer, until `thaw`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def control(self, *words):
         """pactl."""

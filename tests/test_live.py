@@ -152,7 +152,7 @@ def test_a_voice_is_recorded_by_itself(tmp_path):
 
 
 def test_sound_and_picture_stay_together():
-    """Clicks into the microphone; where they come out of the loudspeaker, and where their pictures come on the screen."""
+    """Clicks into the microphone: when they come out of the loudspeaker, and their pictures on the screen."""
     told = measure(0.3)
     skew = told["sound_after_picture_ms"]
     assert told["clicks"] >= 5

@@ -67,8 +67,7 @@ def snapshot(settings: CameraSettings, is_good: Callable[[Image], bool]) -> Imag
         raise error[0]
     if not pictures:
         raise DeviceError(f"camera.device = {settings.device!r}: delivered no picture in {settings.timeout_s:g} s")
-    pictures.sort(key=_sharpness, reverse=True)
-    for picture in pictures:
+    for picture in sorted(pictures, key=_sharpness, reverse=True):  # of a copy: the thread may still add one
         if is_good(picture):
             return picture
     raise RequestError(

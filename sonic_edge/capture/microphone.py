@@ -6,38 +6,33 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Deque, List, Mapping, Optional, Tuple, Type
 
-import av
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import MicrophoneSettings
 from ..errors import DeviceError
 from ..media import FloatArray, Heard
 from . import portaudio
-from .portaudio import CLOSE_S, choose, connect, in_words, within
-
-_CREEP_S = 2e-4
-"""How fast the clock follows sound that comes later than it used to: so much for each second."""
+from .clock import Clock
+from .resample import Resampler
 
 
 def input_devices() -> List[str]:
-    """The microphones there are, in words, each with its number.
+    """The microphones there are, in words, each with its number: ``0: name (48000 Hz, 2 channels, ALSA)``.
 
     Raises:
         ConfigError: If PyAudio is not installed.
         DeviceError: If the sound system cannot be reached.
     """
-    host = connect()
-    try:
-        return in_words(host, "input")
-    finally:
-        within(CLOSE_S, host.terminate, "the sound system")
+    return portaudio.listed("input")
 
 
 class Microphone:
     """An open microphone; closed it hears nothing.
 
     Sound comes in a thread of PortAudio's and waits in a ring for `read`. What does not fit there any more is dropped,
-    oldest first, and counted, as is what PortAudio itself lost.
+    oldest first, and counted. What PortAudio itself says it lost is counted too; how much that was it does not say, so
+    `start` leaves it out, but `at_s` tells.
 
     Args:
         settings: Which device, and how much may wait.
@@ -51,25 +46,27 @@ class Microphone:
     def __init__(self, settings: MicrophoneSettings, sample_rate: int = 16000) -> None:
         self._settings = settings
         self._rate = sample_rate
+        self._own_rate = sample_rate
+        self._n_channels = 1
         self._arrived = threading.Condition()
-        self._blocks: Deque[Tuple[bytes, float]] = deque()
-        self._n_waiting = 0  # samples of the device's own
-        self._gap = 0  # samples of the device's own, lost before the next block
-        self._last_s = time.monotonic()
+        self._blocks: Deque[bytes] = deque()
+        self._n_waiting = 0  # this and the next two in the device's own samples
+        self._n_own = 0
+        self._n_own_dropped = 0
+        self._clock = Clock()
         self._start = 0
-        self._offset_s: Optional[float] = None  # of the clock: moment of sample 0
-        self._n_own = 0  # samples of the device's own up to now
+        self._is_closed = False
+        self.name = ""
+        """Of the device."""
         self.n_overruns = 0
         """How often sound was lost."""
-        self._host = connect()
-        try:
-            info = choose(self._host, "input", settings.device, "microphone.device")
-            self.name: str = info["name"]
-            self._stream = self._open(info)
-        except BaseException:
-            within(CLOSE_S, self._host.terminate, "the sound system")
-            raise
-        self._resampler = _Resampler(self._own_rate, self._n_channels, sample_rate)
+        self.n_dropped = 0
+        """Samples lost to a full ring, at `sample_rate`."""
+        what = f"microphone.device = {settings.device!r}"
+        self._host, self._stream = portaudio.within(portaudio.OPEN_S, self._open, what, self._shut)
+        self._last_s = time.monotonic()
+        self._mixer = _Mixer(self._n_channels, self._own_rate)
+        self._resampler = Resampler(self._own_rate, sample_rate)
 
     def __enter__(self) -> "Microphone":
         return self
@@ -79,39 +76,53 @@ class Microphone:
     ) -> None:
         self.close()
 
-    def _open(self, info: Mapping[str, Any]) -> Any:
-        pyaudio = portaudio.load()
-        error: Optional[Exception] = None
-        for rate, channels in portaudio.formats(self._host, dict(info), "input", self._rate):
+    def _open(self) -> Tuple[Any, Any]:
+        """PortAudio and the running stream."""
+        host = portaudio.connect()
+        try:
+            info = portaudio.choose(host, "input", self._settings.device, "microphone.device")
+            self.name = info["name"]
+            return host, self._stream_of(host, info)
+        except BaseException:
+            host.terminate()
+            raise
+
+    def _stream_of(self, host: Any, info: Mapping[str, Any]) -> Any:
+        words = "it takes no 16-bit sound"
+        for rate, channels in portaudio.formats(host, dict(info), "input", self._rate):
             self._own_rate, self._n_channels = rate, channels
             try:
-                return self._host.open(
+                return host.open(
                     rate=rate,
                     channels=channels,
-                    format=pyaudio.paInt16,
+                    format=portaudio.load().paInt16,
                     input=True,
                     input_device_index=info["index"],
                     frames_per_buffer=max(1, round(self._settings.block_s * rate)),
                     stream_callback=self._take,
                 )
             except OSError as e:
-                error = e
-        words = error or "it takes no 16-bit sound"
+                words = str(e)
         raise DeviceError(f"microphone.device = {self._settings.device!r}: {self.name} cannot be opened: {words}")
 
-    def _take(self, data: bytes, n: int, moments: Mapping[str, float], flags: int) -> Tuple[None, int]:
-        """PortAudio's thread: note sound and when it came; its own moments are not to be trusted (ALSA plug-ins)."""
+    def _take(self, data: bytes, n: int, _: object, flags: int) -> Tuple[None, int]:
+        """PortAudio's thread: note the sound and when it came.
+
+        The moments PortAudio gives are not used: through ALSA's plug-ins they have been seen 0.7 s off.
+        """
         now = time.monotonic()
         with self._arrived:
-            if flags & _INPUT_OVERFLOW:
-                self.n_overruns += 1
-            self._blocks.append((data, now))
+            self._n_own += n
+            self._clock.tick(now, self._n_own / self._own_rate)
+            self._blocks.append(data)
             self._n_waiting += n
-            if self._n_waiting > self._settings.buffer_s * self._own_rate:
-                self.n_overruns += 1
-                lost = len(self._blocks.popleft()[0]) // (2 * self._n_channels)
-                self._n_waiting -= lost
-                self._gap += lost
+            lost = bool(flags & _INPUT_OVERFLOW)
+            while self._n_waiting > self._settings.buffer_s * self._own_rate and len(self._blocks) > 1:
+                n_lost = len(self._blocks.popleft()) // (2 * self._n_channels)
+                self._n_waiting -= n_lost
+                self._n_own_dropped += n_lost
+                lost = True
+            self.n_overruns += lost
             self._last_s = now
             self._arrived.notify()
         return None, _CONTINUE
@@ -123,86 +134,77 @@ class Microphone:
             timeout_s: How long to wait for it.
 
         Raises:
-            DeviceError: If nothing has come for `silent_s`: a device that is there delivers silence too.
+            DeviceError: If the device is gone, or nothing has come for `silent_s`: one that is there delivers silence
+                too.
         """
         with self._arrived:
-            if not self._blocks:
-                self._arrived.wait(timeout_s)
+            self._arrived.wait_for(lambda: bool(self._blocks), timeout_s)
             blocks, self._blocks = list(self._blocks), deque()
-            gap, self._gap = self._gap, 0
             self._n_waiting = 0
+            n_own, n_own_dropped = self._n_own, self._n_own_dropped
             silent_s = time.monotonic() - self._last_s
+            end_s = self._clock.at(n_own / self._own_rate) if blocks else 0.0
         if not blocks:
-            if silent_s > self._settings.silent_s:
-                raise DeviceError(f"microphone.device: {self.name} has delivered nothing for {silent_s:.1f} s")
+            self._check(silent_s)
             return None
-        data = b"".join(block for block, _ in blocks)
-        own = np.frombuffer(data, np.int16).reshape(-1, self._n_channels)
-        self._n_own += gap + len(own)
-        end_s = self._moment(blocks[-1][1])
-        if gap:
-            self._start = round(self._n_own * self._rate / self._own_rate) - len(own) * self._rate // self._own_rate
-        samples = self._resampler.push(own)
+        own = np.frombuffer(b"".join(blocks), np.int16).reshape(-1, self._n_channels)
+        n_dropped = round(n_own_dropped * self._rate / self._own_rate)
+        self._start += n_dropped - self.n_dropped
+        self.n_dropped = n_dropped
+        samples = self._resampler.push(self._mixer.mixed(own))
         start, self._start = self._start, self._start + len(samples)
-        return Heard(samples, start, end_s - self._resampler.delay_s)
+        return Heard(samples, start, end_s - self._resampler.behind_s)
 
-    def _moment(self, arrived_s: float) -> float:
-        """When the last sample up to now was heard: blocks may come late, never early."""
-        offset_s = arrived_s - self._n_own / self._own_rate
-        if self._offset_s is None or offset_s < self._offset_s or offset_s > self._offset_s + 0.5:
-            self._offset_s = offset_s
-        else:
-            self._offset_s = min(offset_s, self._offset_s + _CREEP_S * self._settings.block_s)
-        return self._offset_s + self._n_own / self._own_rate
+    def _check(self, silent_s: float) -> None:
+        try:
+            is_there = not self._is_closed and self._stream.is_active()
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise DeviceError(f"microphone.device = {self._settings.device!r}: {self.name} is gone")
+        if silent_s > self._settings.silent_s:
+            raise DeviceError(
+                f"microphone.device = {self._settings.device!r}: {self.name} has delivered nothing for {silent_s:.1f} "
+                f"s; it must within {self._settings.silent_s:g} s"
+            )
 
     def close(self) -> None:
-        """Let go of the device."""
-        stream, host = self._stream, self._host
+        """Let go of the device; takes at most `portaudio.CLOSE_S`."""
+        if not self._is_closed:  # PortAudio does not survive being asked twice
+            self._is_closed = True
+            self._shut((self._host, self._stream))
 
-        def shut() -> None:
-            stream.close()
-            host.terminate()
-
-        within(CLOSE_S, shut, self.name)
+    def _shut(self, opened: Tuple[Any, Any]) -> None:
+        host, stream = opened
+        portaudio.close(stream, host, self.name)
 
 
 _INPUT_OVERFLOW = 2  # paInputOverflow
 _CONTINUE = 0  # paContinue
 
 
-class _Resampler:
-    """Blocks of a device, [n, channels] 16 bit, to mono floats at another rate, without seams."""
+class _Mixer:
+    """Channels to one: each counts as much as it has carried lately, so that a dead one does not halve the voice."""
 
-    def __init__(self, own_rate: int, n_channels: int, rate: int) -> None:
-        self._n_channels = n_channels
-        self._own_rate = own_rate
-        self._resampler: Optional[Any] = None
-        self.delay_s = 0.0
-        """By how much what comes out is behind what goes in, seconds."""
-        if own_rate != rate:
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-            self._n_in = self._n_out = 0
-            self._rate = rate
+    FORGET_S = 5.0
+    FADE_S = 0.01
+    """A change of the weights takes this long, so that it does not click."""
 
-    def push(self, own: "np.ndarray[Any, np.dtype[np.int16]]") -> FloatArray:
-        mono = _mono(own)
-        if self._resampler is None:
-            return mono
-        frame = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
-        frame.sample_rate = self._own_rate
-        made = [out.to_ndarray()[0] for out in self._resampler.resample(frame)]
-        samples: FloatArray = np.concatenate(made) if made else np.zeros(0, np.float32)
-        self._n_in += len(mono)
-        self._n_out += len(samples)
-        self.delay_s = max(0.0, self._n_in / self._own_rate - self._n_out / self._rate)
-        return samples
+    def __init__(self, n_channels: int, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._energy = np.zeros(n_channels)
+        self._weights: Optional[NDArray[np.float64]] = None
 
-
-def _mono(own: "np.ndarray[Any, np.dtype[np.int16]]") -> FloatArray:
-    """The mean of the channels that carry something: one that is dead must not halve the voice."""
-    if own.shape[1] == 1:
-        return own[:, 0].astype(np.float32) / np.float32(32768)
-    alive = np.abs(own.astype(np.int32)).max(axis=0, initial=0) > 0
-    chosen = own[:, alive] if alive.any() else own[:, :1]
-    mono: FloatArray = chosen.mean(axis=1, dtype=np.float32) / np.float32(32768)
-    return mono
+    def mixed(self, own: NDArray[np.int16]) -> FloatArray:
+        """[n, n_channels] 16 bit to [n], -1..1."""
+        if own.shape[1] == 1:
+            return own[:, 0].astype(np.float32) / np.float32(32768)
+        samples = own.astype(np.float32) / np.float32(32768)
+        keep = np.exp(-len(own) / self._rate / self.FORGET_S)
+        self._energy = keep * self._energy + np.square(samples, dtype=np.float64).sum(axis=0)
+        weights = (self._energy + 1e-12) / (self._energy + 1e-12).sum()
+        before = weights if self._weights is None else self._weights
+        self._weights = weights
+        ramp = np.minimum(1, np.arange(1, len(own) + 1) / (self.FADE_S * self._rate))[:, None]
+        mono: FloatArray = (samples * (before + (weights - before) * ramp)).sum(axis=1, dtype=np.float32)
+        return mono

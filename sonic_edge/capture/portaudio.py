@@ -1,21 +1,24 @@
-"""PortAudio through PyAudio: which devices there are, one by name, and a way to close what may hang."""
+"""PortAudio through PyAudio: which devices there are, one by name, and opening and closing what may hang."""
 
 import contextlib
+import ctypes
 import logging
 import os
-import sys
 import threading
-from typing import Any, Callable, Dict, Iterator, List, Literal, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple, TypeVar, Union
 
 from ..errors import ConfigError, DeviceError
 
 log = logging.getLogger(__name__)
 
+OPEN_S = 5.0
+"""A sound server that is there but stuck may never answer."""
 CLOSE_S = 2.0
-"""A device whose server is gone may never close; it is left behind after this long."""
+"""Nor may a device of it ever close; it is left behind after this long."""
 
 Direction = Literal["input", "output"]
 Info = Dict[str, Any]
+T = TypeVar("T")
 
 
 def load() -> Any:
@@ -28,26 +31,25 @@ def load() -> Any:
         import pyaudio
     except ImportError as e:
         raise ConfigError(f"microphone and loudspeaker need PyAudio ({e}): install sonic-edge[live]") from e
+    _hush("libasound.so.2", "snd_lib_error_set_handler")
+    _hush("libjack.so.0", "jack_set_error_function")
+    _hush("libjack.so.0", "jack_set_info_function")
     return pyaudio
 
 
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """ALSA and JACK write pages to standard error about devices that are not there."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    os.close(nothing)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def _hush(library: str, set_handler: str) -> None:
+    """ALSA and JACK write pages to standard error about devices that are not there; each lets us say where to.
+
+    A handler in Python would need the interpreter in their threads, even while it ends: this is a function of the C
+    library that does nothing, whatever it is given.
+    """
+    nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
+    with contextlib.suppress(OSError, AttributeError):  # PortAudio may be built without it
+        getattr(ctypes.CDLL(library, mode=os.RTLD_NOW | os.RTLD_NOLOAD), set_handler)(nothing)
 
 
 def connect() -> Any:
-    """A fresh look at the devices: PortAudio looks once, when it starts.
+    """PortAudio. It looks for devices when the first is opened, and again only when none is open any more.
 
     Raises:
         ConfigError: If PyAudio is not installed.
@@ -55,10 +57,27 @@ def connect() -> Any:
     """
     pyaudio = load()
     try:
-        with _hushed():
-            return pyaudio.PyAudio()
+        return pyaudio.PyAudio()
     except OSError as e:
         raise DeviceError(f"the sound system cannot be reached: {e}") from e
+
+
+def listed(direction: Direction) -> List[str]:
+    """The devices there are, in words, each with its number.
+
+    Raises:
+        ConfigError: If PyAudio is not installed.
+        DeviceError: If the sound system cannot be reached.
+    """
+
+    def look() -> List[str]:
+        host = connect()
+        try:
+            return in_words(host, direction)
+        finally:
+            host.terminate()
+
+    return within(OPEN_S, look, "the sound system")
 
 
 def devices(host: Any, direction: Direction) -> List[Info]:
@@ -83,7 +102,7 @@ def choose(host: Any, direction: Direction, wanted: Union[int, str], setting: st
     Args:
         host: From `connect`.
         direction: input or output.
-        wanted: Its number, a part of its name, or nothing for the default.
+        wanted: Its number, its name or a part of it in any case, or nothing for the default.
         setting: What it was set by, for the message.
 
     Raises:
@@ -102,23 +121,9 @@ def choose(host: Any, direction: Direction, wanted: Union[int, str], setting: st
         matching = [info for info in there if wanted.lower() == info["name"].lower()]
         matching = matching or [info for info in there if wanted.lower() in info["name"].lower()]
     if not matching:
-        listed = "; ".join(in_words(host, direction)) or "none at all"
-        raise DeviceError(f"{setting} = {wanted!r}: there is no such device; there are: {listed}")
+        those = "; ".join(in_words(host, direction)) or "none at all"
+        raise DeviceError(f"{setting} = {wanted!r}: there is no such device; there are: {those}")
     return matching[0]
-
-
-def within(seconds: float, do: Callable[[], object], what: str) -> None:
-    """Do something that may hang, and go on without it if it does."""
-    thread = threading.Thread(target=_quietly, args=(do,), name="close", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        log.warning("%s does not close; left behind", what)
-
-
-def _quietly(do: Callable[[], object]) -> None:
-    with contextlib.suppress(OSError):
-        do()
 
 
 def formats(host: Any, info: Info, direction: Direction, sample_rate: int) -> Iterator[Tuple[int, int]]:
@@ -130,6 +135,60 @@ def formats(host: Any, info: Info, direction: Direction, sample_rate: int) -> It
         for channels in dict.fromkeys((1, min(2, most), min(most, 8))):
             keys = {f"{direction}_device": info["index"], f"{direction}_channels": channels}
             keys[f"{direction}_format"] = pyaudio.paInt16
-            with contextlib.suppress(ValueError), _hushed():
+            with contextlib.suppress(ValueError):
                 if host.is_format_supported(rate, **keys):
                     yield rate, channels
+
+
+def within(seconds: float, do: Callable[[], T], what: str, undo: Optional[Callable[[T], None]] = None) -> T:
+    """Do something that may hang.
+
+    Args:
+        seconds: How long to wait for it.
+        do: It; it goes on in a thread of its own if it takes longer.
+        what: Its name in the message.
+        undo: What to do with what comes too late.
+
+    Raises:
+        DeviceError: If it takes longer; else whatever `do` raises.
+    """
+    lock = threading.Lock()
+    made: List[T] = []
+    failed: List[BaseException] = []
+    given_up = False
+
+    def run() -> None:
+        try:
+            thing = do()
+        except BaseException as e:
+            failed.append(e)
+            return
+        with lock:
+            made.append(thing)
+        if given_up and undo is not None:
+            undo(thing)
+
+    thread = threading.Thread(target=run, name=f"within {seconds:g} s", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with lock:
+        given_up = not made
+    if made:
+        return made[0]
+    if failed:
+        raise failed[0]
+    raise DeviceError(f"{what} does not answer; it must within {seconds:g} s")
+
+
+def close(stream: Any, host: Any, name: str) -> None:
+    """Close a device and let go of PortAudio; what hangs is left behind, in words."""
+
+    def shut() -> None:
+        with contextlib.suppress(OSError):  # its server is gone, and with it the device
+            stream.close()
+        host.terminate()
+
+    try:
+        within(CLOSE_S, shut, name)
+    except DeviceError as e:
+        log.warning("%s; it is left behind open", e)

@@ -12,14 +12,15 @@ from ..media import Heard
 
 log = logging.getLogger(__name__)
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
-"""Between one try to open a device and the next; it doubles."""
+FIRST_WAIT_S, LONGEST_WAIT_S, LONGEST_MUTE_S = 0.5, 10.0, 60.0
+"""Between one try to open a device and the next; it doubles, up to the second, for the loudspeaker up to the third."""
 
 
 class _Patience:
     """When to try again."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
         self._wait_s = FIRST_WAIT_S
         self._at = 0.0
 
@@ -29,7 +30,7 @@ class _Patience:
 
     def failed(self) -> None:
         self._at = time.monotonic() + self._wait_s
-        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._wait_s = min(2 * self._wait_s, self._longest_s)
 
     def worked(self) -> None:
         self._wait_s = FIRST_WAIT_S
@@ -45,7 +46,7 @@ class Ears:
     def __init__(self, settings: MicrophoneSettings) -> None:
         self._settings = settings
         self._microphone: Optional[Microphone] = None
-        self._patience = _Patience()
+        self._patience = _Patience(LONGEST_WAIT_S)
         self._n_lost = 0
         self._n_overruns = 0
 
@@ -111,7 +112,7 @@ class Voice:
         self._settings = settings
         self._delay_s = delay_s
         self._speaker: Optional[Speaker] = None
-        self._patience = _Patience()
+        self._patience = _Patience(LONGEST_MUTE_S)
         self._error = ""
 
     def hear(self, heard: Heard) -> None:
@@ -136,6 +137,11 @@ class Voice:
                 log.info("the loudspeaker works again")
             self._error = ""
             self._patience.worked()
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether it is time to try again: PortAudio sees new devices only when none is open, no microphone either."""
+        return bool(self._error) and self._speaker is None and self._patience.is_over
 
     def close(self) -> None:
         """Let go of the device."""

@@ -27,7 +27,7 @@ MakePipeline = Callable[[Config], ContextManager["Pipeline"]]
 _STATE_EVERY_S = 0.5
 _TURN_S = 0.02
 FACE_KEPT_S = 300.0
-"""A snapshot that nobody talks to is forgotten after so long."""
+"""A snapshot of somebody who says nothing is forgotten after so long."""
 
 
 def _make_pipeline(config: Config) -> "ContextManager[Pipeline]":
@@ -58,6 +58,7 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
         with make_pipeline(config) as pipeline, _Studio(config, pipeline, messages, bool(start["muted"])) as studio:
             tell(messages, {"tell": "ready"})
             studio.make_scene()
+            studio.greet()
             studio.serve(lines)
     except MemoryError:
         words = f"worker.memory_mb = {config.worker.memory_mb}: too little for the model"
@@ -98,7 +99,7 @@ class _Studio:
         self._session: Optional[Session] = None
         self._passage: Optional[Passage] = None
         self._snapshot: Optional[Image] = None
-        self._forget_at = 0.0
+        self._snapshot_s = 0.0
         self._own: Optional[Portrait] = None  # of the configured photo, kept: it is made anew in a second
         self._words = ""
         self._errors: Dict[str, str] = {}
@@ -146,9 +147,20 @@ class _Studio:
             for line in lines:
                 self._obey(json.loads(line))
             self._hear()
-            if self._snapshot is not None and time.monotonic() > self._forget_at and self._session is None:
-                self._snapshot = None
+            self._forget()
             self._tell_state()
+
+    def greet(self) -> None:
+        """What the screen says once everything is there."""
+        self._words = "muted" if self._is_muted and self._config.live.mode != "none" else ""
+        tell(self._messages, {"tell": "words", "key": self._words})
+
+    def _forget(self) -> None:
+        """A face that has not spoken for a while is somebody who has gone."""
+        spoken_s = self._session.spoken_s if self._session is not None else 0.0
+        if self._snapshot is not None and time.monotonic() > max(self._snapshot_s, spoken_s) + FACE_KEPT_S:
+            self._snapshot = None
+            self._close_session()  # the configured photo goes on
 
     # ---- orders --------------------------------------------------------------------------------------------------
 
@@ -227,7 +239,7 @@ class _Studio:
             self._say("no_camera")
             raise
         self._errors.pop("camera", None)
-        self._forget_at = time.monotonic() + FACE_KEPT_S
+        self._snapshot_s = time.monotonic()
         self._close_session()  # it goes on with the new face
         self._say("snapshot_done")
 
@@ -237,6 +249,8 @@ class _Studio:
         """One turn of listening."""
         if not self._is_on or self._is_muted:
             return
+        if self._session is not None and self._session.needs_look:
+            self._ears.close()
         try:
             heard = self._ears.hear(_TURN_S)
         except DeviceError as e:

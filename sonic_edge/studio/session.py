@@ -43,6 +43,16 @@ class Session:
         for cue in self._mirror.hear(heard):
             self._show.cue(cue)
 
+    @property
+    def needs_look(self) -> bool:
+        """See `devices.Voice.needs_look`."""
+        return self._voice.needs_look
+
+    @property
+    def spoken_s(self) -> float:
+        """When somebody last spoke, `time.monotonic()`."""
+        return self._mirror.spoken_s
+
     def close(self) -> None:
         """Stop; the loudspeaker and the FIFO are let go of."""
         self._show.__exit__(None, None, None)
