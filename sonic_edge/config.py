@@ -165,9 +165,9 @@ class SpeakerSettings(Section):
     device: Union[int, str, None] = ""
     """Part of the device's name, or its number; empty: the system's default; null: no sound. A loudspeaker that the
     microphone hears will howl: use null, a headset or an echo-cancelling source."""
-    screen_s: float = Field(0.04, ge=-0.5, le=1, json_schema_extra=_unit("seconds"))
-    """How long the screen takes from being given a picture to showing it, for mpv about a frame; the sound waits as
-    long."""
+    screen_s: float = Field(0.01, ge=-0.5, le=1, json_schema_extra=_unit("seconds"))
+    """How long the screen takes from being given a picture to showing it; the sound waits as long. Televisions take
+    0.02 to 0.1 longer."""
 
 
 class CameraSettings(Section):

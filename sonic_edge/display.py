@@ -490,7 +490,7 @@ def _command(settings: DisplaySettings) -> List[str]:
 
 
 def _raw(stream: Stream) -> Dict[str, str]:
-    """Each picture is shown as soon as it is there."""
+    """Each picture is shown as soon as it is there: nothing is read ahead, which would keep up to a second of them."""
     return {
         "demuxer": "rawvideo",
         "demuxer-rawvideo-w": str(stream.width),
@@ -499,7 +499,7 @@ def _raw(stream: Stream) -> Dict[str, str]:
         "demuxer-rawvideo-fps": f"{stream.fps:g}",
         "untimed": "yes",
         "cache": "no",
-        "demuxer-thread": "no",
+        "demuxer-readahead-secs": "0",
         "video-latency-hacks": "yes",
         "loop-file": "no",
     }

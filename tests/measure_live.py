@@ -242,7 +242,8 @@ def summary(clicks, seen, heard, before, after, cpu, wall):
             delays.append(1000 * (light - shown))
             skews.append((1000 * (noise - clicked - (light - shown)), clicked))
     if len(skews) < 3:
-        raise SystemExit(f"too few clicks found: {len(clicks)} marked, {len(seen)} seen, {len(heard)} heard")
+        times = [[round(t - clicks[0][0], 3) for t in found[:5]] for found in ([c for c, _ in clicks], seen, heard)]
+        raise SystemExit(f"clicks were marked at {times[0]}, seen at {times[1]}, heard at {times[2]}: too few match")
     values = np.array([s for s, _ in skews])
     third = max(1, len(values) // 3)
     mirror = {k: after["mirror"][k] - before["mirror"][k] for k in ("shown", "late", "refused", "unseen", "skipped_s")}

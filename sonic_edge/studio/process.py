@@ -226,6 +226,7 @@ class _Studio:
         camera = self._config.camera
         if camera.device is None:
             raise RequestError("camera.device is not set: there is no camera to take a snapshot with")
+        self._close_session()  # it goes on with the new face; a player that gets no pictures would seem to hang
         self._say("snapshot")
         self._tell_state(at_once=True)
         try:
@@ -240,7 +241,6 @@ class _Studio:
             raise
         self._errors.pop("camera", None)
         self._snapshot_s = time.monotonic()
-        self._close_session()  # it goes on with the new face
         self._say("snapshot_done")
 
     # ---- sound ---------------------------------------------------------------------------------------------------
