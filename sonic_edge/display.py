@@ -6,11 +6,9 @@ it does not.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -22,6 +20,7 @@ from typing import Any, Deque, Dict, List, Optional, Sequence, Type, Union
 
 from .config import DisplaySettings
 from .errors import DeviceError
+from .process import bind_to_parent, environment
 
 FONT = Path(__file__).parent / "fonts" / "label.otf"
 FONT_NAME = "Noto Sans CJK SC"
@@ -39,7 +38,6 @@ _SOCKET = "mpv.sock"
 _PING_S = 1.0
 _START_S = 15.0  # a slow board takes a while until the player's socket is there
 _RELOAD_S = 0.3
-_PR_SET_PDEATHSIG = 1
 
 WORDS: Dict[str, Dict[str, str]] = {
     "making": {"zh": "正在生成 {name}  {percent}%", "en": "Making {name}: {percent}%"},
@@ -325,17 +323,15 @@ class _Player:
             shutil.copyfile(FONT, fonts / FONT.name)
             with contextlib.suppress(FileNotFoundError):
                 (folder / _SOCKET).unlink()
-            own = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-            environment = {k: v for k, v in os.environ.items() if k not in own}
             with log.open("wb") as said:
                 self._process = subprocess.Popen(
                     _command(settings),
                     cwd=folder,
-                    env=environment,
+                    env=environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=bind_to_parent,
                 )
         except OSError as e:
             raise DeviceError(
@@ -503,14 +499,6 @@ def _raw(stream: Stream) -> Dict[str, str]:
         "video-latency-hacks": "yes",
         "loop-file": "no",
     }
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    """Between fork and exec, beside other threads: nothing here may take a lock."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _overlay(text: str, share: Optional[float]) -> str:

@@ -11,12 +11,19 @@ import resource
 import select
 import signal
 import subprocess
-from typing import BinaryIO, List, Mapping, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .errors import DeviceError
 
 MAX_LINE_BYTES = 4 << 20
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+def environment() -> Dict[str, str]:
+    """What a process of ours inherits: it is not a service of its own and must not answer the daemon's watchdog."""
+    return {k: v for k, v in os.environ.items() if k not in _OWN}
 
 
 class Child:
@@ -31,13 +38,10 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], name: str) -> None:
-        # it is not a service of its own: it must not answer the daemon's watchdog
-        own = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-        environment = {k: v for k, v in os.environ.items() if k not in own}
         self._name = name
         try:
             self._process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
+                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment()
             )
         except OSError as e:
             raise DeviceError(f"{name} cannot be started: {e}") from e
@@ -142,11 +146,15 @@ def die_with(parent: int) -> None:
 
     Call it from the thread the process lives in: the kernel watches the parent's thread, and tells this one.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
+
+
+def bind_to_parent() -> None:
+    """The same for a program that is not ours, as `preexec_fn`: between fork and exec nothing may take a lock."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def bound(memory_mb: int) -> None:

@@ -49,6 +49,7 @@ class Ears:
         self._patience = _Patience(LONGEST_WAIT_S)
         self._n_lost = 0
         self._n_overruns = 0
+        self._tell_at = 1  # overruns; then twice as many, so that the log does not fill
 
     @property
     def are_open(self) -> bool:
@@ -78,6 +79,12 @@ class Ears:
             raise
         if heard is not None:
             self._patience.worked()
+        n_overruns = self._n_overruns + self._microphone.n_overruns
+        if n_overruns >= self._tell_at:
+            log.warning(
+                "microphone: sound was lost %d times until now; the machine is too slow or too busy", n_overruns
+            )
+            self._tell_at = 2 * n_overruns
         return heard
 
     def close(self) -> None:
