@@ -302,9 +302,9 @@ def test_a_player_that_is_not_there(room, monkeypatch):
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf"])
 def test_a_player_that_is_none(room, tmp_path, manner):
-    fake = tmp_path / "player"
-    fake.write_text(
-        f"""#!{sys.executable}
+    script = tmp_path / "player.py"
+    script.write_text(
+        f"""
 import socket, sys, time
 if {manner!r} == "exit":
     sys.exit("cannot open display")
@@ -318,6 +318,8 @@ while True:
     time.sleep(0.01)
 """
     )
+    fake = tmp_path / "player"
+    fake.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}'\n")
     fake.chmod(0o755)
     here = room(player=str(fake), deadline_s=1.0)
     here.until(lambda s: s["restarts"] >= 1, "noticed", 20)
