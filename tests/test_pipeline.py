@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge.config import Config, share_dir, with_controls
+from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
+from sonic_edge.label import Label
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline, Progress, _ahead
+from sonic_edge.pipeline import Pipeline, Progress, _ahead, scene_key
 
+LABEL = Label(128, 128, LabelSettings())
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
 
 
@@ -141,6 +143,7 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from sonic_edge.config import Config, with_controls
+from sonic_edge.label import Label
 from sonic_edge.media import Request
 from sonic_edge.pipeline import Pipeline
 controls = {"min_resolution": 128, "fps": 10, "inference_steps": 1}
@@ -190,3 +193,37 @@ def test_a_thread_ahead_is_bounded_and_ends_with_its_context():
         time.sleep(0.3)
         assert len(made) <= 6
     assert "renderer" not in [t.name for t in threading.enumerate()]
+
+
+# ---- for the screen while nobody speaks ---------------------------------------------------------------------------
+
+
+def test_the_idle_scene_is_a_silent_labelled_video(pipeline, tmp_path):
+    told = []
+    pipeline.scene(PORTRAIT, tmp_path / "scene.mp4", told.append)
+    with av.open(str(tmp_path / "scene.mp4")) as file:
+        assert not file.streams.audio and "AIGC" in file.metadata
+    frames = decoded(tmp_path / "scene.mp4")
+    assert len(frames) == 24 * 25 and all(LABEL.is_on(frame) for frame in frames[::50])
+    steps = np.abs(np.diff(frames[:, :100].astype(int), axis=0)).mean(axis=(1, 2, 3))
+    seam = np.abs(frames[0, :100].astype(int) - frames[-1, :100]).mean()
+    assert steps.max() > 0.5 and seam <= steps.max() * 1.2
+    assert {p.stage for p in told} == {"thinking", "rendering"}
+
+
+def test_the_still_is_the_labelled_photo(pipeline, tmp_path):
+    pipeline.still(PORTRAIT, tmp_path / "still.png")
+    image = cv2.imread(str(tmp_path / "still.png"))
+    assert image.shape == (128, 128, 3) and LABEL.is_on(image)
+    assert [p.name for p in tmp_path.iterdir()] == ["still.png"]
+    with pytest.raises(DeviceError, match="cannot be written"):
+        pipeline.still(PORTRAIT, tmp_path / "nowhere" / "still.png")
+    with pytest.raises(RequestError, match="gone.jpg"):
+        pipeline.still(tmp_path / "gone.jpg", tmp_path / "b.png")
+
+
+def test_another_photo_or_setting_is_another_scene(tmp_path):
+    (tmp_path / "me.jpg").write_bytes(b"a photo")
+    keys = {scene_key(PORTRAIT, Config()), scene_key(tmp_path / "me.jpg", Config())}
+    keys.add(scene_key(PORTRAIT, with_controls(Config(), {"seed": 1}, "test")))
+    assert len(keys) == 3 and scene_key(PORTRAIT, Config()) in keys

@@ -11,7 +11,7 @@ from PIL import Image as Pil
 
 from sonic_edge.config import Controls, LimitSettings, share_dir
 from sonic_edge.errors import ConfigError, RequestError
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.portrait import FaceFinder, face_alone, make_portrait, read_image
 from sonic_edge.portrait.remarks import hard_parts
 
 
@@ -585,3 +585,29 @@ def test_a_jpeg_that_pillow_has_opinions_on(tmp_path, limits):
     Pil.fromarray(photo(64)).save(data, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\0\0\0")
     (tmp_path / "a.jpg").write_bytes(data.getvalue())
     assert read_image(tmp_path / "a.jpg", limits).shape == (75, 64, 3)
+
+
+# ------------------------------------------------------------------------------------------------ before the camera
+
+
+def test_one_person_close_by(finder):
+    one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
+    assert face_alone(finder.faces(one))
+    behind = cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    behind = cv2.copyMakeBorder(behind, one.shape[0] - behind.shape[0], 0, 0, 0, cv2.BORDER_REPLICATE)
+    assert face_alone(finder.faces(np.hstack([one, behind]))), "people in the background do not count"
+
+
+def test_nobody_two_people_or_somebody_far_away(finder):
+    one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
+    assert not face_alone([])
+    assert not face_alone(finder.faces(np.hstack([one, one])))
+    assert not face_alone(finder.faces(cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)))
+
+
+def test_somebody_who_looks_away(finder):
+    (face, *_) = finder.faces(cv2.imread(str(share_dir() / "samples" / "portrait.jpg")))
+    assert face_alone([face])
+    away = face.landmarks.copy()
+    away[1, 0] += 0.4 * face.interocular  # the nose goes to one side
+    assert not face_alone([type(face)(face.score, away)])
