@@ -1,0 +1,213 @@
+"""A running mpv: started, told what to do, listened to, and ended."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..config import DisplaySettings
+from ..errors import DeviceError
+from ..process import bind_to_parent, environment
+from .words import FONT, FONT_NAME
+
+_SOCKET = "mpv.sock"
+_PING_S = 1.0
+_START_S = 15.0  # a slow board takes a while until the player's socket is there
+
+
+class Player:
+    """A running mpv.
+
+    Args:
+        settings: Which screen, and how.
+        folder: Where it runs.
+
+    Raises:
+        DeviceError: If it cannot be started.
+    """
+
+    def __init__(self, settings: DisplaySettings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._socket: Optional[socket.socket] = None
+        self._heard = b""
+        self._unsent = b""
+        self._is_loading = self._is_stream = False
+        self.is_ready = False
+        """Whether it takes commands."""
+        self.has_streamed = False
+        """Whether a raw stream was loaded and nothing else was shown since."""
+        self.since = self._answered = time.monotonic()
+        self._asked = 0.0
+        fonts = folder / "mpv" / "fonts"
+        log = folder / "mpv.log"
+        try:
+            fonts.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(FONT, fonts / FONT.name)
+            with contextlib.suppress(FileNotFoundError):
+                (folder / _SOCKET).unlink()
+            with log.open("wb") as said:
+                self._process = subprocess.Popen(
+                    _command(settings),
+                    cwd=folder,
+                    env=environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    preexec_fn=bind_to_parent,
+                )
+        except OSError as e:
+            raise DeviceError(
+                f"display.player = {settings.player}: cannot be started: {e.strerror}; install mpv, or set "
+                "display.output to none"
+            ) from e
+
+    @property
+    def fd(self) -> Optional[int]:
+        """Readable when it says something."""
+        return None if self._socket is None else self._socket.fileno()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._socket is not None:
+            self._socket.close()
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+
+    def load(self, what: Path, options: Dict[str, str]) -> None:
+        """Show a file instead of what is shown."""
+        self._is_loading = True
+        self._is_stream = options.get("demuxer") == "rawvideo"
+        self.has_streamed = self.has_streamed or self._is_stream
+        # by name: the order of loadfile's arguments changed in mpv 0.38
+        self.command(name="loadfile", url=str(what), flags="replace", options=options)
+
+    def rest(self) -> None:
+        """Show nothing for a moment."""
+        self.has_streamed = False
+        self.command(name="stop")
+
+    def command(self, **command: object) -> None:
+        """Tell it something. What cannot be sent at once is sent later."""
+        self._unsent += json.dumps({"command": command, "async": True}).encode() + b"\n"
+        self._send()
+
+    def listen(self) -> List[str]:
+        """What happened: "begun" (a file's first picture is there), "over" (it came to its end), "broken".
+
+        Raises:
+            DeviceError: If it died, hangs, or does not get ready.
+        """
+        now = time.monotonic()
+        status = self._process.poll()
+        if status is not None:
+            raise DeviceError(f"display.player: {self._settings.player} ended with status {status}{self._last_words()}")
+        if self._socket is None:
+            self._connect()
+            if self._socket is None:
+                if now - self.since > _START_S:
+                    raise DeviceError(f"display.player: {self._settings.player} does not get ready{self._last_words()}")
+                return []
+        events = self._receive()
+        if now > self._asked + _PING_S:
+            self._asked = now
+            self._unsent += b'{"command": ["get_property", "idle-active"], "request_id": 1}\n'
+        self._send()
+        if now - self._answered > self._settings.deadline_s:
+            silent = f"has not answered for {now - self._answered:.0f} s; it was ended"
+            raise DeviceError(f"display.player: {self._settings.player} {silent}")
+        return events
+
+    def _connect(self) -> None:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:  # through a short name: a socket's address may have 107 letters
+            line.connect(f"/proc/self/fd/{folder}/{_SOCKET}")
+        except OSError:  # not yet
+            line.close()
+            return
+        finally:
+            os.close(folder)
+        line.setblocking(False)
+        self._socket = line
+        self._unsent = b'{"command": ["observe_property", 1, "eof-reached"]}\n'
+        self._answered = time.monotonic()
+
+    def _send(self) -> None:
+        if self._socket is None:
+            return
+        with contextlib.suppress(OSError):  # it is busy, or gone: the deadline tells
+            while self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+
+    def _receive(self) -> List[str]:
+        assert self._socket is not None
+        try:
+            while True:
+                piece = self._socket.recv(1 << 16)
+                if not piece:
+                    break
+                self._heard += piece
+                if len(self._heard) > 1 << 20:
+                    raise DeviceError(f"display.player: {self._settings.player} talks nonsense; it was ended")
+        except OSError:
+            pass
+        *lines, self._heard = self._heard.split(b"\n")
+        events = []
+        for line in lines:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            event = self._understand(said) if isinstance(said, dict) else None
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _understand(self, said: Dict[str, Any]) -> Optional[str]:
+        if said.get("request_id") == 1 and "error" in said:
+            self._answered = time.monotonic()
+            self.is_ready = True
+        event = said.get("event")
+        if event == "file-loaded":
+            self._is_loading = False
+        elif event == "playback-restart" and not self._is_loading:
+            self.has_streamed = self._is_stream
+            return "begun"
+        elif event == "end-file" and said.get("reason") == "error":
+            self._is_loading = False
+            return "broken"
+        elif event == "property-change" and said.get("data") is True and not self._is_loading:
+            return "over"  # only eof-reached is watched
+        return None
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = (self._folder / "mpv.log").read_bytes()[-2000:].decode(errors="replace").split("\n")
+            said = [line.strip() for line in lines if line.strip()]
+            if said:
+                return f": {said[-1][:200]}"
+        return ""
+
+
+def _command(settings: DisplaySettings) -> List[str]:
+    """How mpv is started. Drawing in software is the same everywhere, and with nothing to scale costs little."""
+    output = settings.output
+    if output == "auto":
+        output = "window" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "drm"
+    command = [settings.player, "--idle=yes", "--force-window=yes", "--keep-open=always", "--keep-open-pause=no"]
+    command += ["--image-display-duration=inf", "--config-dir=mpv", f"--input-ipc-server={_SOCKET}", "--no-terminal"]
+    command += ["--no-osc", "--osd-level=0", "--load-scripts=no", "--ytdl=no", "--no-input-default-bindings"]
+    command += ["--input-vo-keyboard=no", "--cursor-autohide=always", "--audio-display=no", "--hr-seek=no"]
+    command += ["--msg-level=all=error", "--autoload-files=no", "--resume-playback=no", "--title=Sonic Edge"]
+    command += [f"--osd-font={FONT_NAME}"]
+    if settings.fullscreen:
+        command += ["--fullscreen"]
+    command += ["--vo=x11"] if output == "window" else ["--vo=drm"]
+    return [*command, *settings.options]
