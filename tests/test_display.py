@@ -19,6 +19,8 @@ from PIL import ImageFont
 
 from sonic_edge.config import DisplaySettings
 from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
+from sonic_edge.display.screen import MOST_CLIPS
+from sonic_edge.display.words import _ems, _escaped, overlay
 from sonic_edge.label import _lacking
 
 SIZE = 240
@@ -278,13 +280,13 @@ def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, d
 
 
 def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, display):
-    here = room(deadline_s=2.0)
+    here = room(deadline_s=1.0)
     here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
     here.until_shown(RED)
     fifo = tmp_path / "live.bgr"
     os.mkfifo(fifo)
     here.do("live", Stream(fifo, SIZE, SIZE, 25))
-    time.sleep(3)
+    time.sleep(1.8)
     assert is_near(grab(display), RED), "the scene stays until there is a picture"
     here.do("live", None)
     here.do("play", clip(tmp_path / "clip.mp4", BLUE))
@@ -292,7 +294,124 @@ def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, displa
     assert here.status["restarts"] == 0
 
 
+def test_a_writer_that_pauses_or_leaves_costs_neither_the_player_nor_the_picture(room, tmp_path, display):
+    here = room(deadline_s=1.0)
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    picture = {"colour": RED, "pause": 0.0}
+
+    def pictures(i):
+        time.sleep(picture["pause"])
+        return np.full((SIZE, SIZE, 3), picture["colour"], np.uint8)
+
+    here.do("live", Stream(fifo, SIZE, SIZE, 25))
+    found = []
+    recorder = threading.Thread(target=lambda: found.append(record(display, 300)))
+    with writer(fifo, pictures):
+        here.until_shown(RED)
+        recorder.start()
+        picture["pause"] = 1.6  # longer than the player may take to answer
+        time.sleep(2.0)
+        picture["pause"] = 0.0
+    time.sleep(0.5)
+    with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
+        here.until_shown(GREEN)
+        recorder.join()
+    other = [colour_of(p) for p in found[0] if not is_near(p, RED) and not is_near(p, GREEN)]
+    assert not other, f"{len(other)} of {len(found[0])} pictures: {other[0]}"
+    assert here.status["restarts"] == 0
+
+
+def test_a_single_picture_is_shown_without_a_next_one(room, tmp_path, display):
+    here = room()
+    fifo = tmp_path / "live.bgr"
+    os.mkfifo(fifo)
+    here.do("live", Stream(fifo, SIZE, SIZE, 25))
+    here.until(lambda s: s["state"] == "running", "up")
+    with fifo.open("wb", buffering=0) as out:
+        for colour in (RED, GREEN, BLUE, WHITE):
+            out.write(np.full((SIZE, SIZE, 3), colour, np.uint8).tobytes())
+            here.until_shown(colour, 2)
+
+
+def test_it_ends_with_the_daemon_and_is_no_part_of_its_service(tmp_path, display):
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from sonic_edge.config import DisplaySettings
+from sonic_edge.display import Screen
+screen = Screen(DisplaySettings(output="window"), Path(sys.argv[1]))
+while screen.status()["state"] != "running":
+    screen.tick()
+    time.sleep(0.02)
+pid = screen._player._process.pid
+print(pid, b"NOTIFY_SOCKET" in Path(f"/proc/{pid}/environ").read_bytes(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "NOTIFY_SOCKET": "/nowhere"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment, check=False)
+    pid, told = done.stdout.split()
+    assert told == "False"
+    end = time.monotonic() + 5
+    while _lives(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _lives(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_in_a_loop_new_clips_are_next_and_the_oldest_are_forgotten(tmp_path):
+    screen = Screen(DisplaySettings(output="window", clips="loop"), tmp_path)
+    for name in "abc":
+        screen.play(Path(name))
+
+    def shown(n):
+        names = []
+        for _ in range(n):
+            screen._shown = screen._clips[0]
+            names.append(str(screen._clips[0]))
+            screen._over()
+        return "".join(names)
+
+    assert shown(4) == "abca"
+    screen.play(Path("x"))
+    screen.play(Path("y"))
+    assert shown(8) == "bxycabxy"
+    for i in range(MOST_CLIPS):
+        screen.play(Path(f"{i:02}"))
+    kept = sorted(str(c) for c in screen._clips)
+    assert kept == sorted(["c", *(f"{i:02}" for i in range(1, MOST_CLIPS))]), "the one being shown, and the newest"
+
+
+def test_many_waiting_clips_do_not_push_the_first_one_out(tmp_path):
+    screen = Screen(DisplaySettings(output="window"), tmp_path)
+    for i in range(MOST_CLIPS + 5):
+        screen.play(Path(f"{i:02}"))
+    assert screen._clips[0] == Path("00") and screen.status()["waiting"] == MOST_CLIPS + 5
+
+
+@pytest.mark.parametrize("width", [405, 720, 1280])
+def test_words_leave_the_corner_of_the_label_free(width):
+    for key, said in WORDS.items():
+        for language in said:
+            text = words(key, language, name="名" * 24, percent=10, n=2)
+            drawn = overlay(text, 1.0, width)
+            size = float(drawn.rpartition("\\fs")[2].partition("\\")[0])
+            assert size <= 38 and size / 1.45 > 0.01 * 720, "legible"
+            assert 40 + 9 + _ems(text) * size / 1.45 <= 0.73 * width
+
+
+def test_nothing_in_a_name_is_an_instruction():
+    assert _escaped("a{\\b1}\nb") == "a\\{\\\u2060b1\\} b"
+
+
 def test_a_player_that_is_not_there(room, monkeypatch):
+    monkeypatch.setattr("sonic_edge.display.screen._AGAIN_S", 0.3)
     here = room(player="/no/such/mpv")
     here.do("idle", Path("/scene.mp4"))
     here.until(lambda s: s["state"] == "failed", "given up after three tries", 20)
@@ -300,8 +419,9 @@ def test_a_player_that_is_not_there(room, monkeypatch):
     assert "display.output to none" in here.status["error"]
 
 
-@pytest.mark.parametrize("manner", ["garbage", "exit", "deaf"])
-def test_a_player_that_is_none(room, tmp_path, manner):
+@pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
+def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
+    monkeypatch.setattr("sonic_edge.display.screen._AGAIN_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(
         f"""
@@ -315,6 +435,9 @@ other, _ = line.accept()
 while True:
     if {manner!r} == "garbage":
         other.sendall(b"\\xff\\x00 not json" * 1000 + b"\\n[1]\\n")
+    elif {manner!r} == "leaves":
+        other.close()
+        time.sleep(60)
     time.sleep(0.01)
 """
     )
@@ -324,8 +447,8 @@ while True:
     here = room(player=str(fake), deadline_s=1.0)
     here.until(lambda s: s["restarts"] >= 1, "noticed", 20)
     here.until(lambda s: s["state"] == "failed", "given up", 30)
-    wanted = "cannot open display" if manner == "exit" else "has not answered"
-    assert wanted in here.status["error"]
+    wanted = {"exit": "ended with status 1: cannot open display", "leaves": "closed its socket"}
+    assert wanted.get(manner, "has not answered") in here.status["error"]
 
 
 def test_no_screen(tmp_path):
@@ -344,10 +467,12 @@ def test_the_font_has_every_character_the_screen_can_say():
     assert font.getname()[0] == FONT_NAME
     for said in WORDS.values():
         for text in said.values():
-            assert not _lacking(font, text.format(name="第一课 Lesson", percent=10)), text
+            assert not _lacking(font, text.format(name="第一课 Lesson", percent=10, n=2)), text
     names = "第一二三课语文数学英语物理化学校长老师欢迎家长会通知办事指南窗口直播带货新品发布"
     assert not _lacking(font, names), "names of jobs are Chinese too"
 
 
 def test_long_names_are_cut():
     assert words("failed", "en", name="x" * 100) == "x" * 23 + "… could not be made"
+    assert words("failed", "zh", name="课" * 100) == "未能生成 " + "课" * 15 + "…"
+    assert words("failed", "zh", name="课" * 16) == "未能生成 " + "课" * 16

@@ -13,11 +13,13 @@ from typing import Any, Dict, List, Optional
 from ..config import DisplaySettings
 from ..errors import DeviceError
 from ..process import bind_to_parent, environment
-from .words import FONT, FONT_NAME
+from .words import FONT, FONT_NAME, LINES
 
 _SOCKET = "mpv.sock"
 _PING_S = 1.0
 _START_S = 15.0  # a slow board takes a while until the player's socket is there
+_REAP_S = 0.05
+_LOADFILE_HAS_INDEX = 2 << 16 | 3  # version of the client API: mpv 0.38
 
 
 class Player:
@@ -37,11 +39,12 @@ class Player:
         self._socket: Optional[socket.socket] = None
         self._heard = b""
         self._unsent = b""
-        self._is_loading = self._is_stream = False
+        self._is_loading = self._has_begun_loading = False
+        self._version = 0
         self.is_ready = False
         """Whether it takes commands."""
-        self.has_streamed = False
-        """Whether a raw stream was loaded and nothing else was shown since."""
+        self.width = LINES * 1.0
+        """Of the screen, in units of which it is `LINES` high."""
         self.since = self._answered = time.monotonic()
         self._asked = 0.0
         fonts = folder / "mpv" / "fonts"
@@ -51,6 +54,9 @@ class Player:
             shutil.copyfile(FONT, fonts / FONT.name)
             with contextlib.suppress(FileNotFoundError):
                 (folder / _SOCKET).unlink()
+        except OSError as e:
+            raise DeviceError(f"{folder}: the player's files cannot be put there: {e.strerror}") from e
+        try:
             with log.open("wb") as said:
                 self._process = subprocess.Popen(
                     _command(settings),
@@ -78,28 +84,22 @@ class Player:
             self._socket.close()
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(3)
+            self._process.wait(_REAP_S)  # one that hangs in the kernel is taken away when another is started
 
     def load(self, what: Path, options: Dict[str, str]) -> None:
         """Show a file instead of what is shown."""
-        self._is_loading = True
-        self._is_stream = options.get("demuxer") == "rawvideo"
-        self.has_streamed = self.has_streamed or self._is_stream
-        # by name: the order of loadfile's arguments changed in mpv 0.38
-        self.command(name="loadfile", url=str(what), flags="replace", options=options)
+        self._is_loading, self._has_begun_loading = True, False
+        index = (-1,) if self._version >= _LOADFILE_HAS_INDEX else ()
+        self.command("loadfile", str(what), "replace", *index, options)
 
-    def rest(self) -> None:
-        """Show nothing for a moment."""
-        self.has_streamed = False
-        self.command(name="stop")
-
-    def command(self, **command: object) -> None:
-        """Tell it something. What cannot be sent at once is sent later."""
+    def command(self, *command: object) -> None:
+        """Tell it something, in order: mpv takes names only since 0.33. What cannot be sent at once is sent later."""
         self._unsent += json.dumps({"command": command, "async": True}).encode() + b"\n"
         self._send()
 
     def listen(self) -> List[str]:
-        """What happened: "begun" (a file's first picture is there), "over" (it came to its end), "broken".
+        """What happened: "begun" (a file's first picture is there), "over" (it came to its end), "broken",
+        "resized" (the screen).
 
         Raises:
             DeviceError: If it died, hangs, or does not get ready.
@@ -126,6 +126,7 @@ class Player:
 
     def _connect(self) -> None:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        line.setblocking(False)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:  # through a short name: a socket's address may have 107 letters
             line.connect(f"/proc/self/fd/{folder}/{_SOCKET}")
@@ -134,9 +135,11 @@ class Player:
             return
         finally:
             os.close(folder)
-        line.setblocking(False)
         self._socket = line
-        self._unsent = b'{"command": ["observe_property", 1, "eof-reached"]}\n'
+        self._unsent = b'{"command": ["get_version"], "request_id": 2}\n'
+        self._unsent += b'{"command": ["observe_property", 1, "eof-reached"]}\n'
+        self._unsent += b'{"command": ["observe_property", 2, "osd-dimensions"]}\n'
+        self._unsent += b'{"command": ["set_property", "osd-border-style", "background-box"]}\n'  # since 0.38
         self._answered = time.monotonic()
 
     def _send(self) -> None:
@@ -148,16 +151,14 @@ class Player:
 
     def _receive(self) -> List[str]:
         assert self._socket is not None
-        try:
-            while True:
-                piece = self._socket.recv(1 << 16)
-                if not piece:
-                    break
-                self._heard += piece
-                if len(self._heard) > 1 << 20:
-                    raise DeviceError(f"display.player: {self._settings.player} talks nonsense; it was ended")
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            piece = self._socket.recv(1 << 16)  # one piece at a time: one that never stops talking must not keep us
+            if not piece:
+                closed = f"closed its socket; it was ended{self._last_words()}"
+                raise DeviceError(f"display.player: {self._settings.player} {closed}")
+            self._heard += piece
+        if len(self._heard) > 1 << 20:
+            raise DeviceError(f"display.player: {self._settings.player} talks nonsense; it was ended")
         *lines, self._heard = self._heard.split(b"\n")
         events = []
         for line in lines:
@@ -174,17 +175,36 @@ class Player:
         if said.get("request_id") == 1 and "error" in said:
             self._answered = time.monotonic()
             self.is_ready = True
+        elif said.get("request_id") == 2 and isinstance(said.get("data"), int):
+            self._version = said["data"]
         event = said.get("event")
-        if event == "file-loaded":
+        if event == "start-file":
+            self._has_begun_loading = True
+        elif event == "file-loaded":
             self._is_loading = False
         elif event == "playback-restart" and not self._is_loading:
-            self.has_streamed = self._is_stream
             return "begun"
-        elif event == "end-file" and said.get("reason") == "error":
+        elif event == "end-file" and self._is_end_of_ours(said.get("reason")):
             self._is_loading = False
             return "broken"
-        elif event == "property-change" and said.get("data") is True and not self._is_loading:
-            return "over"  # only eof-reached is watched
+        elif event == "property-change" and said.get("name") == "eof-reached":
+            return "over" if said.get("data") is True and not self._is_loading else None
+        elif event == "property-change" and said.get("name") == "osd-dimensions":
+            return self._measure(said.get("data"))
+        return None
+
+    def _is_end_of_ours(self, reason: object) -> bool:
+        """Whether the file last loaded came to a bad end: each load also ends the one before. 0.32 gives no reasons."""
+        if self._is_loading:
+            return self._has_begun_loading and reason in (None, "error")
+        return reason == "error"
+
+    def _measure(self, screen: Any) -> Optional[str]:
+        with contextlib.suppress(TypeError, KeyError):
+            width = LINES * screen["aspect"]
+            if width > 0 and width != self.width:
+                self.width = width
+                return "resized"
         return None
 
     def _last_words(self) -> str:
@@ -206,7 +226,7 @@ def _command(settings: DisplaySettings) -> List[str]:
     command += ["--no-osc", "--osd-level=0", "--load-scripts=no", "--ytdl=no", "--no-input-default-bindings"]
     command += ["--input-vo-keyboard=no", "--cursor-autohide=always", "--audio-display=no", "--hr-seek=no"]
     command += ["--msg-level=all=error", "--autoload-files=no", "--resume-playback=no", "--title=Sonic Edge"]
-    command += [f"--osd-font={FONT_NAME}"]
+    command += [f"--osd-font={FONT_NAME}", "--osd-back-color=#A0101010"]  # with a colour there is a plate
     if settings.fullscreen:
         command += ["--fullscreen"]
     command += ["--vo=x11"] if output == "window" else ["--vo=drm"]

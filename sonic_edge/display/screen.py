@@ -7,12 +7,12 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Deque, Dict, Optional, Sequence, Type, Union
+from typing import Deque, Dict, Optional, Sequence, Tuple, Type, Union
 
 from ..config import DisplaySettings
 from ..errors import DeviceError
 from .player import Player
-from .words import overlay
+from .words import LINES, overlay
 
 ATTEMPTS = 3
 """A player that does not start, or dies, is started again this often in a row ..."""
@@ -22,6 +22,7 @@ MOST_CLIPS = 50
 """Clips that are remembered for showing again and again."""
 
 _RELOAD_S = 0.3
+_AGAIN_S = 1.0  # doubled each time
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ class Screen:
         self._folder = folder.absolute()
         self._is_on = settings.output != "none"
         self._scene: Optional[Path] = None
-        self._clips: Deque[Path] = deque(maxlen=MOST_CLIPS)  # to be shown, the first one now
+        self._clips: Deque[Path] = deque()  # to be shown, the first one now; in a loop the next round's follow
+        self._n_new = 0  # in a loop: those behind the first that were not shown yet
+        self._arrived: Deque[Path] = deque()  # in a loop: all of them, the oldest first
         self._stream: Optional[Stream] = None
-        self._overlay = ""
+        self._said: Tuple[str, Optional[float]] = ("", None)
         self._player: Optional[Player] = None
         self._shown: Union[Path, Stream, None] = None
         self._reload_at: Optional[float] = None
@@ -86,11 +89,22 @@ class Screen:
         """Show a finished video when it is its turn."""
         if not self._is_on or self._settings.clips == "none":
             return
-        if self._settings.clips == "loop" and self._clips:
-            self._clips.insert(1, clip) if len(self._clips) < MOST_CLIPS else self._clips.append(clip)
+        if self._settings.clips == "loop":
+            self._arrived.append(clip)
+            self._n_new += bool(self._clips)
+            self._clips.insert(self._n_new, clip)  # next, behind others that are new
+            if len(self._clips) > MOST_CLIPS:
+                self._forget_oldest()
         else:
             self._clips.append(clip)
         self._show()
+
+    def _forget_oldest(self) -> None:
+        """Of those that are not shown just now."""
+        oldest = next(i for i, clip in enumerate(self._arrived) if clip != self._clips[0])
+        where = self._clips.index(self._arrived[oldest])
+        del self._arrived[oldest], self._clips[where]
+        self._n_new -= where <= self._n_new
 
     def live(self, stream: Optional[Stream]) -> None:
         """Show live pictures from now on; None: no more. Clips wait meanwhile."""
@@ -99,9 +113,8 @@ class Screen:
 
     def say(self, text: str = "", share: Optional[float] = None) -> None:
         """Words on top of whatever is shown, with a bar if `share` is 0..1; "" and None: nothing."""
-        drawn = overlay(text, share)
-        if drawn != self._overlay:
-            self._overlay = drawn
+        if (text, share) != self._said:
+            self._said = (text, share)
             self._draw_overlay()
 
     def status(self) -> Dict[str, object]:
@@ -145,16 +158,12 @@ class Screen:
         self._reload_at = None
         self._let_go()
         if wanted is None:
-            player.command(name="stop")
+            player.command("stop")
         elif isinstance(wanted, Stream):
-            if player.has_streamed:  # mpv 0.35 on X11 draws nothing of a raw stream right after another
-                player.rest()
-                self._reload_at = time.monotonic() + _RELOAD_S
-            else:
-                # as long as nobody writes the player would take it for empty
-                with contextlib.suppress(OSError):
-                    self._held = os.open(wanted.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                player.load(wanted.path, _raw(wanted))
+            # as long as nobody writes the player would wait to open it, or take it for empty
+            with contextlib.suppress(OSError):
+                self._held = os.open(wanted.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            player.load(wanted.path, _raw(wanted))
         else:
             player.load(wanted, {"loop-file": "inf" if not self._clips else "no"})
 
@@ -166,8 +175,8 @@ class Screen:
 
     def _draw_overlay(self) -> None:
         if self._player is not None and self._player.is_ready:
-            kind = "ass-events" if self._overlay else "none"
-            self._player.command(name="osd-overlay", id=1, format=kind, data=self._overlay, res_x=0, res_y=720, z=0)
+            drawn = overlay(*self._said, self._player.width)
+            self._player.command("osd-overlay", 1, "ass-events" if drawn else "none", drawn, 0, LINES, 0)
 
     # ---- the player ------------------------------------------------------------------------------------------------
 
@@ -202,6 +211,8 @@ class Screen:
                 self._over()
             elif event == "broken":
                 self._broken()
+            elif event == "resized":
+                self._draw_overlay()
         if self._reload_at is not None and now >= self._reload_at:
             self._show(again=True)
         if now - self._player.since > LATER_S:
@@ -217,6 +228,7 @@ class Screen:
                     self._show(again=True)
                     return
                 self._clips.rotate(-1)
+                self._n_new = max(0, self._n_new - 1)
             else:
                 self._clips.popleft()
             self._show(again=True)
@@ -227,7 +239,10 @@ class Screen:
             self._reload_at = time.monotonic() + _RELOAD_S
         elif self._clips and self._shown == self._clips[0]:
             self._n_skipped += 1
-            self._clips.popleft()
+            bad = self._clips.popleft()
+            if self._settings.clips == "loop":
+                self._arrived.remove(bad)
+                self._n_new = max(0, self._n_new - 1)
             self._show(again=True)
         else:
             self._scene = None
@@ -249,7 +264,7 @@ class Screen:
             self._error = error
             self._try_at = time.monotonic() + LATER_S
         else:
-            self._try_at = time.monotonic() + 2.0 ** (self._n_failures - 1)
+            self._try_at = time.monotonic() + _AGAIN_S * 2.0 ** (self._n_failures - 1)
 
 
 def _raw(stream: Stream) -> Dict[str, str]:
