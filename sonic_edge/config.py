@@ -383,6 +383,8 @@ def _type_words(annotation: Any) -> str:
         return f"{_type_words(annotation.__origin__)} over 0"
     if getattr(annotation, "__origin__", None) is Union:
         return " or ".join(_type_words(a) for a in args)
+    if getattr(annotation, "__origin__", None) is list:
+        return f"a list of {_type_words(args[0])}"
     return getattr(annotation, "__name__", str(annotation))
 
 
