@@ -7,7 +7,7 @@ import difflib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, Union
+from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
@@ -376,7 +376,7 @@ _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", 
 def _type_words(annotation: Any) -> str:
     if annotation in _TYPE_WORDS:
         return _TYPE_WORDS[annotation]
-    args = getattr(annotation, "__args__", ())
+    args: Tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is Literal:
         return " or ".join(str(a) for a in args)
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
