@@ -5,7 +5,7 @@ import zipfile
 
 NEEDED = (
     "sonic_edge/py.typed",
-    "sonic_edge/cli.py",
+    "sonic_edge/cli/__init__.py",
     "sonic_edge/renderer/__init__.py",
     "sonic_edge/backends/cpu.py",
     "sonic_edge/fonts/",

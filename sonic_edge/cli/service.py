@@ -1,0 +1,46 @@
+"""``sonic-edge run``, and what is asked before it: check-config, devices."""
+
+import argparse
+
+from ..config import commented_yaml, load_config
+from .options import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    add_command(commands, "run", _run, "watch the inbox", "The daemon: take jobs from the inbox until told to stop.")
+    add_command(
+        commands,
+        "check-config",
+        _check_config,
+        "check a configuration",
+        "Tell every mistake in a configuration, or print the values in force as a commented file.",
+    )
+    devices = commands.add_parser(
+        "devices",
+        help="list microphones, loudspeakers and cameras",
+        description="List what microphone.device, speaker.device and camera.device can name.",
+    )
+    devices.set_defaults(command=_devices)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+
+    from ..daemon import run
+
+    return run(config, args.config)
+
+
+def _devices(args: argparse.Namespace) -> int:
+    from ..capture import cameras, input_devices, output_devices
+
+    for kind, found in (("microphone", input_devices()), ("speaker", output_devices()), ("camera", cameras())):
+        for name in found or ["none found"]:
+            print(f"{kind:<11} {name}")
+    return 0
+
+
+def _check_config(args: argparse.Namespace) -> int:
+    print(commented_yaml(load_config(args.config)), end="")
+    return 0
