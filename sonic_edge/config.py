@@ -142,8 +142,32 @@ class WorkerSettings(Section):
     """Without progress for this long it is ended, which counts as an attempt at the job."""
     start_s: float = Field(300.0, ge=1, json_schema_extra=_unit("seconds"))
     """Loading the model may take this long; then the worker is ended and started again."""
+    job_s: float = Field(14400.0, ge=10, json_schema_extra=_unit("seconds"))
+    """A job may take this long, progress or not; then the worker is ended, which counts as an attempt."""
     attempts: int = Field(3, ge=1, le=10, json_schema_extra=_unit("times"))
     """A job during which the worker died is tried this often in all."""
+
+
+class DiskSettings(Section):
+    """The disk that holds the spool, and how long results are kept on it."""
+
+    floor_mb: int = Field(500, ge=10, json_schema_extra=_unit("MB"))
+    """With less free than this no job is begun; with less than half of it the running one is stopped and counted as an
+    attempt. Jobs go on by themselves when there is room again."""
+    keep_days: Optional[float] = Field(90.0, gt=0, json_schema_extra=_unit("days"))
+    """Results older than this are deleted from outbox. null: never because of their age."""
+    keep_mb: Optional[int] = Field(8000, ge=1, json_schema_extra=_unit("MB"))
+    """When outbox holds more than this its oldest results are deleted. null: never because of their size."""
+
+
+class MetricsSettings(Section):
+    """Figures for a monitoring system: a text file in the form of Prometheus."""
+
+    path: Optional[str] = ""
+    """The file, for example in the folder that node_exporter's textfile collector reads; it must lie where the daemon
+    may write. Empty: run/sonic-edge.prom in the spool. null: none."""
+    every_s: float = Field(15.0, ge=1, json_schema_extra=_unit("seconds"))
+    """How often it is written."""
 
 
 class MicrophoneSettings(Section):
@@ -245,6 +269,8 @@ class Config(Section):
     """The watched folders."""
     worker: WorkerSettings = WorkerSettings()
     """The working process."""
+    disk: DiskSettings = DiskSettings()
+    """Room for jobs and results."""
     live: LiveSettings = LiveSettings()
     """Speaking in front of the box."""
     microphone: MicrophoneSettings = MicrophoneSettings()
@@ -255,6 +281,8 @@ class Config(Section):
     """Where snapshots come from."""
     display: DisplaySettings = DisplaySettings()
     """The attached screen."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Figures for monitoring."""
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -266,6 +294,18 @@ def load_config(path: Optional[Path]) -> Config:
     if path is None:
         return Config()
     return check(Config, read_yaml(path), str(path))
+
+
+def spool_root(path: Optional[Path]) -> Path:
+    """Where the spool is, whatever else is wrong in the file: one must be able to ask the daemon that serves it.
+
+    Raises:
+        ConfigError: If that much cannot be read from it.
+    """
+    data = {} if path is None else read_yaml(path)
+    section = data.get("spool") if isinstance(data, dict) else None
+    roots = {k: v for k, v in section.items() if k == "root"} if isinstance(section, dict) else {}
+    return Path(check(SpoolSettings, roots, f"{path}: spool").root)
 
 
 def read_yaml(path: Path) -> object:

@@ -1,7 +1,8 @@
 """Orders to a running daemon: a Unix socket in its spool, one JSON line each way. No network.
 
-{"order": "talk", "on": true}    talk | mute | snapshot | status
-{"error": "", ...}               what status shows, or nothing more
+{"order": "talk", "on": true}          talk | mute | snapshot | status
+{"order": "cancel", "name": "lesson"}  cancel | retry a job; say words on the screen
+{"error": "", ...}                     what status shows, or nothing more
 """
 
 import contextlib
@@ -76,6 +77,8 @@ class Order:
     """Give it to `Control.answer`."""
     what: str
     on: bool = True
+    name: str = ""
+    """Of a job, or of words."""
 
 
 class Control:
@@ -160,7 +163,7 @@ class Control:
         caller.asked = True
         try:
             said = json.loads(line)
-            return Order(number, str(said["order"]), bool(said.get("on", True)))
+            return Order(number, str(said["order"]), bool(said.get("on", True)), str(said.get("name", "")))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.answer(number, {"error": f"{line[:60]!r}: is not an order"})
             return None

@@ -7,6 +7,7 @@ sound: mpv and the studio do. Either may be missing, die or hang without the job
 studio: ConfigError               told in `status`; not started again
 studio: other                     started again with back-off, for ever
 screen                            see `display`; the jobs go on without it
+orders about jobs                 the jobs' thread is woken and takes them with `Front.asked`
 ================================  ================================================================================
 """
 
@@ -19,12 +20,14 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Deque, Dict, List, Optional, Sequence, Type
+from typing import Callable, Collection, Deque, Dict, List, Optional, Sequence, Tuple, Type
 
+from . import metrics
 from .config import Config
 from .control import Control, Order
 from .display import Screen, Stream, words
 from .errors import ConfigError, DeviceError, SonicEdgeError
+from .machine import temperatures
 from .studio import COMMAND, Answer, Live, Message, Ready, Recorded, Scene, State, Studio, Words
 
 log = logging.getLogger(__name__)
@@ -34,8 +37,30 @@ WORDS_S = 6.0
 """Words that tell of something that happened are shown this long."""
 PASSING = ("no_face", "no_camera", "no_portrait", "snapshot_done", "failed")
 """Words that tell of something that happened; the others of something that is going on."""
+STICK = ("usb_reading", "usb_working", "usb_writing", "usb_done", "usb_none", "usb_failed")
+"""Words about a USB stick: three of what goes on, three of how it ended."""
+STICK_S = (600.0, 20.0)
+"""How long they are shown: those of what goes on, unless there is news; and those of the end."""
+HANGS_S = 30.0
+"""A turn of the thread takes a fraction of a second; when none has ended for so long it hangs."""
+METRICS = "sonic-edge.prom"
+"""The file of figures, in the spool's run folder unless the settings say otherwise."""
 
 _TURN_S = 0.2
+# the sections the studio is started with
+_OF_STUDIO = (
+    "controls",
+    "model",
+    "label",
+    "encode",
+    "limits",
+    "spool",
+    "worker",
+    "live",
+    "microphone",
+    "speaker",
+    "camera",
+)
 
 
 class Front:
@@ -45,20 +70,21 @@ class Front:
         config: The settings.
         folder: For sockets, the FIFO and the idle scene: ``<spool>/run``; made when missing.
         command: What to start as studio.
+        wake: Wakes the jobs' thread; called from the other.
 
     Raises (on entering):
         ConfigError, DeviceError: If the folder or the socket in it cannot be made.
     """
 
-    def __init__(self, config: Config, folder: Path, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, config: Config, folder: Path, command: Sequence[str] = COMMAND, wake: Callable[[], None] = lambda: None
+    ) -> None:
         self._config = config
         self._folder = folder
         self._command = command
-        self._needs_scene = (
-            config.display.output != "none" and config.display.idle != "black" and config.spool.portrait is not None
-        )
+        self._wake_jobs = wake
         self._studio: Optional[Studio] = None
-        self._try_at: Optional[float] = 0.0 if config.live.mode != "none" or self._needs_scene else None
+        self._try_at: Optional[float] = 0.0 if self._needs_studio(config) else None
         self._wait_s = 1.0
         self._state: Dict[str, object] = {}
         self._studio_error = ""
@@ -68,6 +94,15 @@ class Front:
         self._passing_values: Dict[str, object] = {}
         self._passing_until = 0.0
         self._job: Dict[str, object] = {}
+        self._facts: Dict[str, object] = {}
+        self._for_jobs: Deque[Order] = deque()
+        self._playing: Tuple[Path, ...] = ()
+        self._turned = time.monotonic()
+        self._measure_at = 0.0
+        self._scene: Optional[Path] = None
+        self._stream: Optional[Stream] = None
+        self._stick = ""
+        self._stick_until = 0.0
         self._todo: Deque[Callable[[], None]] = deque()
         self._ends = False
         self._error: Optional[BaseException] = None
@@ -95,19 +130,29 @@ class Front:
 
     # ---- from the jobs' thread ------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """See that the thread lives.
+    def check(self) -> bool:
+        """See that the thread lives: whether it has come round lately.
 
         Raises:
             BaseException: What ended it: a mistake of ours.
         """
         if self._error is not None:
             raise self._error
+        return time.monotonic() - self._turned < HANGS_S
 
-    def working(self, job: str, stage: str, done: int, total: int) -> None:
-        """A job moves on."""
-        share = done / max(1, total)
-        state = {"id": job, "stage": stage, "done": done, "total": total, "percent": int(100 * share)}
+    def working(
+        self, job: str, stage: str, done: int, total: int, attempt: int = 1, left_s: Optional[float] = None
+    ) -> None:
+        """A job moves on; `left_s` is about how long it will take yet."""
+        state = {
+            "id": job,
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "percent": int(100 * done / max(1, total)),
+            "attempt": attempt,
+            "left_s": None if left_s is None else round(left_s, 1),
+        }
         self._later(lambda: self._note(state))
 
     def finished(self, clip: Path) -> None:
@@ -116,6 +161,7 @@ class Front:
         def do() -> None:
             self._note({})
             self._screen.play(clip)
+            self._playing = self._screen.clips()
 
         self._later(do)
 
@@ -125,6 +171,50 @@ class Front:
         def do() -> None:
             self._note({})
             self._pass("failed", name=job)
+
+        self._later(do)
+
+    def put_off(self) -> None:
+        """The job under way is not any more; it will come again."""
+        self._later(lambda: self._note({}))
+
+    def tell(self, facts: Dict[str, object]) -> None:
+        """What else `sonic-edge status` tells; each time all of it."""
+        self._facts = facts
+
+    def playing(self) -> Collection[Path]:
+        """Videos in outbox that are being shown, or wait for it."""
+        return self._playing
+
+    def asked(self) -> List[Order]:
+        """What people want done about jobs, since this was asked last; each is to be answered."""
+        orders = []
+        while self._for_jobs:
+            orders.append(self._for_jobs.popleft())
+        return orders
+
+    def answer(self, order: Order, error: str = "", **more: object) -> None:
+        """Answer one of `asked`."""
+        self._later(lambda: self._control.answer(order.caller, {"error": error, **more}))
+
+    def configure(self, config: Config) -> None:
+        """Go on with other settings: what they do not concern is not disturbed."""
+
+        def do() -> None:
+            old, self._config = self._config, config
+            if config.display != old.display:
+                self._screen.close()
+                self._screen = Screen(config.display, self._folder)
+                self._screen.idle(self._scene)
+                self._screen.live(self._stream)
+            scene = (config.display.output == "none", config.display.idle)
+            if scene != (old.display.output == "none", old.display.idle) or any(
+                getattr(config, name) != getattr(old, name) for name in _OF_STUDIO
+            ):
+                self._leave_studio()
+                self._screen.idle(None)
+                self._scene, self._studio_error = None, ""
+                self._try_at = 0.0 if self._needs_studio(config) else None
 
         self._later(do)
 
@@ -140,11 +230,12 @@ class Front:
 
     def _run(self) -> None:
         try:
-            with self._screen, contextlib.closing(self._control):
+            with contextlib.closing(self._control):
                 try:
                     while not self._ends:
                         self._turn()
                 finally:
+                    self._screen.close()
                     if self._studio is not None:
                         self._studio.kill()
         except BaseException as e:
@@ -164,6 +255,17 @@ class Front:
         self._look_after_studio()
         self._talk_on_screen()
         self._screen.tick()
+        self._playing = self._screen.clips()
+        self._measure()
+        self._turned = time.monotonic()
+
+    def _measure(self) -> None:
+        """Write the figures for monitoring, now and then."""
+        settings = self._config.metrics
+        if settings.path is None or time.monotonic() < self._measure_at:
+            return
+        self._measure_at = time.monotonic() + settings.every_s
+        metrics.write(Path(settings.path) if settings.path else self._folder / METRICS, self._status())
 
     # ---- orders --------------------------------------------------------------------------------------------------
 
@@ -171,8 +273,16 @@ class Front:
         if order.what == "status":
             self._control.answer(order.caller, self._status())
             return
+        if order.what in ("cancel", "retry"):
+            self._for_jobs.append(order)
+            self._wake_jobs()
+            return
+        if order.what == "say":
+            self._say_about_stick(order)
+            return
         if order.what not in ("talk", "mute", "snapshot"):
-            self._control.answer(order.caller, {"error": f"{order.what}: is not known; talk, mute, snapshot or status"})
+            known = "talk, mute, snapshot, cancel, retry, say or status"
+            self._control.answer(order.caller, {"error": f"{order.what}: is not known; {known}"})
             return
         if self._config.live.mode == "none":
             self._control.answer(order.caller, {"error": "live.mode = none: set it to record or mirror first"})
@@ -187,6 +297,19 @@ class Front:
         self._number += 1
         self._asked[self._number] = order
         self._studio.order(order.what, self._number, order.on)
+
+    def _say_about_stick(self, order: Order) -> None:
+        """Words about a USB stick: from the import, which is not the daemon."""
+        if order.name not in STICK:
+            error = f"say {order.name}: is not known; {', '.join(STICK)}"
+            self._control.answer(order.caller, {"error": error})
+            return
+        goes_on = STICK.index(order.name) < 3
+        self._stick = order.name if goes_on else ""
+        self._stick_until = time.monotonic() + STICK_S[0]
+        if not goes_on:
+            self._pass(order.name, STICK_S[1])
+        self._control.answer(order.caller, {"error": ""})
 
     @property
     def _muted(self) -> Path:
@@ -207,6 +330,8 @@ class Front:
     def _status(self) -> Dict[str, object]:
         return {
             "error": "",
+            **self._facts,
+            "temperature_c": temperatures(),
             "job": self._job,
             "screen": self._screen.status(),
             "live": {**self._state, "muted": self._muted.exists(), "error": self._studio_error},
@@ -230,6 +355,25 @@ class Front:
                 return
             self._understand(message)
 
+    def _needs_studio(self, config: Config) -> bool:
+        """For live mode, or once, to make the idle scene."""
+        display = config.display
+        self._needs_scene = display.output != "none" and display.idle != "black" and config.spool.portrait is not None
+        return config.live.mode != "none" or self._needs_scene
+
+    def _leave_studio(self) -> None:
+        """End it, on purpose."""
+        if self._studio is not None:
+            self._studio.kill()
+            self._studio = None
+        self._try_at = None
+        self._stream = None
+        self._screen.live(None)
+        self._state, self._words = {}, ""
+        for order in self._asked.values():
+            self._control.answer(order.caller, {"error": "the settings were changed meanwhile; say it again"})
+        self._asked.clear()
+
     def _understand(self, message: Message) -> None:
         if isinstance(message, State):
             self._state = dict(message.state)
@@ -237,16 +381,16 @@ class Front:
             log.info("the studio is ready")
             self._studio_error = ""
         elif isinstance(message, Scene):
+            self._scene = message.path
             self._screen.idle(message.path)
             self._wait_s = 1.0
-            if self._config.live.mode == "none" and self._studio is not None:  # that was all it was needed for
-                self._studio.kill()
-                self._studio, self._try_at, self._words = None, None, ""
+            if self._config.live.mode == "none":  # that was all it was needed for
+                self._leave_studio()
         elif isinstance(message, Live):
-            stream = None
+            self._stream = None
             if message.path is not None:
-                stream = Stream(message.path, message.width, message.height, message.fps)
-            self._screen.live(stream)
+                self._stream = Stream(message.path, message.width, message.height, message.fps)
+            self._screen.live(self._stream)
         elif isinstance(message, Words):
             if message.key in PASSING:
                 self._pass(message.key)
@@ -268,6 +412,7 @@ class Front:
         if self._studio is not None:
             self._studio.kill()
             self._studio = None
+        self._stream = None
         self._screen.live(None)
         self._state = {}
         self._words = ""
@@ -285,9 +430,9 @@ class Front:
     def _note(self, job: Dict[str, object]) -> None:
         self._job = job
 
-    def _pass(self, key: str, **values: object) -> None:
+    def _pass(self, key: str, seconds: float = WORDS_S, **values: object) -> None:
         self._passing, self._passing_values = key, values
-        self._passing_until = time.monotonic() + WORDS_S
+        self._passing_until = time.monotonic() + seconds
 
     def _talk_on_screen(self) -> None:
         """What is the most important thing to say."""
@@ -296,12 +441,25 @@ class Front:
             self._screen.say(words(self._passing, language, **self._passing_values))
             return
         self._passing = ""
+        if time.monotonic() >= self._stick_until:
+            self._stick = ""
+        share, making = self._progress(language)
         if self._words:
             self._screen.say(words(self._words, language))
-        elif self._job:
-            percent = self._job["percent"]
-            assert isinstance(percent, int)
-            said = words("making", language, name=self._job["id"], percent=percent)
-            self._screen.say(said, percent / 100)
+        elif self._stick:
+            self._screen.say(words(self._stick, language), share)
         else:
-            self._screen.say()
+            self._screen.say(making, share)
+
+    def _progress(self, language: str) -> Tuple[Optional[float], str]:
+        """Of the running job: its share, and words; or why none runs."""
+        queue = self._facts.get("queue", {})
+        assert isinstance(queue, dict)
+        if not self._job:
+            return None, words("disk_full", language) if queue.get("held") and queue.get("waiting") else ""
+        percent = self._job["percent"]
+        assert isinstance(percent, int)
+        said = words("making", language, name=self._job["id"], percent=percent)
+        if queue.get("waiting"):
+            said += "  " + words("job_waiting", language, n=queue["waiting"])
+        return percent / 100, said

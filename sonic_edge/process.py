@@ -52,6 +52,11 @@ class Child:
         self.is_alive = True
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def fd(self) -> int:
         """Becomes readable when it says something, or ends."""
         return self._from.fileno()

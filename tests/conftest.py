@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Callable, Iterator, Tuple
 
 import pytest
+import yaml
+from daemon_parts import QUICK, RUN_WITH_STUB, Daemon
 from drawn_face import drawn
 from media_files import write_wav
+from stub_worker import __file__ as STUB
 
 from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.bundle import find_bundle
@@ -94,3 +97,37 @@ def alone() -> Callable[[str], Tuple[str, float, float]]:
         return printed.strip(), int(peak_kb) / 1024, float(seconds)
 
     return run
+
+
+@pytest.fixture
+def daemons():
+    started = []
+    yield started
+    for daemon in started:
+        daemon.process.kill()
+        daemon.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path, daemons):
+    """Start a daemon whose worker runs the stub pipeline."""
+
+    def start(*stub_words, notify_socket=None, stub=STUB, **worker):
+        config = tmp_path / "sonic-edge.yaml"
+        spool = {"root": str(tmp_path / "spool"), **QUICK}
+        config.write_text(yaml.safe_dump({"spool": spool, "worker": worker}))
+        made = Daemon(tmp_path, [sys.executable, "-c", RUN_WITH_STUB, str(config), stub, *stub_words], notify_socket)
+        daemons.append(made)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def ready(start):
+    def ready(*stub_words, **settings):
+        made = start(*stub_words, **settings)
+        made.until_logged("ready; watching")
+        return made
+
+    return ready

@@ -44,9 +44,17 @@ class Stub:
 
     def slow(self, request, seconds, progress):
         end = time.monotonic() + float(seconds)
+        done = 500_000
         while time.monotonic() < end:
             time.sleep(0.02)
-            progress(SimpleNamespace(stage="rendering", done=50, total=100))
+            done += 1
+            progress(SimpleNamespace(stage="rendering", done=done, total=1_000_000))
+
+    def circles(self, request, argument, progress):
+        """Busy, and says so, but gets nowhere."""
+        while True:
+            time.sleep(0.02)
+            progress(SimpleNamespace(stage="rendering", done=100, total=100))
 
     def refuse(self, request, argument, progress):
         raise RequestError(f"{request.speech.name}: nobody speaks")
@@ -90,6 +98,8 @@ def load(config):
     start = sys.argv[1] if len(sys.argv) > 1 else ""
     if start == "config":
         raise ConfigError("model.bundle = x: there is no such bundle")
+    if start == "picky" and config.controls.seed == 13:
+        raise ConfigError("controls.seed = 13: brings bad luck")
     if start == "device":
         raise DeviceError("no NPU")
     if start == "memory":

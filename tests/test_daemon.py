@@ -12,104 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from daemon_parts import DEADLINE_S, QUICK, RUN_WITH_STUB, Daemon, drop, worker_of
 from stub_worker import __file__ as STUB
 
 from sonic_edge.config import share_dir
 from sonic_edge.daemon import notify
-
-DEADLINE_S = 120
-QUICK = {"settle_s": 0.2, "pair_s": 0.6, "poll_s": 0.1}
-
-RUN_WITH_STUB = """
-import sys
-from pathlib import Path
-from sonic_edge import config, daemon
-path = Path(sys.argv[1])
-sys.exit(daemon.run(config.load_config(path), path, command=(sys.executable, *sys.argv[2:])))
-"""
-
-
-class Daemon:
-    """A real daemon process on a spool in a folder of its own; its log is in `log`."""
-
-    def __init__(self, folder, command, notify_socket=None):
-        self.spool = folder / "spool"
-        self.log = folder / "log"
-        environment = dict(os.environ)
-        if notify_socket is not None:
-            environment["NOTIFY_SOCKET"] = notify_socket
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
-
-    def until(self, condition, what):
-        end = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert self.process.poll() is None, f"the daemon ended\n{self.text()[-3000:]}"
-            assert time.monotonic() < end, f"{what}: not in {DEADLINE_S} s\n{self.text()[-3000:]}"
-            time.sleep(0.05)
-
-    def until_logged(self, words, times=1):
-        self.until(lambda: self.text().count(words) >= times, words)
-
-    def until_there(self, path):
-        self.until((self.spool / path).exists, path)
-
-    def text(self):
-        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
-
-    def until_empty(self, path):
-        self.until(lambda: not any((self.spool / path).iterdir()), f"{path} empty")
-
-    def end(self, number=signal.SIGTERM):
-        """Its exit status and how long it took to end."""
-        since = time.monotonic()
-        self.process.send_signal(number)
-        return self.process.wait(DEADLINE_S), time.monotonic() - since
-
-    def json(self, path):
-        return json.loads((self.spool / path).read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def daemons():
-    started = []
-    yield started
-    for daemon in started:
-        daemon.process.kill()
-        daemon.process.wait()
-
-
-@pytest.fixture
-def start(tmp_path, daemons):
-    """Start a daemon whose worker runs the stub pipeline."""
-
-    def start(*stub_words, notify_socket=None, stub=STUB, **worker):
-        config = tmp_path / "sonic-edge.yaml"
-        spool = {"root": str(tmp_path / "spool"), **QUICK}
-        config.write_text(yaml.safe_dump({"spool": spool, "worker": worker}))
-        made = Daemon(tmp_path, [sys.executable, "-c", RUN_WITH_STUB, str(config), stub, *stub_words], notify_socket)
-        daemons.append(made)
-        return made
-
-    return start
-
-
-@pytest.fixture
-def ready(start):
-    def ready(*stub_words, **settings):
-        made = start(*stub_words, **settings)
-        made.until_logged("ready; watching")
-        return made
-
-    return ready
-
-
-def drop(daemon, name, action):
-    """A pair, moved in as a careful program would."""
-    box = daemon.spool / "inbox"
-    box.mkdir(parents=True, exist_ok=True)
-    (box / f"{name}.jpg").write_text("photo")
-    (box / f"{name}.wav").write_text(action)
 
 
 def test_it_stays_light():
@@ -209,12 +116,6 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced(ready):
     daemon.until_there("outbox/a.json")
 
 
-def worker_of(daemon):
-    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
-    assert len(children) == 1
-    return int(children[0])
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_under_way_is_parked_and_done_again(ready, tmp_path, number):
     daemon = ready()
@@ -264,7 +165,9 @@ def test_a_machine_that_fails_at_start_is_tried_again(start):
 
 
 def test_a_machine_that_fails_for_long_ends_it_with_1(start, tmp_path):
-    impatient = RUN_WITH_STUB.replace("path =", "daemon.GIVE_UP_S = 0.5\npath =")
+    impatient = RUN_WITH_STUB.replace(
+        "path =", "from sonic_edge.daemon import service\nservice.GIVE_UP_S = 0.5\npath ="
+    )
     assert impatient != RUN_WITH_STUB
     config = tmp_path / "sonic-edge.yaml"
     config.write_text(yaml.safe_dump({"spool": {"root": str(tmp_path / "spool")}}))

@@ -150,7 +150,7 @@ def test_progress_comes_but_does_not_flood(ready, give):
         message = made.receive(5.0)
         assert message is not None
         seen.append(message)
-    assert seen[0] == Working("rendering", 0, 100) and seen[1] == Working("rendering", 50, 100)
+    assert seen[0] == Working("rendering", 0, 100) and seen[1].total == 1_000_000
     assert 3 <= len(seen) <= 15
 
 
@@ -176,6 +176,21 @@ def test_a_hang_is_ended_and_told(ready, give):
 
 def test_waiting_for_a_job_is_no_hang(ready):
     assert ready(stall_s=1).receive(2.5) is None
+
+
+def test_saying_the_same_again_and_again_is_no_progress(ready, give):
+    made = ready(stall_s=1)
+    give(made, "circles")
+    message = last(made)
+    assert isinstance(message, Died) and "no progress for 1 s while rendering (100 of 100)" in message.reason
+
+
+def test_a_job_may_take_so_long_and_no_longer(ready, give):
+    made = ready(job_s=10)
+    made._job_s = 1.0
+    give(made, "slow 600")
+    message = last(made)
+    assert isinstance(message, Died) and "took longer than worker.job_s = 1 s, rendering (" in message.reason
 
 
 def test_a_slow_job_is_no_hang(ready, give):

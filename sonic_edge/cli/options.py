@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ..config import load_config
+from ..config import spool_root
 
 EXIT_HELP = """exit status:
   0   done
@@ -37,4 +37,4 @@ def add_command(
 
 def run_folder(config: Optional[Path]) -> Path:
     """Where the daemon's socket is."""
-    return Path(load_config(config).spool.root) / "run"
+    return spool_root(config) / "run"

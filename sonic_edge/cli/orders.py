@@ -1,4 +1,4 @@
-"""Orders to the running daemon: ``sonic-edge talk | snapshot | mute | unmute``."""
+"""Orders to the running daemon: ``sonic-edge talk | snapshot | mute | unmute | cancel | retry``."""
 
 import argparse
 
@@ -35,10 +35,26 @@ def add(commands: Commands) -> None:
     add_command(
         commands, "unmute", _order, "let the microphone be used again", "Let the microphone be used again."
     ).set_defaults(order="mute", action="stop")
+    for name, summary, description in (
+        ("cancel", "give a job up", "Stop jobs that wait or are being worked on. Their files move to failed."),
+        ("retry", "have a failed job done again", "Put jobs out of failed into the inbox again, whole."),
+    ):
+        parser = add_command(commands, name, _about_jobs, summary, description)
+        parser.add_argument("jobs", nargs="+", metavar="JOB", help="its name, as `sonic-edge status` or failed has it")
+        parser.set_defaults(order=name)
 
 
 def _order(args: argparse.Namespace) -> int:
     from ..control import ask
 
     ask(run_folder(args.config), {"order": args.order, "on": args.action == "start"})
+    return 0
+
+
+def _about_jobs(args: argparse.Namespace) -> int:
+    from ..control import ask
+
+    for job in args.jobs:
+        answer = ask(run_folder(args.config), {"order": args.order, "name": job})
+        print(f"{job}: cancelled" if args.order == "cancel" else f"{job}: waits in the inbox as {answer['job']}")
     return 0

@@ -1,43 +1,128 @@
 """``sonic-edge status``: what the daemon is doing."""
 
 import argparse
+import sys
+import time
 from typing import Any, Dict, List
 
 from .options import Commands, add_command, run_folder
+
+_BAR = 30
+_FEW = 5
+_EVERY_S = 1.0
+_CLEAR = "\x1b[H\x1b[2J"
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "status", _status, "what the daemon is doing", "Tell what the running daemon, its screen and ears do."
+        commands,
+        "status",
+        _status,
+        "what the daemon is doing",
+        "Tell what the running daemon does: its job and how long it will take, those that wait, what went wrong "
+        "lately, disk, temperature, screen, microphone.",
     )
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="everything, for programs")
+    how.add_argument("--watch", action="store_true", help="again every second, until ^C")
 
 
 def _status(args: argparse.Namespace) -> int:
     from ..control import ask
+    from ..errors import DeviceError
 
-    status = ask(run_folder(args.config), {"order": "status"}, timeout_s=10.0)
-    if args.json:
-        import json
+    folder = run_folder(args.config)
+    while True:
+        try:
+            status = ask(folder, {"order": "status"}, timeout_s=10.0)
+        except DeviceError as e:
+            if not args.watch:
+                raise
+            text = str(e)  # it may come back
+        else:
+            status.pop("error")
+            text = _as_json(status) if args.json else "\n".join(_lines(status))
+        print(_CLEAR * (args.watch and sys.stdout.isatty()) + text, flush=True)
+        if not args.watch:
+            return 0
+        time.sleep(_EVERY_S)
 
-        status.pop("error")
-        print(json.dumps(status, ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(_status_lines(status)))
-    return 0
+
+def _as_json(status: Dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(status, ensure_ascii=False, indent=2)
 
 
-def _status_lines(status: Dict[str, Any]) -> List[str]:
+def _lines(status: Dict[str, Any]) -> List[str]:
     """The state of the daemon for a person."""
-    job, screen, live = status["job"], status["screen"], status["live"]
-    lines = [f"job         {job['id']}: {job['stage']} {job['percent']} %" if job else "job         none"]
+    return [
+        *_of_jobs(status),
+        *_of_box(status),
+        *_of_screen(status["screen"]),
+        *_of_live(status["live"]),
+        *_of_errors(status.get("errors", [])),
+    ]
+
+
+def _of_jobs(status: Dict[str, Any]) -> List[str]:
+    lines = [f"daemon      {status.get('state') or 'starting'}"]
+    settings = status.get("settings", {})
+    if settings.get("error"):
+        lines += [f"settings    refused at {settings['read']}, the old ones stay: {settings['error']}"]
+    job = status["job"]
+    if job:
+        bar = "#" * (_BAR * job["percent"] // 100)
+        left = "" if job.get("left_s") is None else f", about {_span(job['left_s'])} left"
+        again = f", attempt {job['attempt']}" if job.get("attempt", 1) > 1 else ""
+        lines += [
+            f"job         {job['id']}: {job['stage']} {job['percent']} %{left}{again}",
+            f"            [{bar:-<{_BAR}}]",
+        ]
+    else:
+        lines.append("job         none")
+    queue, counts = status.get("queue", {}), status.get("counts", {})
+    if queue.get("held"):
+        lines.append(f"            none is begun: {queue['held']}")
+    if queue.get("waiting"):
+        more = ", ..." if queue["waiting"] > _FEW else ""
+        lines.append(f"waiting     {queue['waiting']}: {', '.join(queue['names'][:_FEW])}{more}")
+    if counts:
+        told = f"{counts['done']} done, {counts['failed']} failed, {counts['cancelled']} cancelled"
+        lines.append(f"so far      {told} in {_span(status['up_s'])}; the worker died {counts['worker_deaths']} times")
+    return lines
+
+
+def _of_box(status: Dict[str, Any]) -> List[str]:
+    lines = []
+    disk, worker, warmth = status.get("disk", {}), status.get("worker", {}), status.get("temperature_c", {})
+    if disk:
+        removed = f"; {disk['removed']} old results deleted" if disk["removed"] else ""
+        lines.append(
+            f"disk        {disk['free_mb']:.0f} of {disk['total_mb']:.0f} MB free ({disk['floor_mb']} stay free), "
+            f"outbox {disk['outbox_mb']:.0f} MB{removed}"
+        )
+    if worker:
+        memory = f", {worker['memory_mb']:.0f} MB" if worker.get("memory_mb") else ""
+        lines.append(f"worker      {worker['state']}{memory}")
+    if warmth:
+        lines.append("warmth      " + ", ".join(f"{name} {degrees:.0f} C" for name, degrees in warmth.items()))
+    return lines
+
+
+def _of_screen(screen: Dict[str, Any]) -> List[str]:
     showing = f"{screen['showing']} {screen.get('clip') or ''}".strip()
-    lines.append(f"screen      {screen['state']}" + ("" if screen["state"] == "none" else f", showing {showing}"))
+    lines = [f"screen      {screen['state']}" + ("" if screen["state"] == "none" else f", showing {showing}")]
     if screen.get("restarts"):
         lines.append(f"            player started again {screen['restarts']} times")
     if screen.get("error"):
         lines.append(f"            {screen['error']}")
+    return lines
+
+
+def _of_live(live: Dict[str, Any]) -> List[str]:
+    lines = []
     if "mode" in live:
         state = "muted" if live["muted"] else "talking" if live["talking"] else "not talking"
         lines.append(f"live        {live['mode']}, {state}{', recording' if live['recording'] else ''}")
@@ -54,3 +139,18 @@ def _status_lines(status: Dict[str, Any]) -> List[str]:
         if words:
             lines.append(f"{what:<11} {words}")
     return lines
+
+
+def _of_errors(errors: List[Dict[str, str]]) -> List[str]:
+    return [f"{'errors' if i == 0 else '':<11} {e['time']} {e['what']}" for i, e in enumerate(errors[-_FEW:])]
+
+
+def _span(seconds: float) -> str:
+    """``3 s``, ``12 min``, ``5 h 20 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"

@@ -111,6 +111,10 @@ class Screen:
         self._stream = stream
         self._show()
 
+    def clips(self) -> Tuple[Path, ...]:
+        """The videos that are to be shown yet, the one that is shown now among them."""
+        return tuple(self._clips)
+
     def say(self, text: str = "", share: Optional[float] = None) -> None:
         """Words on top of whatever is shown, with a bar if `share` is 0..1; "" and None: nothing."""
         if (text, share) != self._said:

@@ -136,6 +136,7 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
     """
     inputs = folder / "inputs"
     kinds: Dict[str, List[Path]] = {"recording": [], "photo": [], "file of controls": []}
+    others: List[Path] = []
     unknown: List[str] = []
     names = [name for name in sorted(disk.entries(inputs)) if not name.startswith(".")]
     if len(names) > MAX_ENTRIES:
@@ -149,10 +150,13 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
             kinds["recording"].append(path)
         elif suffix in PHOTOS:
             kinds["photo"].append(path)
-        elif suffix in CONTROLS and (not record.is_folder or name[: -len(suffix)].lower() == "job"):
-            kinds["file of controls"].append(path)
-        elif suffix not in CONTROLS and name != REASON:
+        elif suffix in CONTROLS:
+            others.append(path)
+        elif name != REASON:
             unknown.append(name)
+    # job.yaml, or named like the recording: a failed pair that is put into the inbox again is a folder then
+    ours = {"job", *(path.stem.lower() for path in kinds["recording"])}
+    kinds["file of controls"] = [p for p in others if not record.is_folder or p.stem.lower() in ours]
     for kind, paths in kinds.items():
         if len(paths) > 1:
             listed = ", ".join(repr(p.name) for p in paths[:5])

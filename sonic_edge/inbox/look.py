@@ -74,13 +74,20 @@ class Lookout:
         self._patience_s = max(settings.settle_s, settings.pair_s)
         self._seen: Dict[Tuple[bool, str], _Stillness] = {}
         self._strangers: Set[str] = set()
+        self.looked = float("-inf")
+        """When it was looked through last, on the monotonic clock."""
+        self.waiting: List[Candidate] = []
+        """What lay there at the last look and has a recording, the oldest first."""
 
     def due(self) -> Optional[Candidate]:
         """Look once; the oldest candidate that is complete and has lain still for long enough."""
-        candidates = self._look()
+        self.looked = time.monotonic()
+        candidates = sorted(self._look(), key=lambda c: c.age_key)
+        self.waiting = [c for c in candidates if _any_of(RECORDINGS, c.finished)]
         keys = {c.key for c in candidates}
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
-        return min([c for c in candidates if self._is_due(c)], key=lambda c: c.age_key, default=None)
+        due = [c for c in candidates if self._is_due(c)]  # all of them: each is to be seen lying still
+        return due[0] if due else None
 
     def leave(self, candidate: Candidate, for_s: float) -> None:
         """Let a candidate that `due` gave lie for a while."""

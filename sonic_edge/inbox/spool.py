@@ -1,5 +1,6 @@
 """The spool as the daemon sees it; and how a job comes in and is carried on."""
 
+import difflib
 import logging
 import os
 import shutil
@@ -9,21 +10,24 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
+from typing import Callable, Collection, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
 
-from ..config import SpoolSettings
+from ..config import DiskSettings, SpoolSettings
 from ..errors import ConfigError, RequestError, SonicEdgeError
 from . import disk, ends
 from .disk import Folders
 from .job import MAX_ENTRIES, Job, Record, job_in, now, safe_id
 from .look import Candidate, Lookout, is_same_file, is_same_folder
+from .room import Room
 
 log = logging.getLogger(__name__)
 
 MAX_INTERRUPTIONS = 20
 """A job during which the whole daemon went down this often is given up: it may be what takes the box down."""
 
+_ROOM = DiskSettings()
 _TICK_S = 1.0
+_LOOK_S = 2.0
 _LEAVE_S = 30.0  # what may not be moved
 
 
@@ -42,6 +46,7 @@ class Spool(Folders):
 
     Args:
         settings: Where they are, and how patient to be.
+        room: How much of the disk to leave free, and what is kept in outbox.
 
     Raises (on entering):
         ConfigError: If the folders cannot be made or written, lie on different file systems, or the configured portrait
@@ -49,41 +54,62 @@ class Spool(Folders):
         DeviceError: If another daemon works here, or the disk fails.
     """
 
-    def __init__(self, settings: SpoolSettings) -> None:
+    def __init__(self, settings: SpoolSettings, room: DiskSettings = _ROOM) -> None:
         super().__init__(Path(settings.root))
-        self._settings = settings
-        self._default_portrait = Path(settings.portrait).absolute() if settings.portrait else None
-        self._lookout = Lookout(self.inbox, settings)
+        self._use(settings)
+        self.room = Room(self, room)
+        self.held = ""
+        """Why no job is begun, in words; empty if nothing is in the way."""
+        self._left: List[Job] = []
         self._troubles: Dict[str, str] = {}
-        self._held = ExitStack()
+        self._held_open = ExitStack()
 
     def __enter__(self) -> "Spool":
         self.make()
-        portrait = self._default_portrait
-        if portrait is not None and not (os.access(portrait, os.R_OK) and portrait.is_file()):
-            raise ConfigError(f"spool.portrait = {portrait}: must be a photo this user may read")
-        self._held.enter_context(disk.locked(self.root / "lock"))
+        _check_portrait(self._default_portrait)
+        self._held_open.enter_context(disk.locked(self.root / "lock"))
         return self
 
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self._held.close()
+        self._held_open.close()
 
-    def watch(self, stop: Stop, tick: Callable[[], None] = lambda: None) -> Iterator[Job]:
+    def configure(self, settings: SpoolSettings, room: DiskSettings) -> None:
+        """Go on with other settings.
+
+        Raises:
+            ConfigError: If they need a fresh start, or the configured portrait is missing. Nothing is changed then.
+        """
+        if Path(settings.root).absolute() != self.root:
+            raise ConfigError(f"spool.root = {settings.root}: cannot change while the daemon runs; start it again")
+        _check_portrait(_portrait(settings))
+        self._use(settings)
+        self.room.settings = room
+        self.room.look_soon()
+
+    def _use(self, settings: SpoolSettings) -> None:
+        self._settings = settings
+        self._default_portrait = _portrait(settings)
+        self._lookout = Lookout(self.inbox, settings)
+
+    def watch(
+        self, stop: Stop, tick: Callable[[], None] = lambda: None, playing: Callable[[], Collection[Path]] = tuple
+    ) -> Iterator[Job]:
         """Jobs as they come, one at a time: first those left in work, then the inbox, oldest first.
 
         A job comes again until it is ended with `publish` or `fail`. Jobs that are wrong on their face (two photos, a
         link, a recording alone with no configured portrait) are moved to failed here. A disk in trouble is logged once
-        and tried again.
+        and tried again. While there is too little room on the disk no job comes, and `held` says why.
 
         Args:
             stop: Ends the generator, within a second.
             tick: Called on every pass and at least once a second while waiting.
+            playing: Gives the videos in outbox that must stay there for now.
         """
         while not stop.is_set():
             tick()
-            moved, job = self._step()
+            moved, job = self._step(playing)
             if job is not None:
                 yield job
             elif not moved:
@@ -162,7 +188,9 @@ class Spool(Folders):
         with disk.failing_as_device(job.id):
             if not disk.is_plain(job.output):
                 raise RequestError(f"{job.id}: the worker left no video")
-            return ends.publish(self, Record.load(job.folder), report, self._settings.keep_inputs)
+            name = ends.publish(self, Record.load(job.folder), report, self._settings.keep_inputs)
+        self.room.look_soon()
+        return name
 
     def fail(self, job: Job, error: SonicEdgeError, controls: Optional[Mapping[str, object]] = None) -> str:
         """Move the job's inputs to failed, with ``reason.json``.
@@ -181,17 +209,84 @@ class Spool(Folders):
         with disk.failing_as_device(job.id):
             return ends.fail(self, Record.load(job.folder), error, controls or {})
 
+    # ---- what people ask for --------------------------------------------------------------------------------------
+
+    def waiting(self) -> List[str]:
+        """The jobs that are still to be begun, in their order: those in work by their ids, then the inbox's."""
+        if time.monotonic() - self._lookout.looked >= _LOOK_S:  # nobody does, while a job is being worked on
+            with self._trouble("inbox"):
+                self._lookout.due()
+        return [job.id for job in self._left] + [safe_id(c.name) for c in self._lookout.waiting]
+
+    def cancel(self, name: str, why: SonicEdgeError) -> bool:
+        """Move a job that has not been begun to failed.
+
+        Args:
+            name: As `waiting` gives it.
+            why: The reason it gets.
+
+        Returns:
+            Whether there is such a job.
+
+        Raises:
+            DeviceError: If the disk fails.
+        """
+        with disk.failing_as_device(name):
+            job_id: Optional[str] = name if any(job.id == name for job in self._left) else None
+            if job_id is None:
+                self._lookout.due()  # the last look may be long ago
+                named = [c for c in self._lookout.waiting if safe_id(c.name) == name]
+                job_id = self._claim(named[0]) if named else None
+            if job_id is None:
+                return False
+            ends.fail(self, Record.load(self.work / job_id), why, {})
+            self._left = [job for job in self._left if job.id != job_id]
+            return True
+
+    def retry(self, name: str) -> str:
+        """Put a failed job into the inbox again.
+
+        Args:
+            name: Of its folder in failed.
+
+        Returns:
+            Its name in the inbox.
+
+        Raises:
+            RequestError: If there is no such job.
+            DeviceError: If the disk fails.
+        """
+        source = self.failed / name
+        if name != source.name or name in ("", ".", "..") or source.is_symlink() or not source.is_dir():
+            near = difflib.get_close_matches(name, disk.entries(self.failed), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise RequestError(f"{name}: there is no such job in {self.failed}{hint}")
+        with disk.failing_as_device(name):
+            target = next(t for t in map(self.inbox.joinpath, disk.numbered(name)) if not disk.exists(t))
+            disk.rename(source, target)
+            disk.sync(self.inbox)
+            disk.sync(self.failed)
+            return target.name
+
     # ---- one pass ----------------------------------------------------------------------------------------------
 
-    def _step(self) -> Tuple[bool, Optional[Job]]:
+    def _step(self, playing: Callable[[], Collection[Path]]) -> Tuple[bool, Optional[Job]]:
         """One look around: (whether something was moved, a job to work on)."""
+        self._left = []
         with self._trouble("work"):
-            left = self.recover()
-            if left:
-                return True, left[0]
+            self._left = self.recover()
+        with self._trouble("outbox"):
+            self.room.tidy(playing)
+        was_held, self.held = self.held, self.room.lacking()
+        if bool(was_held) != bool(self.held):
+            log.log(
+                logging.WARNING if self.held else logging.INFO, "%s", self.held or "there is room on the disk again"
+            )
+        if self._left and not self.held:
+            return True, self._left.pop(0)
         with self._trouble("inbox"):
             candidate = self._lookout.due()
-            if candidate is not None:
+            if candidate is not None and not self.held:
                 self._claim(candidate)
                 return True, None
         return False, None
@@ -212,8 +307,8 @@ class Spool(Folders):
 
     # ---- coming in, being carried on ---------------------------------------------------------------------------
 
-    def _claim(self, candidate: Candidate) -> None:
-        """Write the intent, then move the files."""
+    def _claim(self, candidate: Candidate) -> Optional[str]:
+        """Write the intent, then move the files; the job's id, None if there was none to take after all."""
         job_id = self.free_name(safe_id(candidate.name))
         record = Record(
             id=job_id,
@@ -235,9 +330,11 @@ class Spool(Folders):
             self.trash(folder)
             log.warning("inbox: %r: cannot be taken: %s; trying again", candidate.name, e.strerror)
             self._lookout.leave(candidate, _LEAVE_S)
-            return
-        if moved is not None:
-            log.info("%s: claimed", job_id)
+            return None
+        if moved is None:
+            return None
+        log.info("%s: claimed", job_id)
+        return job_id
 
     def _advance(self, folder: Path) -> Optional[Record]:
         """Carry a job on to where somebody has to work on it; None if it is over."""
@@ -308,3 +405,12 @@ class Spool(Folders):
         record = replace(record, state="claimed")
         record.store(folder)
         return record
+
+
+def _portrait(settings: SpoolSettings) -> Optional[Path]:
+    return Path(settings.portrait).absolute() if settings.portrait else None
+
+
+def _check_portrait(portrait: Optional[Path]) -> None:
+    if portrait is not None and not (os.access(portrait, os.R_OK) and portrait.is_file()):
+        raise ConfigError(f"spool.portrait = {portrait}: must be a photo this user may read")

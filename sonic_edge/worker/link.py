@@ -73,8 +73,16 @@ class Worker:
         self._heard = time.monotonic()
         self._patience_s: Optional[float] = config.worker.start_s
         self._stall_s = config.worker.stall_s
+        self._job_s = config.worker.job_s
+        self._given: Optional[float] = None
+        self._at = ("", 0)
         self._doing = "loading the model"
         self._child.send({"parent": os.getpid(), "config": config.model_dump(mode="json")})
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._child.pid
 
     @property
     def is_alive(self) -> bool:
@@ -90,8 +98,9 @@ class Worker:
             controls: A YAML file with the job's own controls.
             output: The video to write.
         """
-        self._heard = time.monotonic()
+        self._heard = self._given = time.monotonic()
         self._patience_s = self._stall_s
+        self._at = ("", 0)
         self._doing = "starting on the job"
         self._child.send(
             {
@@ -113,12 +122,20 @@ class Worker:
         if message is None and self.is_alive:
             self._child.wait(timeout_s, wake)
             message = self._next()
-        if message is None and self.is_alive and self._patience_s is not None:
-            silent_s = time.monotonic() - self._heard
-            if silent_s >= self._patience_s:
-                self.kill()
-                return Died(f"no progress for {silent_s:.0f} s while {self._doing}; the worker was ended")
+        if (message is None or isinstance(message, Working)) and self.is_alive:
+            return self._overdue() or message
         return message
+
+    def _overdue(self) -> Optional[Died]:
+        """End a process that makes no progress, or too little."""
+        now = time.monotonic()
+        if self._patience_s is not None and now - self._heard >= self._patience_s:
+            self.kill()
+            return Died(f"no progress for {now - self._heard:.0f} s while {self._doing}; the worker was ended")
+        if self._given is not None and now - self._given >= self._job_s:
+            self.kill()
+            return Died(f"took longer than worker.job_s = {self._job_s:g} s, {self._doing}; the worker was ended")
+        return None
 
     def kill(self) -> None:
         """End it at once; whatever it was writing is worth nothing."""
@@ -132,25 +149,30 @@ class Worker:
             return Died(f"{e} while {self._doing}")
         if line is None:
             return None
-        self._heard = time.monotonic()
         return self._understand(line)
+
+    def _rest(self) -> None:
+        """There is nothing to be done, and nothing to wait for."""
+        self._patience_s = self._given = None
 
     def _understand(self, line: bytes) -> Message:
         try:
             said = json.loads(line)
             tell = said["tell"]
             if tell == "ready":
-                self._patience_s = None
+                self._rest()
                 return Ready()
             if tell == "progress":
                 stage = "".join(c for c in str(said["stage"])[:40] if c.isprintable())
                 self._doing = f"{stage} ({said['done']:d} of {said['total']:d})"
+                if (stage, said["done"]) != self._at:  # saying the same again is no progress
+                    self._at, self._heard = (stage, said["done"]), time.monotonic()
                 return Working(stage, said["done"], said["total"])
             if tell == "finished":
-                self._patience_s = None
+                self._rest()
                 return Finished(dict(said["report"]))
             if tell == "failed":
-                self._patience_s = None
+                self._rest()
                 if said["last"]:
                     self.kill()
                 return Failed(_ERRORS[said["error"]](str(said["message"])), dict(said["controls"]))

@@ -1,0 +1,71 @@
+"""Signals to the daemon, and whatever else is to wake it."""
+
+import contextlib
+import os
+import select
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Dict, Optional, Type
+
+
+class Signals:
+    """Takes SIGTERM and SIGINT as the order to stop, and SIGHUP as that to read the settings again.
+
+    As a context manager, from the main thread. Not made of `threading.Event`: setting one in a signal handler deadlocks
+    when the signal comes while the same thread is inside its `wait`.
+    """
+
+    def __init__(self) -> None:
+        self._stops = False
+        self._reads_again = False
+        self._old: Dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        self.fd, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        handlers = {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGHUP: self._on_hangup}
+        self._old = {s: signal.signal(s, handler) for s, handler in handlers.items()}
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        for s, handler in self._old.items():
+            signal.signal(s, handler)
+        os.close(self.fd)
+        os.close(self._write_end)
+
+    def _on_stop(self, number: int, frame: Optional[FrameType]) -> None:
+        self._stops = True
+        self.wake()
+
+    def _on_hangup(self, number: int, frame: Optional[FrameType]) -> None:
+        self._reads_again = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End a wait that is under way, or else the next one. From any thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write_end, b"x")
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        return self._stops
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for `timeout` seconds or until woken; whether to stop."""
+        if not self._stops:
+            select.select([self.fd], [], [], timeout)
+            self.calm()
+        return self._stops
+
+    def calm(self) -> None:
+        """What was to wake us has: `fd` is not readable any more, unless we are to stop."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
+        if self._stops:
+            self.wake()
+
+    def reads_again(self) -> bool:
+        """Whether the settings are to be read again since this was asked last."""
+        asked, self._reads_again = self._reads_again, False
+        return asked

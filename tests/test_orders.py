@@ -1,0 +1,242 @@
+"""Orders about jobs and settings, to a daemon whose worker is a stub."""
+
+import json
+import shutil
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from daemon_parts import drop, worker_of
+
+from sonic_edge.cli import main
+from sonic_edge.control import ask
+from sonic_edge.errors import RequestError
+
+
+@pytest.fixture
+def order(tmp_path):
+    return lambda *words: main([words[0], "--config", str(tmp_path / "sonic-edge.yaml"), *words[1:]])
+
+
+@pytest.fixture
+def told(tmp_path):
+    return lambda: ask(tmp_path / "spool/run", {"order": "status"})
+
+
+@pytest.fixture
+def change(tmp_path):
+    """Change the settings file and have the daemon read it again."""
+
+    def change(daemon, **sections):
+        path = tmp_path / "sonic-edge.yaml"
+        settings = yaml.safe_load(path.read_text())
+        for name, section in sections.items():
+            settings[name] = {**settings.get(name, {}), **section}
+        path.write_text(yaml.safe_dump(settings))
+        daemon.process.send_signal(signal.SIGHUP)
+
+    return change
+
+
+# ---- cancel, retry -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order, told, capsys):
+    daemon = ready()
+    drop(daemon, "a", "slow 600")
+    daemon.until_logged("a: started")
+    drop(daemon, "b", "ok")
+    since = time.monotonic()
+    assert order("cancel", "a") == 0
+    assert time.monotonic() - since < 2
+    assert capsys.readouterr().out == "a: cancelled\n"
+    reason = daemon.json("failed/a/reason.json")
+    assert reason["what"] == "a: cancelled by order" and reason["error"] == "RequestError"
+    assert (daemon.spool / "failed/a/a.wav").read_text() == "slow 600"
+    daemon.until_there("outbox/b.json")
+    daemon.until(lambda: told()["counts"] == {"done": 1, "failed": 0, "cancelled": 1, "worker_deaths": 0}, "counted")
+    daemon.until_empty("work")
+
+
+@pytest.mark.parametrize("action", ["stall", "crash"])
+def test_a_job_that_hangs_or_keeps_dying_is_cancelled_within_two_seconds(ready, order, action):
+    daemon = ready(attempts=10)
+    drop(daemon, "a", action)
+    daemon.until_logged("a: started", times=1 if action == "stall" else 3)
+    since = time.monotonic()
+    assert order("cancel", "a") == 0
+    assert time.monotonic() - since < 2
+    daemon.until_there("failed/a/reason.json")
+    daemon.until_empty("work")
+
+
+def test_jobs_that_wait_are_listed_and_cancelled(ready, order, told, capsys):
+    daemon = ready()
+    drop(daemon, "a", "slow 600")
+    daemon.until_logged("a: started")
+    drop(daemon, "-课 文\n", "ok")
+    drop(daemon, "c", "ok")
+    daemon.until(lambda: told()["queue"]["names"] == ["_课 文_", "c"], "listed")
+    assert order("cancel", "_课 文_", "c") == 0
+    assert list((daemon.spool / "inbox").iterdir()) == []
+    assert sorted(p.name for p in (daemon.spool / "failed").iterdir()) == ["_课 文_", "c"]
+    assert order("cancel", "nobody") == 2
+    assert "nobody: no such job is waiting or being worked on" in capsys.readouterr().err
+    assert told()["job"]["id"] == "a"
+
+
+def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order, capsys):
+    daemon = ready()
+    drop(daemon, "a", "refuse")
+    (daemon.spool / "inbox/a.yaml").write_text("seed: 4")
+    daemon.until_there("failed/a/reason.json")
+    (daemon.spool / "failed/a/a.wav").write_text("ok")
+    assert order("retry", "a") == 0
+    assert capsys.readouterr().out == "a: waits in the inbox as a\n"
+    daemon.until_there("outbox/a.json")
+    assert daemon.json("outbox/a.json")["controls"] == {"seed": 4}
+    assert not (daemon.spool / "failed/a").exists()
+    for wrong, words in (("aa", "there is no such job"), ("../work", "there is no such job"), ("", "no such job")):
+        assert order("retry", "--", wrong) == 2
+        assert words in capsys.readouterr().err
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_new_settings_hold_without_a_restart(ready, change, told):
+    daemon = ready()
+    pid = told()["worker"]["pid"]
+    change(daemon, spool={"keep_inputs": False})
+    daemon.until_logged("the settings were read again")
+    drop(daemon, "a", "ok")
+    daemon.until_there("outbox/a.json")
+    assert not (daemon.spool / "outbox/a.inputs").exists()
+    daemon.until(lambda: told()["worker"]["pid"] == pid, "the worker stays: nothing of its own changed")
+    change(daemon, controls={"seed": 7})
+    daemon.until_logged("the worker is ready", times=2)
+    assert told()["settings"]["error"] == ""
+
+
+def test_wrong_settings_are_refused_and_the_old_ones_stay(ready, change, told, order, capsys):
+    daemon = ready()
+    change(daemon, worker={"attempts": 99})
+    daemon.until(lambda: "worker.attempts = 99" in told()["settings"]["error"], "told")
+    order("status")
+    assert "settings    refused at" in capsys.readouterr().out
+    drop(daemon, "a", "ok")
+    daemon.until_there("outbox/a.json")
+    change(daemon, worker={"attempts": 3}, spool={"root": str(daemon.spool.parent / "other")})
+    daemon.until(lambda: "cannot change while the daemon runs" in told()["settings"]["error"], "told")
+    change(daemon, spool={"root": str(daemon.spool)})
+    daemon.until(lambda: told()["settings"]["error"] == "", "mended")
+
+
+def test_settings_that_only_the_worker_finds_wrong_are_refused_too(ready, change, told):
+    daemon = ready("picky")
+    change(daemon, controls={"seed": 13})
+    daemon.until(lambda: "seed = 13: brings bad luck" in told()["settings"]["error"], "told")
+    drop(daemon, "a", "ok")
+    daemon.until_there("outbox/a.json")
+
+
+def test_a_running_job_is_not_disturbed_by_new_settings(ready, change):
+    daemon = ready()
+    drop(daemon, "a", "slow 3")
+    daemon.until_logged("a: started")
+    change(daemon, controls={"seed": 7})
+    daemon.until_there("outbox/a.json")
+    assert daemon.text().count("a: started") == 1
+    daemon.until_logged("the worker is ready", times=2)
+
+
+# ---- room on the disk ----------------------------------------------------------------------------------------------
+
+
+def plenty(folder):
+    """MB: more than is free."""
+    return shutil.disk_usage(folder).free // 1_000_000 + 10_000
+
+
+def test_jobs_wait_for_room_and_go_on_by_themselves(ready, change, told, order, capsys):
+    daemon = ready()
+    change(daemon, disk={"floor_mb": plenty(daemon.spool)})
+    daemon.until_logged("disk full")
+    drop(daemon, "a", "ok")
+    daemon.until(lambda: told()["queue"]["names"] == ["a"], "it waits")
+    order("status")
+    shown = capsys.readouterr().out
+    assert "none is begun: disk full" in shown and "waiting     1: a" in shown
+    assert (daemon.spool / "inbox/a.wav").exists()
+    change(daemon, disk={"floor_mb": 10})
+    daemon.until_there("outbox/a.json")
+    assert "there is room on the disk again" in daemon.text()
+
+
+def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, told):
+    daemon = ready(attempts=2)
+    drop(daemon, "a", "slow 600")
+    daemon.until_logged("a: started")
+    change(daemon, disk={"floor_mb": 2 * plenty(daemon.spool)})
+    daemon.until_logged("(attempt 1 of 2)")
+    daemon.until(lambda: "disk full" in told()["queue"]["held"], "held")
+    assert [p.name for p in (daemon.spool / "work").iterdir()] == ["a"]
+    (daemon.spool / "work/a/inputs/a.wav").write_text("ok")
+    change(daemon, disk={"floor_mb": 10})
+    daemon.until_there("outbox/a.json")
+
+
+# ---- seen from outside ---------------------------------------------------------------------------------------------
+
+
+def test_status_tells_what_was_and_what_is(ready, order, told, capsys):
+    daemon = ready()
+    drop(daemon, "bad", "refuse")
+    daemon.until_there("failed/bad/reason.json")
+    drop(daemon, "a", "slow 600")
+    daemon.until(lambda: told()["job"].get("percent") == 50, "half way")
+    daemon.until(lambda: told()["queue"]["waiting"] == 0, "told")
+    status = told()
+    assert status["counts"]["failed"] == 1 and status["errors"][-1]["what"] == "bad: failed: bad.wav: nobody speaks"
+    assert status["worker"]["state"] == "working" and status["worker"]["pid"] == worker_of(daemon)
+    assert status["job"]["left_s"] > 1 and status["disk"]["free_mb"] > 0
+    assert order("status") == 0
+    shown = capsys.readouterr().out
+    for words in ("a: rendering 50 %, about", "[###############---------------]", "0 done, 1 failed", "nobody speaks"):
+        assert words in shown
+    figures = (daemon.spool / "run/sonic-edge.prom").read_text()
+    assert "sonic_edge" in figures
+
+
+def test_watch_goes_on_while_the_daemon_is_away(ready, order, monkeypatch, capsys):
+    daemon = ready()
+    passes = []
+
+    def wait(seconds):
+        passes.append(seconds)
+        if len(passes) == 1:
+            daemon.end()
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sonic_edge.cli.status.time", SimpleNamespace(sleep=wait))
+    assert order("status", "--watch") == 130
+    shown = capsys.readouterr().out
+    assert "daemon      waiting for jobs" in shown and "no daemon answers here" in shown
+    with pytest.raises(SystemExit):
+        order("status", "--watch", "--json")
+
+
+def test_words_about_a_stick(ready, tmp_path):
+    ready()
+    ask(tmp_path / "spool/run", {"order": "say", "name": "usb_done"})
+    with pytest.raises(RequestError, match="say hello: is not known; usb_reading"):
+        ask(tmp_path / "spool/run", {"order": "say", "name": "hello"})
+
+
+def test_the_status_is_json(ready, order, capsys):
+    ready()
+    assert order("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["version"]
