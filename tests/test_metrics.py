@@ -1,0 +1,158 @@
+"""The figures for monitoring, read back by Prometheus' own reader."""
+
+import os
+import stat
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sonic_edge import metrics
+
+STATUS = {
+    "version": "0.1.0",
+    "pid": 7,
+    "started": "2026-11-25T10:00:00+00:00",
+    "up_s": 12.5,
+    "state": "张三: rendering 40 %",
+    "settings": {"path": "/home/lisi/box.yaml", "read": "2026-11-25T10:00:00+00:00", "error": ""},
+    "job": {"id": "张三", "stage": "rendering", "done": 40, "total": 100, "percent": 40, "left_s": 3.0, "attempt": 2},
+    "queue": {"waiting": 3, "names": ["李四", "wang wu"], "held": "disk full: 3 MB free"},
+    "counts": {"done": 5, "failed": 1, "cancelled": 0, "worker_deaths": 2},
+    "errors": [{"time": "2026-11-25T10:00:00+00:00", "what": "赵六: the worker was killed by SIGKILL"}],
+    "disk": {"free_mb": 1000.5, "total_mb": 30000.0, "floor_mb": 500, "outbox_mb": 12.0, "removed": 4},
+    "temperature_c": {"cpu-thermal": 51.2, 'odd "name"\\ with\nall': -3.0},
+    "worker": {"pid": 8, "memory_mb": 350.0, "state": "ready"},
+    "screen": {"state": "running", "showing": "clip", "clip": "张三.mp4", "waiting": 1, "restarts": 2, "skipped": 0},
+    "live": {
+        "mode": "mirror",
+        "talking": True,
+        "muted": False,
+        "recording": False,
+        "error": "",
+        "microphone": {"open": True, "device": "张三's AirPods", "overruns": 3, "lost": 1},
+        "mirror": {
+            "shown": 250,
+            "late": 1,
+            "refused": 2,
+            "unseen": 3,
+            "latency_ms": {"total": 150.0, "model": 12.5},
+            "cpu_share": 0.25,
+            "skipped_s": 0.5,
+            "speaker": {"open": True, "error": "", "skew_ms": -1.5, "underruns": 4},
+        },
+    },
+}
+
+
+def _read(text):
+    """{(name, labels): value}, and the type of each name."""
+    families = list(text_string_to_metric_families(text))
+    samples = {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+    return samples, {s.name: f.type for f in families for s in f.samples}
+
+
+def test_every_figure_of_a_status_is_there():
+    samples, types = _read(metrics.text(STATUS))
+
+    def value(name, **labels):
+        return samples["sonic_edge_" + name, tuple(sorted(labels.items()))]
+
+    assert value("info", version="0.1.0") == 1
+    assert value("uptime_seconds") == 12.5
+    assert value("job_running") == 1
+    assert value("job_progress_ratio") == pytest.approx(0.4)
+    assert value("job_stage", stage="rendering") == 1 and value("job_stage", stage="thinking") == 0
+    assert value("queue_jobs") == 3 and value("queue_held") == 1
+    assert value("jobs_total", result="done") == 5 and value("jobs_total", result="failed") == 1
+    assert value("worker_deaths_total") == 2
+    assert value("recent_errors") == 1 and value("settings_refused") == 0
+    assert value("disk_free_bytes") == 1000.5e6 and value("disk_floor_bytes") == 500e6
+    assert value("outbox_removed_total") == 4
+    assert value("temperature_celsius", sensor="cpu-thermal") == 51.2
+    assert value("temperature_celsius", sensor='odd "name"\\ with\nall') == -3
+    assert value("worker_running") == 1 and value("worker_memory_bytes") == 350 * 2**20
+    assert value("screen_state", state="running") == 1 and value("screen_state", state="failed") == 0
+    assert value("microphone_overruns_total") == 3 and value("live_talking") == 1
+    assert value("mirror_dropped_total", reason="unseen") == 3
+    assert value("mirror_latency_seconds", part="model") == 0.0125
+    assert value("speaker_skew_seconds") == -0.0015
+    assert types["sonic_edge_jobs_total"] == "counter" and types["sonic_edge_queue_jobs"] == "gauge"
+
+
+def test_no_name_is_in_them():
+    text = metrics.text(STATUS)
+    for name in ("张三", "李四", "赵六", "wang", "lisi", "AirPods", ".mp4"):
+        assert name not in text
+
+
+def test_counters_end_in_total_and_nothing_else_does():
+    _, types = _read(metrics.text(STATUS))
+    assert len(types) > 30
+    for name, kind in types.items():
+        assert name.endswith("_total") == (kind == "counter"), name
+
+
+def test_each_figure_has_help_and_type_once_and_its_samples_together():
+    lines = metrics.text(STATUS).splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(set(names)) == len(names)
+    current = None
+    for line in lines:
+        if line.startswith("# TYPE"):
+            current = line.split()[2]
+        elif not line.startswith("#"):
+            assert line.startswith((current + " ", current + "{")), line
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"job": {}, "queue": {}, "disk": {}, "live": {}, "screen": {}, "worker": {}, "counts": {}},
+        {"job": None, "queue": 3, "disk": "full", "live": [], "temperature_c": [1], "errors": None, "up_s": "long"},
+        {"temperature_c": {"a": float("nan"), "b": float("inf"), "c": None}, "up_s": float("nan")},
+        {"live": {"mirror": {"latency_ms": 3, "speaker": None}}, "screen": {"state": "odd"}, "worker": {"pid": None}},
+    ],
+)
+def test_what_the_status_does_not_tell_is_left_out(status):
+    samples, _ = _read(metrics.text(status))
+    assert ("sonic_edge_info", (("version", ""),)) in samples
+    for (name, _), value in samples.items():
+        assert value in (0, 1), name  # nothing is made up: flags only
+
+
+def test_no_job_is_told_as_zero_and_its_figures_are_gone():
+    samples, _ = _read(metrics.text({**STATUS, "job": {}}))
+    assert samples["sonic_edge_job_running", ()] == 0
+    assert ("sonic_edge_job_progress_ratio", ()) not in samples
+
+
+def test_the_file_is_replaced_whole_and_everybody_may_read_it(tmp_path):
+    path = tmp_path / "sonic-edge.prom"
+    old = os.umask(0o077)
+    try:
+        assert metrics.write(path, STATUS) == ""
+        first = path.stat().st_ino
+        assert metrics.write(path, {**STATUS, "up_s": 99.0}) == ""
+    finally:
+        os.umask(old)
+    assert path.stat().st_ino != first and stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert "uptime_seconds 99" in path.read_text()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_crash_left_is_no_obstacle_and_no_link_is_followed(tmp_path):
+    path, target = tmp_path / "a.prom", tmp_path / "precious"
+    target.write_text("keep")
+    (tmp_path / ".a.prom.tmp").symlink_to(target)
+    assert metrics.write(path, STATUS) == ""
+    assert target.read_text() == "keep" and not path.is_symlink()
+
+
+@pytest.mark.parametrize("place", ["nowhere/a.prom", "file/a.prom", "folder"])
+def test_a_place_that_cannot_be_written_is_told_and_nothing_is_raised(place, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "in it").mkdir(parents=True)
+    said = metrics.write(tmp_path / place, STATUS)
+    assert said.startswith(f"metrics.path = {tmp_path / place}: cannot be written: ")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
