@@ -1,20 +1,20 @@
 """A spoken passage, from its first word to the silence after its last, becomes a job in the inbox."""
 
-import os
-import shutil
+import contextlib
+import io
 import wave
 from collections import deque
 from datetime import datetime
 from pathlib import Path
-from typing import Deque, List, Optional, Union
+from typing import Deque, Dict, List, Optional, Union
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import LiveSettings
-from .errors import DeviceError
-from .inbox import PRIVATE
+from .errors import DeviceError, RequestError
+from .inbox.give import Source, give
 from .media import FloatArray, Image
 from .mel import MelSettings, MelStream, SpeechTracker
 
@@ -103,31 +103,27 @@ def put_job(root: Path, said: NDArray[np.int16], sample_rate: int, face: Union[I
         The job's name.
 
     Raises:
-        DeviceError: If it cannot be written.
+        DeviceError: If the photo cannot be read, or the job cannot be written.
     """
-    name = datetime.now().strftime("talk-%Y%m%d-%H%M%S-%f")[:-3]
-    draft = root / "run" / f".{name}"
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700, parents=True)
-        with (draft / "speech.wav").open("xb") as file:
-            with wave.open(file, "wb") as out:
-                out.setnchannels(1)
-                out.setsampwidth(2)
-                out.setframerate(sample_rate)
-                out.writeframes(said.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
+    spoken = io.BytesIO()
+    with wave.open(spoken, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(sample_rate)
+        out.writeframes(said.tobytes())
+    with contextlib.ExitStack() as opened:
+        files: Dict[str, Source] = {"speech.wav": spoken.getvalue()}
         if isinstance(face, Path):
-            shutil.copyfile(face, draft / f"portrait{face.suffix}")
+            try:
+                files[f"portrait{face.suffix}"] = opened.enter_context(face.open("rb"))
+            except OSError as e:
+                raise DeviceError(f"{face}: the photo cannot be read: {e.strerror}") from e
         else:
             coded, data = cv2.imencode(".png", face)
             if not coded:
-                raise OSError("the snapshot cannot be coded")
-            (draft / "portrait.png").write_bytes(data.tobytes())
-        (draft / PRIVATE).touch()
-        draft.rename(root / "inbox" / name)
-    except OSError as e:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise DeviceError(f"{root}: the recording cannot be put into the inbox: {e}") from e
-    return name
+                raise DeviceError("the snapshot cannot be coded as PNG")
+            files["portrait.png"] = data.tobytes()
+        try:
+            return give(root, datetime.now().strftime("talk-%Y%m%d-%H%M%S-%f")[:-3], files, is_private=True)
+        except RequestError as e:  # nobody asked for anything: the box itself is not as it must be
+            raise DeviceError(str(e)) from e

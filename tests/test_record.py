@@ -112,7 +112,7 @@ def test_the_job_is_whole_and_private(tmp_path, voice):
         spool.publish(job, {})
         left = sorted(p.name for p in spool.outbox.iterdir())
         assert left == [f"{name}.json", f"{name}.mp4"], "the recording and the face go with the job"
-        assert not any(spool.work.iterdir()) and not any(spool.run.iterdir())
+        assert not any(spool.work.iterdir()) and not any(spool.inbox.iterdir())
 
 
 def test_a_configured_photo_goes_into_the_job(tmp_path):
@@ -123,6 +123,10 @@ def test_a_configured_photo_goes_into_the_job(tmp_path):
 
 
 def test_a_disk_that_fails_leaves_nothing_half_written(tmp_path):
-    with pytest.raises(DeviceError, match="cannot be put into the inbox"):
-        put_job(tmp_path, np.ones(100, np.int16), RATE, tmp_path / "gone.jpg")  # there is no inbox either
-    assert not any((tmp_path / "run").iterdir())
+    face = np.full((40, 30, 3), 90, np.uint8)
+    with pytest.raises(DeviceError, match="cannot be put into the inbox: there is no such folder"):
+        put_job(tmp_path, np.ones(100, np.int16), RATE, face)
+    (tmp_path / "inbox").mkdir()
+    with pytest.raises(DeviceError, match="gone.jpg: the photo cannot be read"):
+        put_job(tmp_path, np.ones(100, np.int16), RATE, tmp_path / "gone.jpg")
+    assert not any((tmp_path / "inbox").iterdir())

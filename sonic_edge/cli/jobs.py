@@ -1,0 +1,125 @@
+"""Jobs of the running daemon: ``sonic-edge submit``."""
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Dict, Optional, Tuple
+
+from ..config import Config, load_config, parse_assignments, with_controls
+from ..errors import ConfigError, DeviceError, RequestError
+from .options import EXIT_HELP, Commands, add_command
+
+_LOOK_S = 0.5
+_EXIT = {e.__name__: e.exit_code for e in (ConfigError, RequestError, DeviceError)}
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "submit",
+        _submit,
+        "put a job into the inbox",
+        "Put a recording, and a photo unless spool.portrait is to speak, into the running daemon's inbox, whole or not "
+        "at all. Prints the job's name.",
+    )
+    parser.epilog = EXIT_HELP
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
+    parser.add_argument("portrait", type=Path, metavar="PORTRAIT", nargs="?", help="photo with a face: jpeg, png ...")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a control (see render)")
+    parser.add_argument("--name", help="what to call the job; the recording's name otherwise")
+    parser.add_argument("--wait", action="store_true", help="wait for its end; prints the video, or tells why not")
+
+
+def _submit(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    controls = parse_assignments(args.set)
+    with_controls(config, controls, "--set")
+    speech, portrait = _told_apart(args.speech, args.portrait)
+    _check(config, speech, portrait)
+    name = speech.stem if args.name is None else args.name
+    if not name:
+        raise RequestError("--name: must not be empty")
+
+    import yaml
+
+    from ..inbox.give import Source, give
+
+    root = Path(config.spool.root)
+    with ExitStack() as opened:
+        files: Dict[str, Source] = {}
+        for path, kind in ((speech, "recording"), (portrait, "photo")):
+            if path is not None:
+                files[_name_in_job(path, kind)] = opened.enter_context(_open(path))
+        if controls:
+            files["job.yaml"] = yaml.safe_dump(controls, allow_unicode=True).encode()
+        given = give(root, name, files)
+    print(given, flush=True)
+    return _wait(root, given) if args.wait else 0
+
+
+def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]:
+    """The recording and the photo, in whichever order they were given: `render` has the other one.
+
+    Raises:
+        RequestError: If they are not one of each.
+    """
+    from ..inbox.job import PHOTOS, RECORDINGS, suffix_of
+
+    kinds = [None if p is None else suffix_of(p.name) for p in (one, other)]
+    if kinds[0] in PHOTOS and other is not None and kinds[1] in RECORDINGS:
+        return other, one
+    for path, kind, suffixes, wanted in (
+        (one, kinds[0], RECORDINGS, "a recording: its name must end in .wav, .mp3, .m4a, .flac or the like"),
+        (other, kinds[1], PHOTOS, "a photo: its name must end in .jpg, .png or the like"),
+    ):
+        if path is not None and kind not in suffixes:
+            raise RequestError(f"{path}: is not known as {wanted}")
+    return one, other
+
+
+def _check(config: Config, speech: Path, portrait: Optional[Path]) -> None:
+    from ..files import check_file
+
+    check_file(speech, "a recording", config.limits.speech_bytes)
+    if portrait is not None:
+        check_file(portrait, "a photo", config.limits.portrait_bytes)
+    elif config.spool.portrait is None:
+        raise RequestError(f"{speech}: comes without a photo, and spool.portrait is not set; give a photo too")
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as e:
+        raise RequestError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _name_in_job(path: Path, kind: str) -> str:
+    """Its own name, which people recognise if the job fails; made safe."""
+    from ..inbox.job import safe_id
+
+    return safe_id(path.stem or kind) + path.suffix
+
+
+def _wait(root: Path, name: str) -> int:
+    """Until it has ended; the exit status.
+
+    Raises:
+        DeviceError: If its end cannot be seen.
+    """
+    from ..inbox.give import end_of
+
+    while True:
+        end = end_of(root, name)
+        if end is None:
+            time.sleep(_LOOK_S)
+        elif end.video is not None:
+            print(end.video)
+            return 0
+        else:
+            print(f"sonic-edge: {end.told.get('what', f'{name}: failed')}", file=sys.stderr)
+            return _EXIT.get(str(end.told.get("error")), 1)
