@@ -91,6 +91,17 @@ def give(root: Path, name: str, files: Mapping[str, Source], is_private: bool = 
             os.close(handle)
 
 
+def name_for(root: Path, name: str) -> str:
+    """The first name for a job that is free everywhere in the spool.
+
+    Raises:
+        DeviceError: If the spool cannot be looked at.
+    """
+    folders = Folders(root)
+    with _writing(folders.inbox):
+        return next(tried for tried in disk.numbered(safe_id(name)) if _is_free(folders, tried))
+
+
 def end_of(root: Path, name: str, speech_sha256: Optional[str] = None) -> Optional[End]:
     """How the job that `give` put in by this name ended; None if it has not.
 
@@ -202,29 +213,29 @@ def _pieces(source: Source, name: str) -> Iterator[bytes]:
 
 def _publish(folders: Folders, draft: Path, name: str) -> str:
     """The rename that makes it a job."""
-    taken = {entry.rpartition(".")[0] or entry for entry in disk.entries(folders.inbox)}
     for tried in disk.numbered(name):
-        place = folders.inbox / tried
-        if tried in taken or disk.exists(place) or _is_used(folders, tried):
+        if not _is_free(folders, tried):
             continue
         try:
-            disk.rename(draft, place)
+            disk.rename(draft, folders.inbox / tried)
         except OSError as e:
             if e.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # somebody was quicker
                 continue
             raise
         disk.sync(folders.inbox)
-        return tried
-    raise AssertionError("numbers do not end")
+        break
+    return tried
 
 
-def _is_used(folders: Folders, name: str) -> bool:
-    """Whether a job of this name is under way or has ended; work is the daemon's own, and may not let us look."""
+def _is_free(folders: Folders, name: str) -> bool:
+    """Whether no job of this name is waiting, under way or ended."""
+    if any(name in (entry, Path(entry).stem) for entry in disk.entries(folders.inbox)):
+        return False
     try:
-        return folders.free_name(name) != name
-    except PermissionError:
+        return folders.free_name(name) == name
+    except PermissionError:  # work is the daemon's own
         ended = (folders.outbox / f"{name}.json", folders.outbox / f"{name}.mp4", folders.failed / name)
-        return any(map(disk.exists, ended))
+        return not any(map(disk.exists, ended))
 
 
 # ---- its end -------------------------------------------------------------------------------------------------------
