@@ -188,8 +188,9 @@ class Service:
         """
         self._drop_worker()
         n_deaths = self._spool.put_back(job, died=True)
-        log.error("%s: %s (attempt %d of %d)", job.id, error, n_deaths, self._config.worker.attempts)
-        if n_deaths >= self._config.worker.attempts:
+        attempts = self._config.worker.attempts
+        log.error("%s: %s (attempt %d of %d)", job.id, error, n_deaths, attempts, extra={"JOB": job.id})
+        if n_deaths >= attempts:
             self._fail(job, type(error)(f"{error}; tried {n_deaths} times"), "failed", outcome)
         else:
             self._back_off()
@@ -207,6 +208,7 @@ class Service:
             if isinstance(message, Working):
                 if message.stage != stage:
                     stage, since = message.stage, now
+                    log.info("%s: %s", job.id, stage, extra={"JOB": job.id, "STAGE": stage})
                 percent = 100 * message.done // max(1, message.total)
                 self._say(f"{job.id}: {message.stage} {percent} %")
                 left_s = None

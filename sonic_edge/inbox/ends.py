@@ -54,7 +54,7 @@ def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> st
         disk.rename(report, folders.outbox / f"{record.name}.json")
         disk.sync(folders.outbox)
         disk.sync(folder)
-        log.info("%s: done", record.name)
+        log.info("%s: done", record.name, extra={"JOB": record.id})
     folders.trash(folder)
     return record.name
 
@@ -99,7 +99,7 @@ def finish_failing(folders: Folders, record: Record) -> str:
         disk.rename(inputs, folders.failed / record.name)
         disk.sync(folders.failed)
         disk.sync(folder)
-        log.warning("%s: failed: %s", record.name, record.reason.get("what", ""))
+        log.warning("%s: failed: %s", record.name, record.reason.get("what", ""), extra={"JOB": record.id})
     folders.trash(folder)
     return record.name
 

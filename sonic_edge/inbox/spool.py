@@ -333,7 +333,7 @@ class Spool(Folders):
             return None
         if moved is None:
             return None
-        log.info("%s: claimed", job_id)
+        log.info("%s: claimed", job_id, extra={"JOB": job_id})
         return job_id
 
     def _advance(self, folder: Path) -> Optional[Record]:
@@ -363,7 +363,7 @@ class Spool(Folders):
                 words = f"{record.id}: the daemon went down {record.interruptions} times while working on it"
                 ends.fail(self, record, RequestError(words), {})
                 return None
-            log.info("%s: was interrupted; done again from the start", record.id)
+            log.info("%s: was interrupted; done again from the start", record.id, extra={"JOB": record.id})
         return record
 
     def _move_in(self, record: Record) -> Optional[Record]:
