@@ -2,8 +2,9 @@
 # Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, the face networks,
 # the sample photo and recording, the model. Safe to run again; what is there is left alone.
 #
-#   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), test (what the tests need: live, and a
-#                                 sound server, a screen and a player without hardware), lint (what `make check` needs)
+#   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), journal (systemd's journal with fields),
+#                                 test (what the tests need: both, and a sound server, a screen and a player without
+#                                 hardware), lint (what `make check` needs)
 #
 # PYTHON   the interpreter to build on (default python3; 3.9 or newer)
 # VENV     where the environment goes (default .venv)
@@ -21,18 +22,25 @@ lacks "$python" "python3 python3-venv"
 if [ -z "$need" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     need=" $("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 fi
-case " $* " in *" live "* | *" test "*) # PyAudio is built here: there are no wheels of it
+case " $* " in *" live "* | *" journal "* | *" test "*) # PyAudio and systemd-python are built here: they have no wheels
     lacks gcc gcc
     [ -e /usr/include/stdio.h ] || need="$need libc6-dev"
-    [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev"
     if command -v "$python" >/dev/null 2>&1; then
         "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
             need="$need $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
     else
         need="$need python3-dev"
-    fi
+    fi ;;
+esac
+case " $* " in *" live "* | *" test "*)
+    [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev"
     extras=$extras,live ;;
+esac
+case " $* " in *" journal "* | *" test "*)
+    lacks pkg-config pkg-config
+    [ -e /usr/include/systemd/sd-journal.h ] || need="$need libsystemd-dev"
+    extras=$extras,journal ;;
 esac
 case " $* " in *" test "*)
     lacks pulseaudio pulseaudio

@@ -276,12 +276,6 @@ def test_a_daemon_that_is_stuck_gives_no_sign_of_life(ready, systemd):
     daemon.end()
 
 
-def test_the_unit_knows_how_the_daemon_behaves():
-    units = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
-    text = units[0].read_text()
-    assert "Type=notify" in text and "RestartPreventExitStatus=78" in text and "WatchdogSec=" in text
-
-
 # ---- the real thing ----------------------------------------------------------------------------------------------
 
 
