@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -208,6 +208,17 @@ class Pipeline:
         """
         height, width = portrait.image.shape[:2]
         return Mirror(self._net, portrait, Label(width, height, self._config.label), self._config.controls)
+
+    def warm_up(self) -> Tuple[float, float]:
+        """Run the model once, on silence: seconds that took, seconds of speech it stands for.
+
+        Raises:
+            DeviceError: If the backend fails.
+        """
+        since = time.monotonic()
+        self._net.warm_up()
+        window = self._bundle.spec.window
+        return time.monotonic() - since, window.frames / window.fps
 
     @property
     def sample_rate(self) -> int:

@@ -1,0 +1,138 @@
+"""Doing something in a process of its own, with a deadline.
+
+A camera, a sound server or a disk may hang for ever and a library may take its process down; the doctor goes on.
+"""
+
+import contextlib
+import grp
+import json
+import multiprocessing
+import os
+import pwd
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ..process import bind_to_parent
+
+MAX_BYTES = 8 << 20
+"""Of what comes back."""
+
+_FORK = multiprocessing.get_context("fork")
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Hung(Exception):
+    """It did not come to an end in time."""
+
+
+class Broke(Exception):
+    """It took its process down; the words say how."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user, with what it has around itself."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: Tuple[int, ...]
+    environment: Mapping[str, str]
+
+
+def run_apart(do: Callable[[], object], seconds: float, account: Optional[Account] = None) -> Any:
+    """What `do` returns; it must be fit for JSON and not raise.
+
+    Args:
+        do: To be done.
+        seconds: It may take this long.
+        account: As whom; only root can be somebody else, everybody else stays what they are.
+
+    Raises:
+        Hung, Broke: It and everything it started is ended.
+    """
+    here, there = _FORK.Pipe(duplex=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = _FORK.Process(target=_live, args=(do, account, there, os.getpid()), daemon=True)
+    try:
+        child.start()
+    except OSError as e:
+        raise Broke(f"no process could be started: {e.strerror}") from e
+    there.close()
+    try:
+        if not here.poll(seconds):
+            raise Hung
+        return json.loads(here.recv_bytes(MAX_BYTES))
+    except (EOFError, OSError, ValueError) as e:
+        child.join(2)
+        how = child.exitcode
+        raise Broke(signal.Signals(-how).name if how is not None and -64 < how < 0 else f"status {how}") from e
+    finally:
+        here.close()
+        assert child.pid is not None
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)  # and what it started
+        child.kill()
+        child.join(1)  # one that hangs in the kernel is left behind
+
+
+def _live(do: Callable[[], object], account: Optional[Account], out: Connection, parent: int) -> None:
+    """The child's life."""
+    with contextlib.suppress(OSError):
+        os.setsid()  # what it starts ends with it
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    if account is not None and os.geteuid() == 0:
+        _become(account)
+    bind_to_parent()  # after that: a process that changes its user loses it
+    if os.getppid() != parent:
+        os._exit(1)
+    os.nice(5)  # the daemon goes first
+    out.send_bytes(json.dumps(do()).encode())
+
+
+def _become(account: Account) -> None:
+    os.setgroups(list(account.groups))
+    os.setgid(account.gid)
+    os.setuid(account.uid)
+    os.environ.clear()
+    os.environ.update(account.environment)
+
+
+def account_of(unit: Mapping[str, str]) -> Optional[Account]:
+    """The user the service runs as.
+
+    Args:
+        unit: What systemd says of it; where systemd does not run, the user is the one that installing makes.
+    """
+    name = unit.get("User") or ("root" if unit.get("FragmentPath") else "sonic-edge")
+    try:
+        user = pwd.getpwnam(name)
+        groups = {user.pw_gid, *os.getgrouplist(user.pw_name, user.pw_gid)}
+    except (KeyError, OSError):
+        return None
+    groups.update(_groups(unit.get("SupplementaryGroups", "audio video")))
+    around = {k: v for k, v in os.environ.items() if not unit or k.startswith(("LANG", "LC_", "TZ"))}
+    environment = {"PATH": _SYSTEM_PATH, **around, "HOME": user.pw_dir, "USER": name, **_environment(unit)}
+    return Account(name, user.pw_uid, user.pw_gid, tuple(sorted(groups)), environment)
+
+
+def _groups(names: str) -> List[int]:
+    found = []
+    for name in names.split():
+        with contextlib.suppress(KeyError):
+            found.append(int(name) if name.isdigit() else grp.getgrnam(name).gr_gid)
+    return found
+
+
+def _environment(unit: Mapping[str, str]) -> Dict[str, str]:
+    with contextlib.suppress(ValueError):
+        pairs = (word.partition("=") for word in shlex.split(unit.get("Environment", "")))
+        return {name: value for name, equals, value in pairs if equals}
+    return {}

@@ -1,0 +1,125 @@
+"""What makes the videos: the model bundle, what runs it, the face networks, the portrait, the label."""
+
+import time
+from pathlib import Path
+from typing import Iterator
+
+from .. import machine
+from ..config import share_dir
+from ..errors import ConfigError, DeviceError, RequestError
+from .finding import Case, Finding, failed, not_checked, ok, warning
+
+_NEEDED_MB = 600
+_INSTALL = "install the package again: its files are missing or damaged"
+
+
+def bundle(case: Case) -> Iterator[Finding]:
+    """The model's files, each with its hash."""
+    from ..bundle import find_bundle
+
+    settings = case.config.model
+    try:
+        found = find_bundle(settings.bundle)
+        stages = [found.stage(name, settings.backend) for name in found.spec.stages]
+    except ConfigError as e:
+        for line in str(e).splitlines():
+            yield failed(line, "put the bundle's own file back (install the package again), or correct model.bundle")
+        return
+    n_mb = sum(stage.path.stat().st_size for stage in stages) / 1e6
+    yield ok(
+        f"{found.spec.name} {found.spec.version} for {settings.backend}: {len(stages)} files, {n_mb:.1f} MB, as their "
+        "hashes say"
+    )
+
+
+def backend(case: Case) -> Iterator[Finding]:
+    """Load everything as the worker does, within the worker's memory, and run one window."""
+    free, total = machine.free_memory_mb()
+    if total and free < _NEEDED_MB:
+        yield not_checked(
+            f"only {free:.0f} MB of memory are free; {_NEEDED_MB} are needed to load the model beside what runs"
+        )
+        return
+    from ..process import bound
+
+    settings = case.config.model
+    bound(case.config.worker.memory_mb)
+    since = time.monotonic()
+    try:
+        from ..pipeline import Pipeline
+
+        with Pipeline(case.config) as pipeline:
+            loaded_s = time.monotonic() - since
+            window_s, heard_s = pipeline.warm_up()
+    except ImportError as e:
+        yield failed(f"{settings.backend}: {e}", f"install what it needs: pip install 'sonic-edge[{settings.backend}]'")
+        return
+    except (ConfigError, DeviceError) as e:
+        for line in str(e).splitlines():
+            yield failed(f"{settings.backend}: {line}", "nothing can be rendered until this is right; " + _INSTALL)
+        return
+    told = f"{settings.backend}: loaded in {loaded_s:.1f} s; one window of {heard_s:.1f} s in {1000 * window_s:.0f} ms"
+    if window_s > heard_s:
+        yield warning(f"{told}, slower than speech", "end other programs; see model.threads; live mode cannot keep up")
+    else:
+        yield ok(told)
+
+
+def faces(_: Case) -> Iterator[Finding]:
+    """The networks that find faces and landmarks."""
+    from ..portrait import FaceFinder
+
+    since = time.monotonic()
+    try:
+        FaceFinder(share_dir() / "face")
+    except ConfigError as e:
+        yield failed(str(e), _INSTALL)
+        return
+    yield ok(f"4 networks in {share_dir() / 'face'} loaded in {time.monotonic() - since:.1f} s")
+
+
+def portrait(case: Case) -> Iterator[Finding]:
+    """The photo that speaks when a recording comes alone."""
+    if case.config.spool.portrait is None:
+        yield ok("spool.portrait is not set: a recording that comes alone is refused")
+        return
+    from ..portrait import FaceFinder, make_portrait, read_image
+
+    path = Path(case.config.spool.portrait)
+    other = "put a readable photo of one face there, or name another one in spool.portrait"
+    try:
+        image = read_image(path, case.config.limits)
+        made = make_portrait(image, FaceFinder(share_dir() / "face"), case.config.controls, path.name)
+    except ConfigError as e:
+        yield not_checked(str(e))
+        return
+    except RequestError as e:
+        yield failed(f"spool.portrait = {path} for {case.user}: {e}", other)
+        return
+    for words in made.warnings:
+        yield warning(f"spool.portrait: {words}", "take another photo, if the videos look wrong")
+    if not made.warnings:
+        height, width = image.shape[:2]
+        yield ok(f"spool.portrait: {width}x{height} pixels, one face found")
+
+
+def label(case: Case) -> Iterator[Finding]:
+    """The mark on every picture, and its font."""
+    from ..display.words import FONT
+    from ..label import Label, aigc_metadata
+
+    settings, side = case.config.label, case.config.controls.min_resolution
+    try:
+        Label(side, side, settings)
+        aigc_metadata(settings.producer, "")
+    except ConfigError as e:
+        yield failed(str(e), "without the label nothing is published; correct the section label of the settings")
+        return
+    if not FONT.is_file():
+        yield failed(f"{FONT}: is missing; the screen's words need it", _INSTALL)
+    yield ok(f"the font has every character of {settings.text}")
+    if not settings.producer:
+        yield warning(
+            "label.producer is empty: the files do not say who made them",
+            "set it to your code as a provider of generated content (GB 45438-2025)",
+        )
