@@ -21,7 +21,7 @@ OLDEST_MPV = (0, 32)
 _DARK = 6.0
 _LISTEN_S = 1.0
 _PLAYER_S = 20.0
-_GIVES_UP_S = 5.0  # once it has complained
+_COMPLAINS_S = 5.0  # by then
 _COMPLAINING = ("--terminal=yes", "--input-terminal=no")
 _LIST = "`sonic-edge devices` lists what there is"
 
@@ -222,11 +222,17 @@ def _shown(settings: DisplaySettings, words: str) -> Finding:
         except DeviceError as e:
             return failed(str(e), _reach(settings))
         try:
-            while time.monotonic() < player.since + (_GIVES_UP_S if _last(folder) else _PLAYER_S):
+            while time.monotonic() < player.since + _PLAYER_S:
                 if "resized" in player.listen():  # the size of a screen it has reached
                     return ok(f"{words}; it reaches the screen")
+                complaint = _last(folder)
+                if time.monotonic() > player.since + _COMPLAINS_S:
+                    if complaint:
+                        return failed(f"{words} shows nothing: {complaint}", _reach(settings))
+                    if player.is_ready:  # a square screen has the size it begins with
+                        return ok(f"{words}; it runs and complains of nothing")
                 time.sleep(0.1)
-            return failed(f"{words} shows nothing: {_last(folder) or 'it does not say why'}", _reach(settings))
+            return failed(f"{words} does not get ready within {_PLAYER_S:g} s", _reach(settings))
         except DeviceError as e:
             return failed(str(e), _reach(settings))
         finally:

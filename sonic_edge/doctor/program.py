@@ -4,7 +4,7 @@ import importlib
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Iterator
+from typing import Iterator, Tuple
 
 from .finding import Case, Finding, failed, ok, warning
 
@@ -41,7 +41,7 @@ def python(_: Case) -> Iterator[Finding]:
     yield ok(", ".join(found))
 
 
-def _dotted(pair: "tuple[int, int]") -> str:
+def _dotted(pair: Tuple[int, int]) -> str:
     return ".".join(map(str, pair))
 
 

@@ -74,6 +74,10 @@ class Redactor:
             end = match.end()
         return "".join([*parts, self._other_words(text[end:])])
 
+    def known(self, text: str) -> str:
+        """Only known names are taken out, for what is not written by people."""
+        return self._names.sub(lambda match: self.name(match[0]), text)
+
     def tree(self, data: Any) -> Any:
         """The same of everything in what JSON can hold."""
         if isinstance(data, str):

@@ -140,7 +140,10 @@ def daemon(case: Case) -> Iterator[Finding]:
     """What the running daemon says of itself."""
     said = case.status
     if said is None:
-        if case.unit.get("ActiveState") == "active":
+        run = case.root / "run"
+        if run.is_dir() and not os.access(run, os.X_OK):
+            yield not_checked(f"{_name(os.geteuid())} may not ask it: do it as root, or as one of the group of {run}")
+        elif case.unit.get("ActiveState") == "active":
             yield failed(f"{UNIT} is active, but: {case.silence}", f"does it use these settings? {_LOG}")
         else:
             yield warning(case.silence, "start it: systemctl start sonic-edge, or sonic-edge run --config FILE")
@@ -163,7 +166,7 @@ def daemon(case: Case) -> Iterator[Finding]:
     recent = [e for e in said.get("errors") or [] if _is_recent(str(e.get("time")))]
     if recent:
         yield warning(
-            f"{len(recent)} errors in the last day, the last at {recent[-1].get('time')}: {recent[-1].get('what')}",
+            f"errors in the last day: {len(recent)}, the last at {recent[-1].get('time')}: {recent[-1].get('what')}",
             _LOG,
         )
 
@@ -212,7 +215,7 @@ def failures(case: Case) -> Iterator[Finding]:
         return
     if n:
         yield warning(
-            f"{n} jobs in {folder}",
+            f"jobs in {folder}: {n}",
             "reason.json in each says why; `sonic-edge retry` does them again, or take them away",
         )
     else:
@@ -227,7 +230,7 @@ def metrics(case: Case) -> Iterator[Finding]:
         return
     path = Path(settings.path) if settings.path else case.root / "run" / "sonic-edge.prom"
     if case.status is None:
-        yield not_checked("no daemon runs that would write them")
+        yield not_checked("no daemon answers that would write them")
         return
     try:
         age_s = time.time() - path.stat().st_mtime

@@ -30,6 +30,9 @@ _LOG_LINES = 3000
 _MOST_NAMES = 20_000
 _OURS = frozenset(("reason.json", "job.yaml", "job.yml", "record.json", "result", "inputs"))
 
+_SECRET = ("Environment", "SetCredential", "SetCredentialEncrypted")
+_CHOSEN = ("Description", "Documentation", "User", "Group", "SupplementaryGroups", "Alias", "SyslogIdentifier")
+
 _ABOUT = """\
 What `sonic-edge doctor --bundle` packed on {when}.
 
@@ -112,7 +115,7 @@ def pieces(case: Case, findings: Sequence[Finding]) -> Iterator[Tuple[str, str]]
         ("status.json", lambda: _json(clean.tree(case.status if case.status is not None else {"error": case.silence}))),
         ("spool.json", lambda: _json(spool_counts(case.root))),
         ("versions.txt", _versions),
-        ("box.txt", lambda: _box(case)),
+        ("box.txt", lambda: clean.known(_box(case))),
         ("units.txt", lambda: _units(clean)),
         ("log.txt", lambda: "\n".join(log_lines(_log(), clean)) + "\n"),
         ("mpv.log", lambda: clean.text(_tail(case.root / "run" / "mpv.log"))),
@@ -242,16 +245,26 @@ def _box(case: Case) -> str:
 
 
 def _units(clean: Redactor) -> str:
-    """The unit files as they are in force; of the environment only the search path."""
+    """The unit files as they lie there; of the environment only the search path."""
     folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
     lines = []
     for folder in map(Path, folders):
         for path in sorted([*folder.glob("sonic-edge*.*"), *folder.glob("sonic-edge*.d/*.conf")]):
             if path.is_file():
-                lines += [f"# {path}", *_tail(path).splitlines(), ""]
-    hidden = ("Environment=", "SetCredential", "LoadCredential", "EnvironmentFile=")
-    kept = (line for line in lines if not line.strip().startswith(hidden) or "PATH=" in line)
-    return clean.text("\n".join(kept)) + "\n"
+                said = (line for line in _tail(path).splitlines() if not line.startswith("#"))
+                lines += [f"# {path}", *said]
+    return "\n".join(unit_line(line, clean) for line in lines) + "\n"
+
+
+def unit_line(line: str, clean: Redactor) -> str:
+    """A line of a unit file without names: its key is systemd's, its value too unless people choose their words."""
+    key, equals, value = line.partition("=")
+    if not equals or line.startswith("#"):
+        return clean.text(line)
+    if key.strip() in _SECRET and not value.startswith("PATH="):
+        return f"{key}=(left out)"
+    chosen = key.strip() in _CHOSEN or "/" in value
+    return f"{key}={clean.text(value) if chosen else clean.known(value)}"
 
 
 def _log() -> str:
