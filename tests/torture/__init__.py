@@ -1,0 +1,6 @@
+"""Torture: every promise of the spool under kills, power cuts, bad disks, wrong clocks, junk and broken files.
+
+``python -m tests.torture`` runs all parts; each is a module here with a ``run`` and can be run alone. `box` starts a
+daemon on a spool, `jobs` makes jobs and looks where they ended, `watch` looks all the time for what should never be
+visible.
+"""

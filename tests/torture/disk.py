@@ -1,0 +1,198 @@
+"""A full disk, a disk that turns read-only, a disk that fails: jobs wait or fail in words, and go on by themselves."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Iterator, List
+
+from .box import Box
+from .jobs import Given, Giver, audit
+from .result import Result
+from .watch import Watch
+
+SIZE_MB, N_JOBS = 64, 12
+BAD_S = 8.0
+"""How long each trouble lasts."""
+
+
+def run(folder: Path, seed: int) -> Result:
+    result = Result("disk")
+    if os.geteuid() != 0:
+        result.not_run.append("full, read-only and failing disks: mounting them needs root")
+        return result
+    for trouble in (_full, _full_below, _read_only, _failing):
+        name = trouble.__name__.strip("_")
+        place = folder / name
+        place.mkdir()
+        trouble(place, seed, result)
+    return result
+
+
+def _full(folder: Path, seed: int, result: Result) -> None:
+    """A memory disk that somebody fills to the last byte, with jobs before, during and after."""
+    with (
+        _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
+        _Flow(folder, disk, seed, result, "full disk") as flow,
+    ):
+        flow.jobs(N_JOBS, "slow")
+        _fill(disk / "filling")
+        _look_on(flow)
+        (disk / "filling").unlink()
+        flow.end()
+
+
+def _full_below(folder: Path, seed: int, result: Result) -> None:
+    """An ext4 whose own disk takes no more: what was written turns out, at fsync, not to be there."""
+    if shutil.which("mke2fs") is None:
+        result.not_run.append("a disk that fails at fsync: there is no mke2fs here")
+        return
+    with _mounted(folder / "below", "-t", "tmpfs", "-o", "size=24m", "tmpfs") as below:
+        image = below / "image"
+        with image.open("wb") as file:
+            file.truncate(SIZE_MB << 20)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", str(image)], check=True)
+        with (
+            _mounted(folder / "disk", "-o", "loop,errors=continue", str(image)) as disk,
+            _Flow(folder, disk, seed, result, "fsync fails (no space below ext4)") as flow,
+        ):
+            flow.jobs(N_JOBS, "slow")
+            _fill(below / "filling")
+            _look_on(flow)
+            (below / "filling").unlink()
+            flow.end()
+
+
+def _read_only(folder: Path, seed: int, result: Result) -> None:
+    """Every new write says EROFS: the spool is covered by itself, read-only."""
+    with (
+        _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
+        _Flow(folder, disk, seed, result, "read-only") as flow,
+    ):
+        flow.jobs(N_JOBS, "slow")
+        subprocess.run(["mount", "--bind", str(flow.box.spool), str(flow.box.spool)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(flow.box.spool)], check=True)
+        try:
+            _look_on(flow, gives=False)
+        finally:
+            subprocess.run(["umount", "-l", str(flow.box.spool)], check=True)
+        flow.end()
+
+
+def _failing(folder: Path, seed: int, result: Result) -> None:
+    """Every fsync, then every rename of the daemon says EIO."""
+    if shutil.which("strace") is None:
+        result.not_run.append("a disk that says EIO: there is no strace here to say it (apt-get install strace)")
+        return
+    with _Flow(folder, folder / "disk", seed, result, "EIO") as flow:
+        for call in ("fsync", "rename", "mkdir"):
+            flow.jobs(N_JOBS // 2, "slow")
+            assert flow.box.process is not None
+            inject = ["-f", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error=EIO", "-o", str(folder / call)]
+            tracer = subprocess.Popen(["strace", *inject, "-p", str(flow.box.process.pid)], stderr=subprocess.DEVNULL)
+            try:
+                _look_on(flow)
+            finally:
+                tracer.terminate()
+                tracer.wait()
+            n_hit = (folder / call).read_text(errors="replace").count("(INJECTED)")
+            result.row(f"EIO: calls of {call} that failed", n_hit)
+            result.expect(n_hit > 0, f"EIO: no {call} was made to fail")
+            flow.again()
+        flow.end()
+
+
+class _Flow:
+    """Jobs through a trouble, as a context manager.
+
+    Args:
+        folder: For the log and what else is the test's.
+        disk: Holds the spool.
+        seed: Of the jobs.
+        result: To be told of broken promises.
+        name: Of the trouble.
+    """
+
+    def __init__(self, folder: Path, disk: Path, seed: int, result: Result, name: str) -> None:
+        disk.mkdir(exist_ok=True)
+        self.box = Box(folder, spool=disk / "spool")
+        self.result, self.name = result, name
+        self.given: List[Given] = []
+        self._giver = Giver(self.box.spool, seed)
+        self._watch = Watch(self.box.spool)
+
+    def __enter__(self) -> "_Flow":
+        self._watch.__enter__()
+        self.box.start()
+        self.box.until_ready()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.box.kill()
+        self._watch.__exit__(None, None, None)
+
+    def jobs(self, n: int, last: str) -> None:
+        """Give some in."""
+        self.given += [self._giver.give("pair" if i % 2 else "folder") for i in range(n - 1)]
+        self.given.append(self._giver.give(last))
+
+    def ended(self) -> int:
+        """How many have."""
+        return sum(name.endswith(".json") for name in self.box.names("outbox")) + len(self.box.names("failed"))
+
+    def again(self) -> None:
+        """All is well again: what is left must be done, without anybody's help."""
+        since = time.monotonic()
+        self.box.until_idle(180)
+        self.result.row(f"{self.name}: all done by itself, s after it was over", f"{time.monotonic() - since:.1f}")
+
+    def end(self) -> None:
+        """Jobs after it, and what became of all."""
+        self.jobs(N_JOBS, "pair")
+        self.again()
+        n_starts = self.box.text().count("starting; settings")
+        self.result.expect(n_starts == 1 and self.box.stop() == 0, f"{self.name}: the daemon did not live through it")
+        told = audit(self.box.spool, self.given, is_strict=False)
+        self.result.row(f"{self.name}: of {len(self.given)} jobs", told)
+        self.result.row(
+            f"{self.name}: looks at outbox and failed, broken", f"{self._watch.n_looks}, {len(self._watch.broken)}"
+        )
+        for words in told.broken + self._watch.broken:
+            self.result.expect(False, f"{self.name}: {words}")
+        words = [line for line in self.box.text().splitlines() if " ERROR " in line or " WARNING " in line]
+        self.result.row(f"{self.name}: it says, for example", words[0].split(" ", 3)[-1][:90] if words else "nothing")
+        self.result.expect(bool(words), f"{self.name}: the log does not say a word about it")
+        self.result.expect("Traceback" not in self.box.text(), f"{self.name}: there is a traceback in the log")
+
+
+def _look_on(flow: _Flow, gives: bool = True) -> None:
+    """While it is bad: the daemon must live; jobs may come, as far as there is room for them."""
+    end = time.monotonic() + BAD_S
+    n_before = flow.ended()
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        flow.result.expect(flow.box.is_alive(), f"{flow.name}: the daemon ended: {flow.box.last_words()}")
+        if not flow.box.is_alive():
+            return
+    flow.result.row(f"{flow.name}: jobs that ended while it was bad", flow.ended() - n_before)
+
+
+def _fill(path: Path) -> None:
+    """Take all the space there is."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 512):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+@contextlib.contextmanager
+def _mounted(place: Path, *how: str) -> Iterator[Path]:
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", *how, str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -1,0 +1,358 @@
+"""Power cuts, which kills are not: what was not synced may be gone, or there, in any mixture.
+
+The spool lives through a job in this process while every step is noted. Then, for every moment of that life, every
+disk that a power cut at that moment could leave is built, the spool recovers on it, and what becomes of the job is
+looked at; for some of them the power is cut again while it recovers.
+
+What a disk keeps: a change in a folder (a new file or folder, a rename, a removal) is sure once that folder was synced;
+what is in a file once the file was synced. Of changes that are not sure any may have happened, each whole or not at all
+and none before the folder it needs; of a file that is not sure, all, half or nothing may be there. A journaling file
+system keeps more than that: the order.
+"""
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from unittest import mock
+
+from sonic_edge.config import SpoolSettings
+from sonic_edge.errors import RequestError
+from sonic_edge.inbox import Spool
+
+from . import stub
+from .result import Result
+from .steps import Step, Steps
+
+Tree = Dict[str, Optional[bytes]]
+"""Paths and what is in the files; None for a folder."""
+
+_DROPPED_NS = 1_700_000_000_000_000_000  # when everything in the inbox was last changed
+_MOST_MIXTURES = 64
+_MARKS = (b"job one\nok\n\n", b"photo of job one")
+
+
+class Op(NamedTuple):
+    """A step, and what a file then holds."""
+
+    kind: str
+    path: str
+    target: str = ""
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class Life:
+    """A way a job can go."""
+
+    name: str
+    inbox: Tuple[Tuple[str, bytes], ...]
+    ends: str
+    """outbox or failed"""
+    is_refused: bool = False
+    n_deaths: int = 0
+    keep_inputs: bool = True
+
+
+_FOLDER = (("一/sound.wav", _MARKS[0]), ("一/face.jpg", _MARKS[1]))
+_PAIR = (("a.wav", _MARKS[0]), ("a.jpg", _MARKS[1]))
+LIVES = (
+    Life("pair", _PAIR, "outbox"),
+    Life("folder", _FOLDER, "outbox"),
+    Life("refused pair", _PAIR, "failed", is_refused=True),
+    Life("refused folder", (*_FOLDER, ("一/reason.json", b"of last time")), "failed", is_refused=True),
+    Life("worker died once", _PAIR, "outbox", n_deaths=1),
+    Life("two photos", (*_FOLDER, ("一/other.png", b"another")), "failed"),
+    Life("inputs not kept", _PAIR, "outbox", keep_inputs=False),
+)
+
+
+def run(folder: Path, seed: int) -> Result:
+    result = Result("power")
+    n_disks = 0
+    for number, life in enumerate(LIVES):
+        with mock.patch("os.fsync", os.fstat), quiet():  # whether it is asked for is what counts
+            found = Simulator(folder / str(number), seed, again=30).explore(life)
+        n_disks += found.n_disks
+        result.row(f"{life.name}: steps, disks, second cuts, broken", found)
+        for words in found.broken:
+            result.expect(False, f"{life.name}: {words}")
+        result.progress(f"{life.name}: {found}")
+    result.row("disks a power cut could leave, all recovered", n_disks)
+    return result
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the spool's own words: it says much when it is cut so often."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@dataclass
+class Found:
+    """What exploring a life showed."""
+
+    n_steps: int
+    n_disks: int
+    n_again: int
+    broken: List[str]
+
+    def __str__(self) -> str:
+        return f"{self.n_steps}, {self.n_disks}, {self.n_again}, {len(self.broken)}"
+
+
+class Simulator:
+    """Cuts the power.
+
+    Args:
+        folder: Where disks are built; empty.
+        seed: Of the samples, where there are too many mixtures to try all.
+        again: How many of a hundred disks have the power cut again while they recover.
+    """
+
+    def __init__(self, folder: Path, seed: int, again: int = 10) -> None:
+        self._root = folder / "disk"
+        self._root.mkdir(parents=True)
+        self._rng = random.Random(seed)
+        self._again = again
+        self._ops: List[Op] = []
+        self._open: Dict[str, bytes] = {}
+        self._steps = Steps(self._root, self._note)
+
+    def explore(self, life: Life) -> Found:
+        """Every power cut in the life of a job."""
+        broken: List[str] = []
+        before = self._fresh(life)
+        ops = self._record(before, life)
+        disks = dict(_cuts(before, ops, self._rng))
+        n_again = 0
+        for disk, moment in disks.items():
+            tree = dict(disk)
+            words = self._recovered(tree, life)
+            if words is None and self._rng.randrange(100) < self._again:
+                later = dict(_cuts(tree, self._record(tree, life), self._rng))
+                for second, second_moment in self._rng.sample(sorted(later.items(), key=repr), min(20, len(later))):
+                    n_again += 1
+                    words = words or self._recovered(dict(second), life)
+                    moment = f"{moment}, then {second_moment}" if words else moment
+            if words:
+                broken.append(f"power cut before {moment}: {words}")
+        return Found(len(ops), len(disks), n_again, broken)
+
+    def _fresh(self, life: Life) -> Tree:
+        """A disk with an empty spool and a job in its inbox."""
+        tree: Tree = dict.fromkeys(("inbox", "work", "outbox", "failed"))
+        for name, content in life.inbox:
+            if "/" in name:
+                tree[f"inbox/{name.partition('/')[0]}"] = None
+            tree[f"inbox/{name}"] = content
+        return tree
+
+    def _recovered(self, tree: Tree, life: Life) -> Optional[str]:
+        """Let the spool go on from a disk; what was wrong, if anything."""
+        self._build(tree)
+        wrong = _visible(self._root)
+        if wrong:
+            return f"before the restart {wrong}"
+        self._live(life)
+        return _visible(self._root) or _lost(self._root, life)
+
+    def _record(self, tree: Tree, life: Life) -> List[Op]:
+        """The steps of a life that starts from a disk."""
+        self._build(tree)
+        self._ops, self._open = [], {}
+        self._steps.on = True
+        try:
+            self._live(life)
+        finally:
+            self._steps.on = False
+        self._note(Step("end", ""))
+        return self._ops[:-1]
+
+    def _note(self, step: Step) -> None:
+        """Before a step: what was written to files since the last, then the step."""
+        for path, known in self._open.items():
+            with contextlib.suppress(FileNotFoundError):
+                data = (self._root / path).read_bytes()
+                if data != known:
+                    self._open[path] = data
+                    self._ops.append(Op("write", path, data=data))
+        if step.kind == "create":
+            self._open = {step.path: b""}  # they are written one after another
+        self._ops.append(Op(*step))
+
+    def _build(self, tree: Tree) -> None:
+        for path in list(self._root.iterdir()):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        for name in sorted(tree):
+            data, path = tree[name], self._root / name
+            if data is None:
+                path.mkdir()
+            else:
+                path.write_bytes(data)
+                os.utime(path, ns=(_DROPPED_NS, _DROPPED_NS))
+
+    def _live(self, life: Life) -> None:
+        """The daemon's loop and the worker's writing, until nothing is left to do."""
+        settings = SpoolSettings(root=str(self._root), keep_inputs=life.keep_inputs, settle_s=1.0, pair_s=2.0)
+        clock, deaths = _Clock(), 0
+        with contextlib.ExitStack() as stack:
+            for module in ("look", "spool"):
+                stack.enter_context(mock.patch(f"sonic_edge.inbox.{module}.time", clock))
+            spool = stack.enter_context(Spool(settings))
+            for job in spool.watch(clock):
+                clock.end = clock.now + 6
+                spool.start(job)
+                if deaths < life.n_deaths:
+                    deaths += 1
+                    job.output.write_bytes(b"half a video")
+                    spool.put_back(job, died=True)
+                elif life.is_refused:
+                    spool.fail(job, RequestError("nobody speaks"))
+                else:
+                    _encode(job.output, stub.video("job one"))
+                    spool.publish(job, {"mark": "job one"})
+
+
+class _Clock:
+    """Goes on only when somebody waits, and stops the watching when nothing comes any more."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.end = 1006.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def is_set(self) -> bool:
+        return self.now >= self.end
+
+    def wait(self, timeout: float) -> bool:
+        self.now += max(timeout, 0.001)
+        return self.is_set()
+
+
+def _encode(output: Path, data: bytes) -> None:
+    """As `sonic_edge.encode` ends: a temp name, the file synced, renamed, the folder synced."""
+    part = output.with_name(".part")
+    for path, then in ((part, lambda: part.write_bytes(data)), (part, None), (output.parent, None)):
+        if then is not None:
+            then()
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+        if path == part and then is None:
+            part.rename(output)
+
+
+# ---- what a disk may hold -----------------------------------------------------------------------------------------
+
+
+def _cuts(
+    before: Tree, ops: List[Op], rng: random.Random
+) -> Iterator[Tuple[Tuple[Tuple[str, Optional[bytes]], ...], str]]:
+    """Every disk that a power cut could leave, and one moment at which it could."""
+    for n in range(len(ops) + 1):
+        moment = f"step {n + 1} ({' '.join(ops[n][:3])})" if n < len(ops) else "the end"
+        open_ones = [i for i in range(n) if ops[i].kind != "sync" and not _is_sure(ops, i, n)]
+        for lost in _mixtures(open_ones, rng):
+            tree = dict(before)
+            for i in range(n):
+                if i not in lost:
+                    _apply(tree, ops[i])
+                elif ops[i].kind == "write" and i == max(open_ones):
+                    _apply(tree, ops[i]._replace(data=ops[i].data[: len(ops[i].data) // 2]))
+            yield tuple(sorted(tree.items())), moment
+
+
+def _is_sure(ops: List[Op], i: int, n: int) -> bool:
+    """Whether step i survives a power cut before step n."""
+    op = ops[i]
+    place = op.path if op.kind == "write" else str(Path(op.target or op.path).parent)
+    return any(later.kind == "sync" and later.path == place for later in ops[i + 1 : n])
+
+
+def _mixtures(open_ones: List[int], rng: random.Random) -> Iterator[Set[int]]:
+    """Which of the steps that are not sure are lost: every mixture, or many."""
+    if 2 ** len(open_ones) <= _MOST_MIXTURES:
+        for flags in itertools.product((False, True), repeat=len(open_ones)):
+            yield {i for i, flag in zip(open_ones, flags) if flag}
+        return
+    for k in range(len(open_ones) + 1):  # in order, as a journal loses them
+        yield set(open_ones[k:])
+    for _ in range(_MOST_MIXTURES):
+        yield {i for i in open_ones if rng.random() < 0.5}
+
+
+def _apply(tree: Tree, op: Op) -> None:
+    """A step on a disk, if what it needs is there."""
+    parent = str(Path(op.target or op.path).parent)
+    if op.path == "." or (parent != "." and tree.get(parent, b"") is not None):
+        return
+    if op.kind in ("mkdir", "create"):
+        tree.setdefault(op.path, None if op.kind == "mkdir" else b"")
+    elif op.kind == "write" and op.path in tree:
+        tree[op.path] = op.data
+    elif op.kind in ("unlink", "rmdir"):
+        tree.pop(op.path, None)
+        for name in [name for name in tree if name.startswith(f"{op.path}/")]:
+            del tree[name]
+    elif op.kind == "rename" and op.path in tree:
+        moved = {n: d for n, d in tree.items() if n == op.path or n.startswith(f"{op.path}/")}
+        for name in moved:
+            del tree[name]
+        tree.update({op.target + name[len(op.path) :]: data for name, data in moved.items()})
+
+
+# ---- what must hold ------------------------------------------------------------------------------------------------
+
+
+def _visible(root: Path) -> Optional[str]:
+    """Something partial that people can see, in words."""
+    for path in sorted((root / "outbox").iterdir()):
+        try:
+            if path.suffix == ".json":
+                report = json.loads(path.read_bytes())
+                stub.mark_in((path.parent / report["result"]).read_bytes())
+            elif path.suffix == ".mp4":
+                stub.mark_in(path.read_bytes())
+        except (OSError, ValueError, KeyError) as e:
+            return f"outbox/{path.name} is not whole: {e!r}"
+    for path in sorted((root / "failed").iterdir()):
+        try:
+            json.loads((path / "reason.json").read_bytes())["what"]
+        except (OSError, ValueError, KeyError) as e:
+            return f"failed/{path.name} has no whole reason: {e!r}"
+    return None
+
+
+def _lost(root: Path, life: Life) -> Optional[str]:
+    """What is not as it must be once nothing is left to do."""
+    left = [f"{f}/{name}" for f in ("inbox", "work") for name in sorted(p.name for p in (root / f).iterdir())]
+    if left:
+        return f"left: {left}"
+    ends = [p.name for p in (root / "outbox").glob("*.json")] + [p.name for p in (root / "failed").iterdir()]
+    if len(ends) != 1:
+        return f"ended as {ends}"
+    where = "outbox" if list((root / "outbox").iterdir()) else "failed"
+    if where != life.ends:
+        return f"ended in {where}, not in {life.ends}"
+    if life.keep_inputs or where == "failed":
+        found = [p.read_bytes() for p in root.rglob("*") if p.is_file()]
+        for content in _MARKS:
+            if found.count(content) != 1:
+                return f"{content!r} is there {found.count(content)} times"
+    return None
