@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from . import clock, disk, fuzz, junk, kills, memory, power, two
+from .box import end_all
 from .result import Result
 
 
@@ -45,6 +46,8 @@ def main() -> int:
         except Exception as e:
             traceback.print_exc()
             result = Result(name, broken=[f"{type(e).__name__}: {e}"])
+        finally:
+            end_all()
         result.row("minutes", f"{(time.monotonic() - since) / 60:.1f}")
         results.append(result)
         print(f"{result}\n", flush=True)

@@ -16,6 +16,7 @@ TINY = {"min_resolution": 128, "inference_steps": 1, "fps": 10}
 """Controls that make the real pipeline as quick as it gets."""
 PATIENCE_S = 120.0
 READY = "ready; watching"
+_started: "List[subprocess.Popen[bytes]]" = []
 SAMPLES = Path(sys.prefix) / "share" / "sonic-edge" / "samples"
 
 
@@ -66,6 +67,7 @@ class Box:
         command = [sys.executable, str(BOXED), str(self.config), self.worker, *words]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env=self.environment)
+        _started.append(self.process)
 
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -127,6 +129,14 @@ class Box:
         except FileNotFoundError:
             return []
         return [int(pid) for pid in children.split()]
+
+
+def end_all() -> None:
+    """Leave no daemon behind, whatever went wrong."""
+    for process in _started:
+        process.kill()
+        process.wait()
+    _started.clear()
 
 
 def rss_mb(pid: int) -> float:

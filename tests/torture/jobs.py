@@ -129,7 +129,7 @@ class Giver:
         if kind == "folder inside":
             (made / "more" / "and more").mkdir(parents=True)
         if kind == "controls":
-            (made / f"{stem}.yaml").write_text("seed: 3\n")
+            (made / f"{stem}.yml").write_text("seed: 3\n")
 
     def _move_files(self, made: Path, keep: bool) -> None:
         """The recording last: a photo alone is never taken. Nothing in the way is overwritten."""
