@@ -3,6 +3,7 @@ import logging
 import os
 import random
 import re
+import resource
 import shutil
 import socket
 import stat
@@ -519,6 +520,44 @@ def test_a_folder_named_like_our_own_file(spool, clock):
     assert work(spool, clock) == []
     assert "a folder" in reason(spool, "a")["what"]
     assert names(spool.failed / "a") == ["a.wav", "reason.json", "reason.json-2"]
+
+
+def test_a_folder_named_like_our_draft_does_not_keep_a_job_from_its_end(spool, clock):
+    put(spool.inbox / "a" / "a.wav")
+    put(spool.inbox / "a" / ".reason.json.tmp" / "x")
+    assert work(spool, clock) == []
+    assert "no photo" in reason(spool, "a")["what"]
+    assert names(spool.failed / "a") == [".reason.json.tmp", "a.wav", "reason.json"]
+    assert names(spool.work) == []
+
+
+def test_a_folder_a_thousand_folders_deep_is_taken_away(spool, clock, tmp_path):
+    put(spool.inbox / "a" / "a.wav")
+    put(spool.inbox / "a" / "a.jpg")
+    put(spool.inbox / "a" / ".private")
+    (spool.inbox / "a" / ".deep").mkdir()
+    inner = os.open(spool.inbox / "a" / ".deep", os.O_RDONLY)
+    for _ in range(2 * sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=inner)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(inner)
+        inner = deeper
+    os.close(inner)
+    try:
+        assert [j.id for j in work(spool, clock)] == ["a"]
+        assert names(spool.work) == []
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "spool")], check=True)  # pytest cannot, either
+
+
+def test_a_full_disk_does_not_keep_the_lock_from_being_held(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with disk.locked(tmp_path / "lock"), pytest.raises(DeviceError, match="another daemon"):
+            disk.locked(tmp_path / "lock").__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, caplog):

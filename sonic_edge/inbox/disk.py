@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -102,7 +103,10 @@ def write_for_people(path: Path, data: Mapping[str, object]) -> None:
 def remove(path: Path) -> None:
     """Take away a folder that no longer means anything; what cannot go now goes at the next start."""
     if exists(path):
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+        except RecursionError:  # folders in folders, a thousand deep
+            subprocess.run(["rm", "-rf", "--", str(path)], check=False)
 
 
 # ---- failing, locking --------------------------------------------------------------------------------------------
@@ -138,8 +142,9 @@ def locked(path: Path) -> Iterator[None]:
         except BlockingIOError as e:
             holder = file.read(32).decode(errors="replace").strip() or "unknown"
             raise DeviceError(f"spool {path.parent}: another daemon works here (process {holder})") from e
-        file.truncate(0)
-        file.write(b"%d\n" % os.getpid())
+        with suppress(OSError):  # the name of the holder is only for people; on a full disk it is not known
+            file.truncate(0)
+            file.write(b"%d\n" % os.getpid())
         yield
 
 

@@ -95,7 +95,9 @@ def finish_failing(folders: Folders, record: Record) -> str:
         if told.is_dir():
             others = (inputs / name for name in disk.numbered(told.name))
             disk.rename(told, next(other for other in others if not disk.exists(other)))
-        disk.write_for_people(told, record.reason)
+        disk.write_for_people(folder / REASON, record.reason)  # not among the inputs: any name may be taken there
+        disk.rename(folder / REASON, told)
+        disk.sync(inputs)
         disk.rename(inputs, folders.failed / record.name)
         disk.sync(folders.failed)
         disk.sync(folder)
