@@ -78,6 +78,7 @@ class Lookout:
         """When it was looked through last, on the monotonic clock."""
         self.waiting: List[Candidate] = []
         """What lay there at the last look and has a recording, the oldest first."""
+        self._alone: List[str] = []
 
     def due(self) -> Optional[Candidate]:
         """Look once; the oldest candidate that is complete and has lain still for long enough."""
@@ -87,6 +88,9 @@ class Lookout:
         keys = {c.key for c in candidates}
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
         due = [c for c in candidates if self._is_due(c)]  # all of them: each is to be seen lying still
+        if self._alone:
+            log.warning("inbox: left lying, there is no recording with it: %s", _some(self._alone))
+            self._alone = []
         return due[0] if due else None
 
     def leave(self, candidate: Candidate, for_s: float) -> None:
@@ -119,9 +123,7 @@ class Lookout:
                     strangers.add(entry.name)
         new = sorted(strangers - self._strangers)
         if new:
-            more = f" and {len(new) - 5} more" if len(new) > 5 else ""
-            names = ", ".join(map(repr, new[:5]))
-            log.warning("inbox: left lying, not a recording, photo or job folder: %s%s", names, more)
+            log.warning("inbox: left lying, not a recording, photo or job folder: %s", _some(new))
         self._strangers = strangers
         return folders + list(groups.values())
 
@@ -137,7 +139,7 @@ class Lookout:
         if not _any_of(RECORDINGS, finished):
             if still_s >= self._patience_s and not seen.told:
                 seen.told = True
-                log.warning("inbox: %r: left lying, there is no recording with it", candidate.name)
+                self._alone.append(candidate.name)
             return False
         whole = _any_of(PHOTOS, finished) and finished == files
         return still_s >= (self._settle_s if whole else self._patience_s) and now >= seen.not_before
@@ -162,6 +164,12 @@ def _look_into(entry: "os.DirEntry[str]") -> Candidate:
 def _see(entry: "os.DirEntry[str]") -> Seen:
     info = entry.stat(follow_symlinks=False)
     return Seen(entry.name, info.st_size, info.st_mtime_ns)
+
+
+def _some(names: List[str]) -> str:
+    """A line for the log, however many there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
 
 
 def _any_of(suffixes: AbstractSet[str], files: Tuple[Seen, ...]) -> bool:
