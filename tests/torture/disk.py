@@ -37,7 +37,7 @@ def _full(folder: Path, seed: int, result: Result) -> None:
         _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
         _Flow(folder, disk, seed, result, "full disk") as flow,
     ):
-        flow.jobs(N_JOBS, "slow")
+        flow.jobs(N_JOBS, "long")
         _fill(disk / "filling")
         _look_on(flow)
         (disk / "filling").unlink()
@@ -58,7 +58,7 @@ def _full_below(folder: Path, seed: int, result: Result) -> None:
             _mounted(folder / "disk", "-o", "loop,errors=continue", str(image)) as disk,
             _Flow(folder, disk, seed, result, "fsync fails (no space below ext4)") as flow,
         ):
-            flow.jobs(N_JOBS, "slow")
+            flow.jobs(N_JOBS, "long")
             _fill(below / "filling")
             _look_on(flow)
             (below / "filling").unlink()
@@ -71,11 +71,11 @@ def _read_only(folder: Path, seed: int, result: Result) -> None:
         _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
         _Flow(folder, disk, seed, result, "read-only") as flow,
     ):
-        flow.jobs(N_JOBS, "slow")
+        flow.jobs(N_JOBS, "long")
         subprocess.run(["mount", "--bind", str(flow.box.spool), str(flow.box.spool)], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", str(flow.box.spool)], check=True)
         try:
-            _look_on(flow, gives=False)
+            _look_on(flow)
         finally:
             subprocess.run(["umount", "-l", str(flow.box.spool)], check=True)
         flow.end()
@@ -88,12 +88,12 @@ def _failing(folder: Path, seed: int, result: Result) -> None:
         return
     with _Flow(folder, folder / "disk", seed, result, "EIO") as flow:
         for call in ("fsync", "rename", "mkdir"):
-            flow.jobs(N_JOBS // 2, "slow")
+            flow.jobs(N_JOBS // 2, "long")
             assert flow.box.process is not None
             inject = ["-f", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error=EIO", "-o", str(folder / call)]
             tracer = subprocess.Popen(["strace", *inject, "-p", str(flow.box.process.pid)], stderr=subprocess.DEVNULL)
             try:
-                _look_on(flow)
+                _look_on(flow, restarts=False)
             finally:
                 tracer.terminate()
                 tracer.wait()
@@ -120,6 +120,8 @@ class _Flow:
         self.box = Box(folder, spool=disk / "spool")
         self.result, self.name = result, name
         self.given: List[Given] = []
+        self.n_restarts = 0
+        """How often it ended by itself."""
         self._giver = Giver(self.box.spool, seed)
         self._watch = Watch(self.box.spool)
 
@@ -136,15 +138,29 @@ class _Flow:
     def jobs(self, n: int, last: str) -> None:
         """Give some in."""
         self.given += [self._giver.give("pair" if i % 2 else "folder") for i in range(n - 1)]
+        if last == "long":
+            self.box.until_idle()
         self.given.append(self._giver.give(last))
+        if last == "long":  # the trouble is to find it at work
+            self.box.until(lambda: bool(self.box.names("work")), "a job at work")
 
     def ended(self) -> int:
         """How many have."""
         return sum(name.endswith(".json") for name in self.box.names("outbox")) + len(self.box.names("failed"))
 
+    def restart(self) -> None:
+        """As systemd does when it ended by itself, which must be with 1."""
+        status = self.box.wait()
+        self.result.expect(status == 1, f"{self.name}: the daemon ended with {status}: {self.box.last_words()}")
+        self.n_restarts += 1
+        time.sleep(1.0)
+        self.box.start()
+
     def again(self) -> None:
-        """All is well again: what is left must be done, without anybody's help."""
+        """All is well again: what is left must be done, without anybody's help but systemd's."""
         since = time.monotonic()
+        if not self.box.is_alive():
+            self.restart()
         self.box.until_idle(180)
         self.result.row(f"{self.name}: all done by itself, s after it was over", f"{time.monotonic() - since:.1f}")
 
@@ -152,8 +168,8 @@ class _Flow:
         """Jobs after it, and what became of all."""
         self.jobs(N_JOBS, "pair")
         self.again()
-        n_starts = self.box.text().count("starting; settings")
-        self.result.expect(n_starts == 1 and self.box.stop() == 0, f"{self.name}: the daemon did not live through it")
+        self.result.expect(self.box.stop() == 0, f"{self.name}: the daemon did not end well")
+        self.result.row(f"{self.name}: restarts that systemd would have had to do", self.n_restarts)
         told = audit(self.box.spool, self.given, is_strict=False)
         self.result.row(f"{self.name}: of {len(self.given)} jobs", told)
         self.result.row(
@@ -167,15 +183,21 @@ class _Flow:
         self.result.expect("Traceback" not in self.box.text(), f"{self.name}: there is a traceback in the log")
 
 
-def _look_on(flow: _Flow, gives: bool = True) -> None:
-    """While it is bad: the daemon must live; jobs may come, as far as there is room for them."""
-    end = time.monotonic() + BAD_S
-    n_before = flow.ended()
-    while time.monotonic() < end:
+def _look_on(flow: _Flow, restarts: bool = True) -> None:
+    """While it is bad the daemon must live; if it is killed, it must come again, or end in words and be restarted."""
+    n_before, bad_since = flow.ended(), time.monotonic()
+    while time.monotonic() - bad_since < BAD_S / 2:
         time.sleep(0.1)
-        flow.result.expect(flow.box.is_alive(), f"{flow.name}: the daemon ended: {flow.box.last_words()}")
         if not flow.box.is_alive():
+            flow.result.expect(False, f"{flow.name}: the daemon ended: {flow.box.last_words()}")
             return
+    if restarts:
+        flow.box.kill()
+        flow.box.start()
+    while time.monotonic() - bad_since < BAD_S:
+        time.sleep(0.1)
+        if not flow.box.is_alive():
+            flow.restart()
     flow.result.row(f"{flow.name}: jobs that ended while it was bad", flow.ended() - n_before)
 
 

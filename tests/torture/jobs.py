@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
+from sonic_edge.inbox import PRIVATE
+
 from . import stub
 
 NAMES = (
@@ -30,7 +32,7 @@ SHARED_NAMES = ("照片", "audio", "新建文件夹")
 """Names people give again and again."""
 OUTSIDE = "/etc/hostname"
 
-DONE = ("pair", "pair", "pair", "controls", "folder", "folder", "lone", "slow", "hard", "once")
+DONE = ("pair", "pair", "pair", "controls", "folder", "folder", "lone", "slow", "hard", "once", "deep")
 FAILING = (
     "refuse",
     "control",
@@ -38,10 +40,11 @@ FAILING = (
     "no photo",
     "link",
     "linked photo",
+    "link folder",
     "pipe",
     "folder inside",
-    "link folder",
 )
+FAILING += ("in the way",)
 CRASHING = ("bug", "crash")
 
 
@@ -57,7 +60,7 @@ class Given:
     @property
     def ends(self) -> str:
         """Where it must end, if nobody kills its workers."""
-        return "outbox" if self.kind in DONE else "failed"
+        return "outbox" if self.kind in (*DONE, "long") else "failed"
 
 
 class Giver:
@@ -84,13 +87,14 @@ class Giver:
         if kind is None:
             kind = rng.choice(DONE + DONE + DONE + FAILING + CRASHING[: rng.random() < 0.2])
         mark = f"job {self._tag}{self._n}"
-        is_folder = kind in ("folder", "two photos", "folder inside", "linked photo")
+        is_folder = kind in ("folder", "two photos", "folder inside", "linked photo", "deep", "in the way")
         if name is None:
             name = rng.choice(NAMES).format(n=self._n) + (f" {self._tag}" if self._tag else "")
             name = name if len(os.fsencode(name)) <= 251 else name[2 * len(self._tag) :]
             if kind in ("pair", "folder", "refuse") and rng.random() < 0.3:
                 name = rng.choice(SHARED_NAMES)
         action = {
+            "long": "slow\n2",
             "slow": f"slow\n{rng.uniform(0.02, 0.3):.3f}",
             "once": f"crash\n{self._staging.absolute()}/crashed-{self._n}",
         }.get(kind, f"{kind if kind in ('refuse', 'control', 'bug', 'crash') else 'ok'}\n")
@@ -101,14 +105,16 @@ class Giver:
         stem = "sound" if is_folder else name
         self._fill(made, kind, stem, recording, photo)
         if self.at_s is not None:
-            for path in made.rglob("*"):
+            for path in made.iterdir():
                 os.utime(path, (self.at_s, self.at_s), follow_symlinks=False)
         contents = tuple(p.read_bytes() for p in sorted(made.iterdir()) if p.is_file() and not p.is_symlink())
         if is_folder:
             self._move_folder(made, name)
         else:
             self._move_files(made, keep=kind == "hard")
-        return Given(mark, kind, tuple(c for c in contents if mark.encode() in c))
+        # what the box recorded itself goes with the job
+        kept = () if kind == "deep" else tuple(c for c in contents if mark.encode() in c)
+        return Given(mark, kind, kept)
 
     def _fill(self, made: Path, kind: str, stem: str, recording: bytes, photo: bytes) -> None:
         sound, face = made / f"{stem}.wav", made / f"{stem}.jpg"
@@ -128,6 +134,12 @@ class Giver:
             (made / "other.png").write_bytes(b"another " + photo)
         if kind == "folder inside":
             (made / "more" / "and more").mkdir(parents=True)
+        if kind == "deep":
+            (made / PRIVATE).touch()
+            _dig(made / ".deep")
+        if kind == "in the way":
+            (made / ".reason.json.tmp").mkdir()
+            (made / "reason.json").mkdir()
         if kind == "controls":
             (made / f"{stem}.yml").write_text("seed: 3\n")
 
@@ -141,6 +153,18 @@ class Giver:
 
     def _move_folder(self, made: Path, name: str) -> None:
         until_free(lambda: made.rename(self._inbox / name))
+
+
+def _dig(folder: Path) -> None:
+    """Folders in folders, deeper than Python can follow."""
+    folder.mkdir()
+    inner = os.open(folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=inner)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(inner)
+        inner = deeper
+    os.close(inner)
 
 
 def until_free(put: Callable[[], object], patience_s: float = 60.0) -> None:
