@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sonic_edge import config, daemon
+from sonic_edge.daemon import service
 from sonic_edge.worker import COMMAND
 from tests.torture.steps import Step, Steps
 
@@ -43,7 +44,7 @@ def main() -> int:
     if len(sys.argv) > 3:
         die_at(Path(settings.spool.root), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
     if sys.argv[2] == "stub":
-        daemon.LONGEST_WAIT_S = 0.2  # thousands of mishaps in minutes instead of months
+        service.LONGEST_WAIT_S = 0.2  # thousands of mishaps in minutes instead of months
     return daemon.run(settings, path, command=STUB if sys.argv[2] == "stub" else COMMAND)
 
 

@@ -13,7 +13,8 @@ from .jobs import Given, Giver, audit
 from .result import Result
 from .watch import Watch
 
-SIZE_MB, N_JOBS = 64, 12
+SIZE_MB, FLOOR_MB = 64, 10
+N_JOBS, N_BEHIND = 12, 4
 BAD_S = 8.0
 """How long each trouble lasts."""
 
@@ -23,12 +24,32 @@ def run(folder: Path, seed: int) -> Result:
     if os.geteuid() != 0:
         result.not_run.append("full, read-only and failing disks: mounting them needs root")
         return result
-    for trouble in (_full, _full_below, _read_only, _failing):
+    for trouble in (_low, _full, _full_below, _read_only, _failing):
         name = trouble.__name__.strip("_")
         place = folder / name
         place.mkdir()
         trouble(place, seed, result)
     return result
+
+
+def _low(folder: Path, seed: int, result: Result) -> None:
+    """Less room than `disk.floor_mb`: what is at work is finished, what comes waits and is told why."""
+    with (
+        _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
+        _Flow(folder, disk, seed, result, "low disk") as flow,
+    ):
+        flow.jobs(N_JOBS, "long")
+        n_before = flow.ended()
+        _fill(disk / "filling", leave_mb=7)
+        time.sleep(BAD_S)
+        n_meanwhile = flow.ended() - n_before
+        result.row(
+            "low disk: jobs that ended while it was low, of those at work / behind it", f"{n_meanwhile} / {N_BEHIND}"
+        )
+        result.expect(n_meanwhile == 1, f"low disk: {n_meanwhile} jobs ended, not only the one at work")
+        result.expect("MB needed (disk.floor_mb" in flow.box.text(), "low disk: nobody says why jobs wait")
+        (disk / "filling").unlink()
+        flow.end()
 
 
 def _full(folder: Path, seed: int, result: Result) -> None:
@@ -117,7 +138,7 @@ class _Flow:
 
     def __init__(self, folder: Path, disk: Path, seed: int, result: Result, name: str) -> None:
         disk.mkdir(exist_ok=True)
-        self.box = Box(folder, spool=disk / "spool")
+        self.box = Box(folder, spool=disk / "spool", settings={"disk": {"floor_mb": FLOOR_MB}})
         self.result, self.name = result, name
         self.given: List[Given] = []
         self.n_restarts = 0
@@ -140,9 +161,11 @@ class _Flow:
         self.given += [self._giver.give("pair" if i % 2 else "folder") for i in range(n - 1)]
         if last == "long":
             self.box.until_idle()
+        n_before = self.box.text().count(": rendering")
         self.given.append(self._giver.give(last))
         if last == "long":  # the trouble is to find it at work
-            self.box.until(lambda: bool(self.box.names("work")), "a job at work")
+            self.box.until(lambda: self.box.text().count(": rendering") > n_before, "a job at work")
+            self.given += [self._giver.give("pair") for _ in range(N_BEHIND)]
 
     def ended(self) -> int:
         """How many have."""
@@ -201,9 +224,12 @@ def _look_on(flow: _Flow, restarts: bool = True) -> None:
     flow.result.row(f"{flow.name}: jobs that ended while it was bad", flow.ended() - n_before)
 
 
-def _fill(path: Path) -> None:
+def _fill(path: Path, leave_mb: int = 0) -> None:
     """Take all the space there is."""
     with path.open("wb", buffering=0) as file:
+        if leave_mb:
+            file.write(bytes(shutil.disk_usage(path.parent).free - (leave_mb << 20)))
+            return
         for size in (1 << 20, 4096, 512):
             with contextlib.suppress(OSError):
                 while True:
