@@ -12,6 +12,7 @@ from typing import List
 from . import real
 from .box import Box, Broken
 from .jobs import Audit, Given, Giver, audit
+from .people import People
 from .result import Result
 from .watch import Watch
 
@@ -91,7 +92,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
             time.sleep(pace.expovariate(1 / 1.2))
 
     writers = [threading.Thread(target=write, args=(i,)) for i in range(N_WRITERS)]
-    with Watch(box.spool) as watch:
+    with Watch(box.spool) as watch, People(box, seed) as people:
         for writer in writers:
             writer.start()
         box.start()
@@ -114,6 +115,14 @@ def _at_random(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
             writer.join()
         box.until_idle(300)
         _close(box, watch, given, result, "killed at random", False)
+    n_cancelled = sum("cancelled by order" in p.read_text() for p in (box.spool / "failed").glob("*/reason.json"))
+    result.row(
+        "meanwhile: status asked / settings read again / cancelled",
+        f"{people.n_asked} / {people.n_hangups} / {people.n_cancelled}",
+    )
+    result.row("the slowest cancelling of a job, s", f"{people.slowest_s:.2f}")
+    result.expect(people.slowest_s <= 2.0, f"a job was cancelled only after {people.slowest_s:.1f} s")
+    result.expect(n_cancelled >= people.n_cancelled > 0, f"{people.n_cancelled} cancelled, {n_cancelled} are in failed")
     words = ", ".join(f"{which} {n}" for which, n in n_kills.items())
     result.row("at random: kills / jobs", f"{sum(n_kills.values())} ({words}) / {len(given)}")
     result.expect(len(given) == N_RANDOM_JOBS, f"a writer gave up: {len(given)} jobs given")
