@@ -262,11 +262,15 @@ def _names(folder: Path) -> List[str]:
 def _contents(spool: Path) -> Dict[bytes, List[Path]]:
     """Every plain file below the four folders by a hash of what is in it."""
     found: Dict[bytes, List[Path]] = {}
-    for folder in ("inbox", "work", "outbox", "failed"):
-        for place, _, names in os.walk(spool / folder):
-            for path in (Path(place, name) for name in names):
-                if path.is_file() and not path.is_symlink():
-                    found.setdefault(_key(path.read_bytes()), []).append(path)
+    folders = [spool / folder for folder in ("inbox", "work", "outbox", "failed")]
+    while folders:
+        for path in folders.pop().iterdir():
+            if path.is_symlink():
+                continue
+            if path.is_dir() and path.name != ".deep":  # which has no files, and no end that Python reaches
+                folders.append(path)
+            elif path.is_file():
+                found.setdefault(_key(path.read_bytes()), []).append(path)
     return found
 
 
