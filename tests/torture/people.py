@@ -51,7 +51,7 @@ class People:
         status = control.ask(run, {"order": "status"}, 5.0)
         self.n_asked += 1
         names = [*status.get("queue", {}).get("names", ()), *([status["job"]["id"]] if status["job"] else [])]
-        if names and self._rng.random() < 0.3:
+        if names and self._rng.random() < 0.15:
             since = time.monotonic()
             control.ask(run, {"order": "cancel", "name": self._rng.choice(names)}, 5.0)
             self.n_cancelled += 1
