@@ -85,13 +85,13 @@ class _Voice:
         self.heard_at = time.monotonic()
         """When a daemon last answered."""
 
-    def say(self, key: str, every_s: float = _SAY_S, **values: object) -> None:
+    def say(self, key: str, every_s: float = _SAY_S) -> None:
         now = time.monotonic()
         if now - self._said_at.get(key, now - every_s) < every_s:
             return
         self._said_at[key] = now
         try:
-            ask(self._run, {"order": "say", "key": key, **values}, timeout_s=3.0)
+            ask(self._run, {"order": "say", "name": key}, timeout_s=3.0)
         except DeviceError as e:
             log.debug("%s: not said: %s", key, e)
             return
@@ -288,5 +288,5 @@ def _wait(root: Path, visit: _Visit, voice: _Voice) -> None:
         if now - since > PATIENCE_S or now - voice.heard_at > SILENT_S:
             log.warning("%d jobs have not ended; their results stay in %s", len(left), root / "outbox")
             return
-        voice.say("usb_working", _SAY_WORKING_S, n=len(left))
+        voice.say("usb_working", _SAY_WORKING_S)
         time.sleep(_LOOK_S)
