@@ -2,6 +2,8 @@
 # make test    the tests, from nothing
 # make demo-live   a sentence is spoken into a virtual microphone; leaves a recording of screen and sound
 # make bench-live  live mode: latency by part, skew of sound and picture, drops, CPU share; MINUTES=1
+# make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
+# make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
@@ -10,7 +12,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench-live test check check-units example-config render-eval model model-test model-eval setup clean
+.PHONY: demo demo-live bench-live test torture check example-config render-eval model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -39,8 +41,10 @@ check: .venv/ready-lint
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports
 
-check-units:
-	systemd-analyze verify --man=no systemd/*.service
+ARGS =
+
+torture: .venv/ready-test
+	.venv/bin/python -m tests.torture $(ARGS)
 
 example-config: .venv/ready
 	.venv/bin/sonic-edge check-config > board/sonic-edge.yaml

@@ -202,7 +202,8 @@ class Front:
 
         def do() -> None:
             old, self._config = self._config, config
-            if config.display != old.display:
+            words_apart = config.display.model_copy(update={"language": old.display.language})
+            if words_apart != old.display:
                 self._screen.close()
                 self._screen = Screen(config.display, self._folder)
                 self._screen.idle(self._scene)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -136,3 +137,68 @@ def test_a_mistake_of_ours_in_the_thread_reaches_the_daemon(run, monkeypatch):
         until(lambda: front._error is not None, "noticed")
         with pytest.raises(ZeroDivisionError):
             front.check()
+
+
+# ---- other settings ------------------------------------------------------------------------------------------------
+
+
+def changed(front, **sections):
+    """The settings in force with some changed, to go on with."""
+    data = front._config.model_dump()
+    for name, values in sections.items():
+        data[name].update(values)
+    front.configure(Config.model_validate(data))
+
+
+def test_settings_that_do_not_concern_the_studio_leave_it_alone(run, tmp_path):
+    with run() as front:
+        until(lambda: "mode" in status(tmp_path)["live"], "up")
+        studio, screen = front._studio, front._screen
+        changed(front, display={"language": "en"}, disk={"floor_mb": 20}, metrics={"every_s": 1.0})
+        until(lambda: front._config.display.language == "en", "taken over")
+        until(lambda: "mode" in status(tmp_path)["live"], "still up")
+        assert front._studio is studio and studio.is_alive
+        assert front._screen is screen, "nor the screen: what it shows goes on"
+        changed(front, display={"clips": "loop"})
+        until(lambda: front._screen is not screen, "another screen")
+        assert front._studio is studio
+        until((tmp_path / "run/sonic-edge.prom").exists, "figures")
+
+
+def test_another_live_mode_is_another_studio_or_none(run, tmp_path):
+    with run() as front:
+        until(lambda: "mode" in status(tmp_path)["live"], "up")
+        studio = front._studio
+        changed(front, live={"mode": "mirror"})
+        until(lambda: front._studio not in (None, studio) and "mode" in status(tmp_path)["live"], "another")
+        assert not studio.is_alive
+        changed(front, live={"mode": "none"})
+        until(lambda: front._studio is None, "gone")
+        with pytest.raises(RequestError, match=r"live\.mode = none"):
+            ask(tmp_path / "run", {"order": "talk"})
+        changed(front, live={"mode": "record"})
+        until(lambda: "mode" in status(tmp_path)["live"], "back")
+
+
+def test_a_thread_that_does_not_come_round_is_noticed(run, tmp_path, monkeypatch):
+    with run() as front:
+        until(lambda: "mode" in status(tmp_path)["live"], "up")
+        assert front.check()
+        monkeypatch.setattr("sonic_edge.front.HANGS_S", 0.0)
+        assert not front.check()
+
+
+def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
+    woken = threading.Event()
+    with Front(Config(), tmp_path / "run", [sys.executable, STUB], woken.set) as front:
+        answers = []
+        caller = threading.Thread(
+            target=lambda: answers.append(ask(tmp_path / "run", {"order": "retry", "name": "课文"}))
+        )
+        caller.start()
+        assert woken.wait(20)
+        (order,) = front.asked()
+        assert (order.what, order.name) == ("retry", "课文") and front.asked() == []
+        front.answer(order, job="课文-2")
+        caller.join(20)
+        assert answers == [{"error": "", "job": "课文-2"}]

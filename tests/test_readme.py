@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from sonic_edge.config import Config, Controls, DisplaySettings, load_config, sh
 from sonic_edge.control import ask
 from sonic_edge.front import Front
 
+OF_JOBS = ("submit", "cancel", "retry", "doctor")
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
 
@@ -47,6 +48,25 @@ def stack():
         yield made
 
 
+@contextmanager
+def daemon(folder):
+    """The daemon that the README has running in the other terminal."""
+    process = subprocess.Popen([sys.executable, "-m", "sonic_edge", "run", "--config", "box.yaml"])
+    try:
+        end = time.monotonic() + 60
+        while not (folder / "spool/run/control.sock").exists() or not is_waiting(folder / "spool/run"):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_waiting(run):
+    return ask(run, {"order": "status"}).get("state") == "waiting for jobs"
+
+
 def wait_for_studio(run):
     end = time.monotonic() + 20
     while "mode" not in ask(run, {"order": "status"})["live"]:
@@ -60,7 +80,14 @@ def test_each_command(line, folder, stack):
     assert words[0] == ".venv/bin/sonic-edge"
     if words[1] == "run":  # the daemon does not end by itself: test_daemon drives it; here its settings are read
         words[1] = "check-config"
-    if words[1] in ("talk", "status"):  # a daemon answers; test_live has a whole one
+    if words[1] in OF_JOBS or (words[1] == "status" and "box.yaml" in line):
+        stack.enter_context(daemon(folder))
+        for name in ("failed", "inbox"):
+            job = folder / "spool" / name / "lesson"
+            job.mkdir()
+            shutil.copy(folder / "hello.wav", job)
+    if words[1] == "talk" or (words[1] == "status" and "stage.yaml" in line):
+        # a daemon answers; test_live has a whole one
         config = load_config(folder / "stage.yaml").model_copy(update={"display": DisplaySettings()})
         (folder / "spool").mkdir()
         stack.enter_context(Front(config, folder / "spool" / "run", [sys.executable, STUDIO]))
