@@ -6,13 +6,12 @@ are parameters so that a board which is not at hand can be read from a copy.
 
 import contextlib
 import os
-import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-SYS, PROC, DEV = Path("/sys"), Path("/proc"), Path("/dev")
+SYS, PROC = Path("/sys"), Path("/proc")
 
 EARLIEST = datetime(2026, 11, 1, tzinfo=timezone.utc)
 """When this was written: a clock that shows an earlier time is not set."""
@@ -108,11 +107,6 @@ def hardware_clock(sys: Path = SYS) -> Optional[datetime]:
         with contextlib.suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(int(_read(clock / "since_epoch")), timezone.utc)
     return None
-
-
-def started(proc: Path = PROC) -> datetime:
-    """When the machine was started, by the clock as it is now."""
-    return datetime.fromtimestamp(time.time() - uptime_s(proc), timezone.utc)
 
 
 # ---- disk ---------------------------------------------------------------------------------------------------------

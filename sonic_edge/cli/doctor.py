@@ -39,7 +39,8 @@ def _doctor(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        print(json.dumps({"findings": [vars(f) for f in findings]}, ensure_ascii=False, indent=2))
+        text = json.dumps({"findings": [vars(f) for f in findings]}, ensure_ascii=False, indent=2)
+        print(text.encode(errors="replace").decode())  # names of files need not be UTF-8
     if args.bundle is not None:
         write_bundle(args.bundle, case, findings)
         print(f"packed for whoever helps: {args.bundle}", file=sys.stderr)

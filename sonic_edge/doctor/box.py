@@ -70,6 +70,9 @@ def folders(case: Case) -> Iterator[Finding]:
     if not there:
         yield not_checked(f"there are none yet in {root}")
         return
+    if os.statvfs(root).f_flag & os.ST_RDONLY:
+        yield not_checked("the disk is read-only")
+        return
     bad = [folder for folder in [root, *there] if not os.access(folder, os.R_OK | os.W_OK | os.X_OK)]
     for folder in bad:
         found = folder.stat()
@@ -86,7 +89,11 @@ def folders(case: Case) -> Iterator[Finding]:
             )
     if bad:
         return
-    spent_s = _write_durably(root)
+    try:
+        spent_s = _write_durably(root)
+    except OSError as e:
+        yield failed(f"{root}: a small file cannot be written: {e.strerror}", "see what is said of the disk, and dmesg")
+        return
     if spent_s > _SLOW_S:
         yield warning(
             f"writing a small file durably took {spent_s:.1f} s", "the disk is slow or worn: replace the card"
