@@ -7,11 +7,11 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import List
+from typing import List, Sequence, Tuple
 
 from . import real
 from .box import Box, Broken
-from .jobs import Audit, Given, Giver, audit
+from .jobs import Given, Giver, MarkOf, audit, stub_mark
 from .people import People
 from .result import Result
 from .watch import Watch
@@ -32,7 +32,7 @@ def run(folder: Path, seed: int) -> Result:
     return result
 
 
-def _at_each_step(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
+def _at_each_step(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
     box, rng = Box(folder), random.Random(seed)
     giver, given, n_kills, n_again = Giver(box.spool, seed), [], 0, 0
     with Watch(box.spool) as watch:
@@ -58,7 +58,7 @@ def _at_each_step(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
         box.start()
         box.until_ready()
         box.until_idle()
-        _close(box, watch, given, result, "killed before every step", True)
+        _close(box, watch, given, result, "killed before every step")
     result.row("before every step: kills / jobs", f"{n_kills} / {len(given)}")
     return n_kills, len(given)
 
@@ -80,7 +80,7 @@ def _died(box: Box, name: str) -> bool:
     return True
 
 
-def _at_random(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
+def _at_random(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
     box, rng = Box(folder), random.Random(seed)
     given: List[Given] = []
     n_kills = {"daemon": 0, "worker": 0, "both": 0}
@@ -114,7 +114,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
         for writer in writers:
             writer.join()
         box.until_idle(300)
-        _close(box, watch, given, result, "killed at random", False)
+        _close(box, watch, given, result, "killed at random", excuses=("cancelled by order", "killed by SIGKILL"))
     n_cancelled = sum("cancelled by order" in p.read_text() for p in (box.spool / "failed").glob("*/reason.json"))
     result.row(
         "meanwhile: status asked / settings read again / cancelled",
@@ -129,7 +129,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
     return sum(n_kills.values()), len(given)
 
 
-def _real(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
+def _real(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
     box, rng = Box(folder, "real"), random.Random(seed)
     giver, given, n_kills = real.Giver(box.spool, seed), [], 0
     with Watch(box.spool, real.check_whole) as watch:
@@ -148,7 +148,7 @@ def _real(folder: Path, seed: int, result: Result) -> "tuple[int, int]":
         box.start()
         box.until_ready()
         box.until_idle()
-        _close(box, watch, given, result, "real worker", True, giver.mark_of)
+        _close(box, watch, given, result, "real worker", giver.mark_of)
     result.row("real worker and video: kills / jobs", f"{n_kills} / {len(given)}")
     return n_kills, len(given)
 
@@ -158,10 +158,18 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _close(box: Box, watch: Watch, given: List[Given], result: Result, what: str, strict: bool, *reads: object) -> None:
+def _close(
+    box: Box,
+    watch: Watch,
+    given: List[Given],
+    result: Result,
+    what: str,
+    mark_of: MarkOf = stub_mark,
+    excuses: Sequence[str] = (),
+) -> None:
     status = box.stop()
     result.expect(status == 0, f"{what}: the last daemon ended with {status}")
-    told: Audit = audit(box.spool, given, *reads, is_strict=strict)  # type: ignore[arg-type]
+    told = audit(box.spool, given, mark_of, excuses)
     result.row(f"{what}: of {len(given)} jobs", told)
     result.row(f"{what}: looks at outbox and failed, broken", f"{watch.n_looks}, {len(watch.broken)}")
     for words in told.broken + watch.broken:
