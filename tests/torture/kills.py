@@ -114,7 +114,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
         for writer in writers:
             writer.join()
         box.until_idle(300)
-        _close(box, watch, given, result, "killed at random", excuses=("cancelled by order", "killed by SIGKILL"))
+        _close(box, watch, given, result, "killed at random", excuses=("cancelled by order", "killed by SIG"))
     n_cancelled = sum("cancelled by order" in p.read_text() for p in (box.spool / "failed").glob("*/reason.json"))
     result.row(
         "meanwhile: status asked / settings read again / cancelled",
