@@ -22,7 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Collection, Deque, Dict, List, Optional, Sequence, Tuple, Type
 
-from . import metrics
 from .config import Config
 from .control import Control, Order
 from .display import Screen, Stream, words
@@ -43,8 +42,6 @@ STICK_S = (600.0, 20.0)
 """How long they are shown: those of what goes on, unless there is news; and those of the end."""
 HANGS_S = 30.0
 """A turn of the thread takes a fraction of a second; when none has ended for so long it hangs."""
-METRICS = "sonic-edge.prom"
-"""The file of figures, in the spool's run folder unless the settings say otherwise."""
 
 _TURN_S = 0.2
 # the sections the studio is started with
@@ -99,6 +96,7 @@ class Front:
         self._playing: Tuple[Path, ...] = ()
         self._turned = time.monotonic()
         self._measure_at = 0.0
+        self._figures: Optional[Dict[str, object]] = None
         self._scene: Optional[Path] = None
         self._stream: Optional[Stream] = None
         self._stick = ""
@@ -186,6 +184,11 @@ class Front:
         """Videos in outbox that are being shown, or wait for it."""
         return self._playing
 
+    def figures(self) -> Optional[Dict[str, object]]:
+        """The status for monitoring, every ``metrics.every_s``; None if there is no other since this was asked last."""
+        figures, self._figures = self._figures, None
+        return figures
+
     def asked(self) -> List[Order]:
         """What people want done about jobs, since this was asked last; each is to be answered."""
         orders = []
@@ -261,12 +264,10 @@ class Front:
         self._turned = time.monotonic()
 
     def _measure(self) -> None:
-        """Write the figures for monitoring, now and then."""
-        settings = self._config.metrics
-        if settings.path is None or time.monotonic() < self._measure_at:
-            return
-        self._measure_at = time.monotonic() + settings.every_s
-        metrics.write(Path(settings.path) if settings.path else self._folder / METRICS, self._status())
+        """Take down the figures for monitoring, now and then."""
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + self._config.metrics.every_s
+            self._figures = self._status()
 
     # ---- orders --------------------------------------------------------------------------------------------------
 

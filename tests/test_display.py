@@ -451,6 +451,29 @@ while True:
     assert wanted.get(manner, "has not answered") in here.status["error"]
 
 
+def test_a_desktop_that_is_not_there(room, monkeypatch):
+    """mpv idles without a window and answers all the same."""
+    monkeypatch.setenv("DISPLAY", ":9999")
+    monkeypatch.setattr("sonic_edge.display.player._START_S", 1.0)
+    monkeypatch.setattr("sonic_edge.display.screen._AGAIN_S", 0.1)
+    made = room()
+    made.until(lambda s: s["state"] == "failed", "noticed", seconds=30)
+    assert "mpv opens no screen: " in made.status["error"] and "VO window" in made.status["error"]
+
+
+def test_what_the_player_says_does_not_fill_the_disk(room, tmp_path, monkeypatch):
+    monkeypatch.setattr("sonic_edge.display.player._MOST_LOG_BYTES", 100)
+    made = room()
+    made.until(lambda s: s["state"] == "running", "running")
+    log = made.screen._player._log
+    with log.open("ab") as said:
+        said.write(b"x" * 1000)
+    end = time.monotonic() + 10
+    while log.stat().st_size > 100:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_no_screen(tmp_path):
     screen = Screen(DisplaySettings(output="none"), tmp_path)
     screen.idle(Path("a"))

@@ -162,7 +162,7 @@ def test_settings_that_do_not_concern_the_studio_leave_it_alone(run, tmp_path):
         changed(front, display={"clips": "loop"})
         until(lambda: front._screen is not screen, "another screen")
         assert front._studio is studio
-        until((tmp_path / "run/sonic-edge.prom").exists, "figures")
+        until(lambda: front.figures() is not None, "figures")
 
 
 def test_another_live_mode_is_another_studio_or_none(run, tmp_path):

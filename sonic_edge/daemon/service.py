@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Dict, Iterator, Optional, Sequence, Type, Union
 
+from .. import metrics
 from ..config import Config, load_config
 from ..control import Order
 from ..errors import ConfigError, DeviceError, RequestError, SonicEdgeError
@@ -28,6 +29,9 @@ GIVE_UP_S = 300.0
 """A worker that has not started for this long is left to systemd, which starts everything afresh."""
 LONGEST_WAIT_S = 60.0
 """The back-off doubles from one second up to this."""
+
+METRICS = "sonic-edge.prom"
+"""The file of figures, in the spool's run folder unless the settings say otherwise."""
 
 _PASS_S = 1.0
 _MOST_NAMES = 50
@@ -81,7 +85,8 @@ class Service:
         self._status = ""
         self._since = time.monotonic()
         self._told = 0.0
-        self._counts = Counter({"done": 0, "failed": 0, "cancelled": 0, "worker_deaths": 0})
+        self._metrics_error = ""
+        self._counts = Counter({"done": 0, "cancelled": 0, "worker_deaths": 0})
         self._facts: Dict[str, object] = {
             "version": version("sonic-edge"),
             "pid": os.getpid(),
@@ -149,7 +154,8 @@ class Service:
             self._end(job, outcome)
         except _Cancelled:
             self._drop_worker()  # what it is doing cannot be called off in any other way
-            self._fail(job, RequestError(f"{job.id}: cancelled by order"), "cancelled")
+            self._fail(job, RequestError(f"{job.id}: cancelled by order"))
+            self._counts["cancelled"] += 1
             too_late = ""
         finally:
             self._job = None
@@ -168,7 +174,7 @@ class Service:
                 self._front.finished(self._spool.outbox / f"{name}.mp4")
                 self._wait_s = 1.0
         elif isinstance(outcome, Failed) and not isinstance(outcome.error, DeviceError):
-            self._fail(job, outcome.error, "failed", outcome)
+            self._fail(job, outcome.error, outcome)
             self._wait_s = 1.0
         elif isinstance(outcome, Failed):
             self._another_attempt(job, outcome.error, outcome)
@@ -176,9 +182,8 @@ class Service:
             self._counts["worker_deaths"] += 1
             self._another_attempt(job, RequestError(outcome.reason))
 
-    def _fail(self, job: Job, error: SonicEdgeError, how: str, outcome: Optional[Failed] = None) -> None:
+    def _fail(self, job: Job, error: SonicEdgeError, outcome: Optional[Failed] = None) -> None:
         self._spool.fail(job, error, outcome.controls if outcome else None)
-        self._counts[how] += 1
         self._front.failed(job.id)
 
     def _another_attempt(self, job: Job, error: SonicEdgeError, outcome: Optional[Failed] = None) -> None:
@@ -191,7 +196,7 @@ class Service:
         attempts = self._config.worker.attempts
         log.error("%s: %s (attempt %d of %d)", job.id, error, n_deaths, attempts, extra={"JOB": job.id})
         if n_deaths >= attempts:
-            self._fail(job, type(error)(f"{error}; tried {n_deaths} times"), "failed", outcome)
+            self._fail(job, type(error)(f"{error}; tried {n_deaths} times"), outcome)
         else:
             self._back_off()
 
@@ -345,6 +350,17 @@ class Service:
             self._obey(order)
         if time.monotonic() - self._told >= _PASS_S:
             self._tell()
+        self._write_figures()
+
+    def _write_figures(self) -> None:
+        """For monitoring. Here and not where they are made: the screen must not wait for a disk."""
+        figures, path = self._front.figures(), self._config.metrics.path
+        if figures is None or path is None:
+            return
+        error = metrics.write(Path(path) if path else self._spool.run / METRICS, figures)
+        if error and error != self._metrics_error:
+            log.warning("%s", error)
+        self._metrics_error = error
 
     def _say(self, status: str) -> None:
         if status != self._status:
@@ -366,7 +382,7 @@ class Service:
                 "up_s": round(time.monotonic() - self._since, 1),
                 "state": self._status,
                 "queue": {"waiting": len(waiting), "names": waiting[:_MOST_NAMES], "held": self._spool.held},
-                "counts": dict(self._counts),
+                "counts": {**self._counts, "failed": self._spool.n_failed - self._counts["cancelled"]},
                 "errors": self._recent.told(),
                 "disk": self._spool.room.status(),
                 "worker": worker,

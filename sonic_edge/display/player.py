@@ -17,7 +17,8 @@ from .words import FONT, FONT_NAME, LINES
 
 _SOCKET = "mpv.sock"
 _PING_S = 1.0
-_START_S = 15.0  # a slow board takes a while until the player's socket is there
+_START_S = 15.0  # a slow board takes a while until the player's socket is there, and then its window
+_MOST_LOG_BYTES = 1 << 20
 _REAP_S = 0.05
 _LOADFILE_HAS_INDEX = 2 << 16 | 3  # version of the client API: mpv 0.38
 
@@ -43,21 +44,23 @@ class Player:
         self._version = 0
         self.is_ready = False
         """Whether it takes commands."""
+        self._has_window = False
         self.width = LINES * 1.0
         """Of the screen, in units of which it is `LINES` high."""
-        self.since = self._answered = time.monotonic()
+        self.since = self._answered = self._connected = time.monotonic()
         self._asked = 0.0
         fonts = folder / "mpv" / "fonts"
-        log = folder / "mpv.log"
+        self._log = folder / "mpv.log"
         try:
             fonts.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(FONT, fonts / FONT.name)
-            with contextlib.suppress(FileNotFoundError):
-                (folder / _SOCKET).unlink()
+            for old in (folder / _SOCKET, self._log):
+                with contextlib.suppress(FileNotFoundError):
+                    old.unlink()
         except OSError as e:
             raise DeviceError(f"{folder}: the player's files cannot be put there: {e.strerror}") from e
         try:
-            with log.open("wb") as said:
+            with self._log.open("ab") as said:
                 self._process = subprocess.Popen(
                     _command(settings),
                     cwd=folder,
@@ -117,12 +120,21 @@ class Player:
         events = self._receive()
         if now > self._asked + _PING_S:
             self._asked = now
+            self._bound_log()
             self._unsent += b'{"command": ["get_property", "idle-active"], "request_id": 1}\n'
         self._send()
         if now - self._answered > self._settings.deadline_s:
             silent = f"has not answered for {now - self._answered:.0f} s; it was ended"
             raise DeviceError(f"display.player: {self._settings.player} {silent}")
+        if not self._has_window and now - self._connected > _START_S:
+            raise DeviceError(f"display.player: {self._settings.player} opens no screen{self._last_words()}")
         return events
+
+    def _bound_log(self) -> None:
+        """It runs for months."""
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size > _MOST_LOG_BYTES:
+                os.truncate(self._log, 0)
 
     def _connect(self) -> None:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -140,7 +152,7 @@ class Player:
         self._unsent += b'{"command": ["observe_property", 1, "eof-reached"]}\n'
         self._unsent += b'{"command": ["observe_property", 2, "osd-dimensions"]}\n'
         self._unsent += b'{"command": ["set_property", "osd-border-style", "background-box"]}\n'  # since 0.38
-        self._answered = time.monotonic()
+        self._answered = self._connected = time.monotonic()
 
     def _send(self) -> None:
         if self._socket is None:
@@ -202,6 +214,7 @@ class Player:
     def _measure(self, screen: Any) -> Optional[str]:
         with contextlib.suppress(TypeError, KeyError):
             width = LINES * screen["aspect"]
+            self._has_window = self._has_window or screen["w"] > 0
             if width > 0 and width != self.width:
                 self.width = width
                 return "resized"
@@ -209,7 +222,7 @@ class Player:
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
-            lines = (self._folder / "mpv.log").read_bytes()[-2000:].decode(errors="replace").split("\n")
+            lines = self._log.read_bytes()[-2000:].decode(errors="replace").split("\n")
             said = [line.strip() for line in lines if line.strip()]
             if said:
                 return f": {said[-1][:200]}"
@@ -222,7 +235,12 @@ def _command(settings: DisplaySettings) -> List[str]:
     if output == "auto":
         output = "window" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "drm"
     command = [settings.player, "--idle=yes", "--force-window=yes", "--keep-open=always", "--keep-open-pause=no"]
-    command += ["--image-display-duration=inf", "--config-dir=mpv", f"--input-ipc-server={_SOCKET}", "--no-terminal"]
+    command += [
+        "--image-display-duration=inf",
+        "--config-dir=mpv",
+        f"--input-ipc-server={_SOCKET}",
+        "--input-terminal=no",
+    ]
     command += ["--no-osc", "--osd-level=0", "--load-scripts=no", "--ytdl=no", "--no-input-default-bindings"]
     command += ["--input-vo-keyboard=no", "--cursor-autohide=always", "--audio-display=no", "--hr-seek=no"]
     command += ["--msg-level=all=error", "--autoload-files=no", "--resume-playback=no", "--title=Sonic Edge"]

@@ -35,8 +35,8 @@ WORDS: Dict[str, Dict[str, str]] = {
     "usb_working": {"zh": "正在处理 U 盘里的任务，请勿拔出", "en": "Working for the USB stick; leave it in"},
     "usb_writing": {"zh": "正在写入 U 盘，请勿拔出", "en": "Writing to the USB stick; leave it in"},
     "usb_done": {"zh": "可以拔出 U 盘了", "en": "The USB stick can be pulled out"},
-    "usb_none": {"zh": "U 盘里没有新任务，可以拔出了", "en": "Nothing new on the USB stick; it can be pulled out"},
-    "usb_failed": {"zh": "U 盘读写失败，请检查后再插", "en": "The USB stick failed; check it and plug it in again"},
+    "usb_none": {"zh": "U 盘里没有新任务，可以拔出了", "en": "Nothing new on the stick; it can be pulled"},
+    "usb_failed": {"zh": "U 盘读写失败，请检查后再插", "en": "USB stick failed; check it, plug it in again"},
 }
 """What the screen can say, by key and language. The font must have every character."""
 

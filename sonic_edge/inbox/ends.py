@@ -101,7 +101,10 @@ def finish_failing(folders: Folders, record: Record) -> str:
         disk.rename(inputs, folders.failed / record.name)
         disk.sync(folders.failed)
         disk.sync(folder)
-        log.warning("%s: failed: %s", record.name, record.reason.get("what", ""), extra={"JOB": record.id})
+        what = str(record.reason.get("what", ""))
+        named = f"{record.id}: "  # most reasons begin with it
+        what = what[len(named) :] if what.startswith(named) else what
+        log.warning("%s: failed: %s", record.name, what, extra={"JOB": record.id})
     folders.trash(folder)
     return record.name
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MAX_INTERRUPTIONS = 20
 """A job during which the whole daemon went down this often is given up: it may be what takes the box down."""
 
+_NONE: Mapping[str, object] = {}
 _ROOM = DiskSettings()
 _TICK_S = 1.0
 _LOOK_S = 2.0
@@ -58,6 +59,8 @@ class Spool(Folders):
         super().__init__(Path(settings.root))
         self._use(settings)
         self.room = Room(self, room)
+        self.n_failed = 0
+        """Jobs that came to failed in this daemon's life."""
         self.held = ""
         """Why no job is begun, in words; empty if nothing is in the way."""
         self._left: List[Job] = []
@@ -136,7 +139,7 @@ class Spool(Folders):
                     try:
                         found.append((record.claimed, job_in(folder, record, self._default_portrait)))
                     except RequestError as e:
-                        ends.fail(self, record, e, {})
+                        self._fail(record, e)
         return [job for _, job in sorted(found, key=lambda pair: (pair[0], pair[1].id))]
 
     def start(self, job: Job) -> None:
@@ -207,7 +210,7 @@ class Spool(Folders):
             DeviceError: If the disk fails; `recover` carries on.
         """
         with disk.failing_as_device(job.id):
-            return ends.fail(self, Record.load(job.folder), error, controls or {})
+            return self._fail(Record.load(job.folder), error, controls or {})
 
     # ---- what people ask for --------------------------------------------------------------------------------------
 
@@ -239,7 +242,7 @@ class Spool(Folders):
                 job_id = self._claim(named[0]) if named else None
             if job_id is None:
                 return False
-            ends.fail(self, Record.load(self.work / job_id), why, {})
+            self._fail(Record.load(self.work / job_id), why)
             self._left = [job for job in self._left if job.id != job_id]
             return True
 
@@ -305,6 +308,11 @@ class Spool(Folders):
             if self._troubles.pop(where, None):
                 log.info("%s: works again", where)
 
+    def _fail(self, record: Record, error: SonicEdgeError, controls: Mapping[str, object] = _NONE) -> str:
+        name = ends.fail(self, record, error, controls)
+        self.n_failed += 1
+        return name
+
     # ---- coming in, being carried on ---------------------------------------------------------------------------
 
     def _claim(self, candidate: Candidate) -> Optional[str]:
@@ -346,7 +354,7 @@ class Spool(Folders):
                 return None
             record = Record(folder.name, "claimed", folder.name, True, (), now())
             words = f"{folder.name}: its record job.json is lost ({type(e).__name__})"
-            ends.fail(self, record, RequestError(words), {})
+            self._fail(record, RequestError(words))
             return None
         if record.state == "claiming":
             return self._move_in(record)
@@ -361,7 +369,7 @@ class Spool(Folders):
             record.store(folder)
             if record.interruptions >= MAX_INTERRUPTIONS:
                 words = f"{record.id}: the daemon went down {record.interruptions} times while working on it"
-                ends.fail(self, record, RequestError(words), {})
+                self._fail(record, RequestError(words))
                 return None
             log.info("%s: was interrupted; done again from the start", record.id, extra={"JOB": record.id})
         return record
@@ -394,7 +402,7 @@ class Spool(Folders):
                     disk.rename(self.inbox / s.name, inputs / s.name)
             if gone:
                 words = f"{record.id}: {', '.join(map(repr, gone))} went or changed while it was being taken"
-                ends.fail(self, record, RequestError(words), {})
+                self._fail(record, RequestError(words))
                 return None
         for name in islice(disk.entries(inputs), MAX_ENTRIES):
             if disk.is_plain(inputs / name):

@@ -4,12 +4,12 @@ import contextlib
 import json
 import logging
 import signal
-import sys
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Dict, Mapping, Optional
 
+from .. import journal
 from ..config import Config, check
 from ..errors import ConfigError, DeviceError, RequestError, SonicEdgeError
 from ..process import Lines, bound, die_with, take_pipes, tell
@@ -45,7 +45,7 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     Returns:
         The exit status.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    journal.set_up()
     orders, messages = take_pipes()
     lines = Lines(orders)
     (first, *_) = lines.wait_for_one()
