@@ -12,6 +12,7 @@ from ..errors import ConfigError, DeviceError, RequestError
 from .options import EXIT_HELP, Commands, add_command
 
 _LOOK_S = 0.5
+_PIECE_BYTES = 1 << 20
 _EXIT = {e.__name__: e.exit_code for e in (ConfigError, RequestError, DeviceError)}
 
 
@@ -58,7 +59,7 @@ def _submit(args: argparse.Namespace) -> int:
             files["job.yaml"] = yaml.safe_dump(controls, allow_unicode=True).encode()
         given = give(root, name, files)
     print(given, flush=True)
-    return _wait(root, given) if args.wait else 0
+    return _wait(root, given, speech) if args.wait else 0
 
 
 def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]:
@@ -105,16 +106,22 @@ def _name_in_job(path: Path, kind: str) -> str:
     return safe_id(path.stem or kind) + path.suffix
 
 
-def _wait(root: Path, name: str) -> int:
+def _wait(root: Path, name: str, speech: Path) -> int:
     """Until it has ended; the exit status.
 
     Raises:
         DeviceError: If its end cannot be seen.
     """
+    import hashlib
+
     from ..inbox.give import end_of
 
+    told = hashlib.sha256()
+    with _open(speech) as file:
+        while piece := file.read(_PIECE_BYTES):
+            told.update(piece)
     while True:
-        end = end_of(root, name)
+        end = end_of(root, name, told.hexdigest())
         if end is None:
             time.sleep(_LOOK_S)
         elif end.video is not None:
