@@ -165,7 +165,7 @@ def _dig(folder: Path) -> None:
     os.close(inner)
 
 
-def until_free(put: Callable[[], object], patience_s: float = 60.0) -> None:
+def until_free(put: Callable[[], object], patience_s: float = 300.0) -> None:
     """Put something where another of its name may still lie."""
     end = time.monotonic() + patience_s
     while True:

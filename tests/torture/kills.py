@@ -97,7 +97,12 @@ def _at_random(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
             writer.start()
         box.start()
         while sum(n_kills.values()) < N_RANDOM:
-            time.sleep(rng.choice((0.1, 0.6, 0.9, 2.0)) * rng.uniform(0.5, 1.5))
+            if rng.random() < 0.8:  # the others fall into its start
+                box.until_ready()
+                time.sleep(rng.choice((0.1, 0.5, 1.5)) * rng.random())
+                if len(given) * N_RANDOM < sum(n_kills.values()) * N_RANDOM_JOBS:  # let the jobs keep up
+                    time.sleep(1.0)
+            time.sleep(0.3 * rng.random())
             if not box.is_alive():
                 raise Broken(f"the daemon ended by itself: {box.last_words()}")
             which, workers = rng.choice(("daemon", "daemon", "daemon", "worker", "both")), box.workers()
