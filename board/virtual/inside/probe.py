@@ -1,0 +1,56 @@
+"""What may a process do that stands where the service stands? Run in its sandbox; tells in JSON on standard output.
+
+Argument: nodes of devices to open.
+"""
+
+import errno
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+
+def outcome(do: Callable[..., None], *arguments: object) -> str:
+    """``ok``, or the name of the error."""
+    try:
+        do(*arguments)
+    except OSError as e:
+        return errno.errorcode.get(e.errno or 0, str(e))
+    return "ok"
+
+
+def make(path: Path) -> None:
+    """Make a file and take it away again."""
+    path.open("x").close()
+    path.unlink()
+
+
+def ask_for(family: int, kind: int) -> None:
+    """Make a socket."""
+    socket.socket(family, kind).close()
+
+
+def open_node(path: str) -> None:
+    """Open a device without waiting for it."""
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+
+
+def main() -> None:
+    """Try all of it."""
+    told: Dict[str, object] = {"user": os.getuid(), "net": str(Path("/proc/self/ns/net").readlink())}
+    told["sockets"] = {
+        "unix": outcome(ask_for, socket.AF_UNIX, socket.SOCK_STREAM),
+        "inet": outcome(ask_for, socket.AF_INET, socket.SOCK_STREAM),
+        "inet6": outcome(ask_for, socket.AF_INET6, socket.SOCK_DGRAM),
+        "packet": outcome(ask_for, socket.AF_PACKET, socket.SOCK_RAW),
+    }
+    told["devices"] = {path: outcome(open_node, path) for path in sys.argv[1:]}
+    folders = ("/usr", "/etc", "/opt/sonic-edge", "/root", "/var/lib", "/var/spool/sonic-edge/inbox")
+    told["writes"] = {folder: outcome(make, Path(folder, ".probe")) for folder in folders}
+    print("probe:" + json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""Tier 1: the real package and the real unit under a real systemd. Run as root in a fresh board, which it uses up."""
+
+import functools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+import box
+from box import CURRENT, SETTINGS, UNIT, Wrong, run
+
+RELEASE = Path("/release")  # what an integrator would carry to the board
+INSTALL = [str(RELEASE / "board/install.sh"), "--find-links", str(RELEASE / "wheels")]
+SLOW = {"min_resolution": 512, "fps": 25}
+DENIED = "/dev/loop-control"
+
+
+def _wheel(which: str) -> str:
+    (wheel,) = (RELEASE / which).glob("*.whl")
+    return str(wheel)
+
+
+def installs() -> str:
+    """board/install.sh on a bare Debian, no network."""
+    run(*INSTALL, "--wheel", _wheel("now"), timeout_s=300)
+    box.wait_until_ready()
+    return f"{CURRENT.resolve().name}, {UNIT} is {box.state()}"
+
+
+def notifies() -> str:
+    """READY=1 only after the model has run once."""
+    if box.prop("Type") != "notify":
+        raise Wrong(f"Type={box.prop('Type')}")
+    run("systemctl", "restart", "--no-block", UNIT)
+    # a worker that is held up while it loads: whoever calls himself ready now has not run the model
+    worker = box.wait_for(
+        "a worker", lambda: run("pgrep", "-f", "python.* -m sonic_edge.worker", status=None), 20, 0.01
+    )
+    (pid,) = worker.split()
+    run("kill", "-STOP", pid)
+    time.sleep(5)
+    held = f"{box.state()}, {box.prop('StatusText')!r}"
+    run("kill", "-CONT", pid)
+    box.wait_until_ready()
+    if not held.startswith("activating"):
+        raise Wrong(f"with the worker held up while it loads: {held}")
+    return f"with the worker held up while it loads: {held}; let go: {box.state()}, {box.prop('StatusText')!r}"
+
+
+def does_a_job() -> str:
+    """A job from the inbox to the outbox."""
+    box.put("first")
+    return f"first.mp4: {box.wait_until_done('first')}"
+
+
+def names_in_chinese() -> str:
+    """A job with a Chinese name, as two files of one stem."""
+    inbox = box.SPOOL / "inbox"
+    for sample in ("speech.flac", "portrait.jpg"):
+        name = inbox / f"第一课 你好{Path(sample).suffix}"
+        name.write_bytes((box.SAMPLES / sample).read_bytes())
+    (inbox / "第一课 你好.yaml").write_text("".join(f"{k}: {v}\n" for k, v in box.QUICK.items()))
+    return f"第一课 你好.mp4: {box.wait_until_done('第一课 你好')}"
+
+
+def journal_has_fields() -> str:
+    """journalctl JOB=first finds that job's lines and no others."""
+    entries = box.journal("JOB=first")
+    lines = [str(e["MESSAGE"]) for e in entries]
+    if not any("first: done" in line for line in lines):
+        raise Wrong(f"{len(lines)} lines, none says that it is done: {lines}")
+    fields = sorted({f for e in entries for f in e if f in ("JOB", "STAGE", "ATTEMPT", "ERROR", "PRIORITY")})
+    return f"{len(lines)} lines; fields {', '.join(fields)}; the last: {lines[-1]!r}"
+
+
+@functools.cache
+def _probe() -> Dict[str, Any]:
+    """Run `probe.py` in the service's own sandbox: a copy of its unit with another program in it."""
+    Path("/dev/snd").mkdir(exist_ok=True)
+    for path, kind, number in ((DENIED, 10, 237), ("/dev/snd/seq", 116, 1)):
+        if not Path(path).exists():
+            run("mknod", "-m", "666", path, "c", kind, number)
+    Path(DENIED).open("rb").close()  # root, outside of the sandbox, may
+    lines = Path(box.prop("FragmentPath")).read_text()
+    Path("/run/systemd/system/probe.service").write_text(lines)
+    program = f"{CURRENT}/bin/python {RELEASE}/board/virtual/inside/probe.py {DENIED} /dev/snd/seq /dev/null"
+    # RuntimeDirectory= is the running service's too, and must outlive the probe
+    other = ["ExecStart=", "ExecStartPre=", "ExecStartPost=", "ExecStop=", "ExecStopPost=", "ExecReload="]
+    other += [f"ExecStart={program}", "Type=oneshot", "Restart=no", "WatchdogSec=0", "RuntimeDirectoryPreserve=yes"]
+    box.drop_in("probe", *other, unit="probe.service")
+    run("systemctl", "start", "probe.service")
+    (told,) = [e for e in box.journal("--unit=probe.service") if str(e["MESSAGE"]).startswith("probe:")]
+    found: Dict[str, Any] = json.loads(str(told["MESSAGE"])[len("probe:") :])
+    return found
+
+
+def has_no_network() -> str:
+    """No network from within the service."""
+    found = _probe()
+    pids = [box.main_pid(), *map(int, run("pgrep", "-P", box.main_pid()).split())]
+    outside = str(Path("/proc/1/ns/net").readlink())
+    inside = {str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids} | {found["net"]}
+    links = run("nsenter", f"--net=/proc/{pids[0]}/ns/net", "cat", "/proc/net/dev").splitlines()[2:]
+    names = [line.split(":")[0].strip() for line in links]
+    sockets = found["sockets"]
+    told = f"daemon and {len(pids) - 1} children in a namespace with {names}; sockets {sockets}"
+    refused = all(sockets[family] == "EAFNOSUPPORT" for family in ("inet", "inet6", "packet"))
+    if outside in inside or names != ["lo"] or not refused or sockets["unix"] != "ok":
+        raise Wrong(f"{told}; outside {outside}, inside {sorted(inside)}")
+    return told
+
+
+def denies_devices() -> str:
+    """Devices: what is not named in the unit cannot be opened."""
+    devices = _probe()["devices"]
+    # a sound device without its driver: past the device policy, there is nothing behind it
+    if (
+        devices[DENIED] != "EPERM"
+        or devices["/dev/null"] != "ok"
+        or devices["/dev/snd/seq"] not in ("ENXIO", "ENODEV", "ok")
+    ):
+        raise Wrong(str(devices))
+    return f"{DENIED} EPERM (root outside may); /dev/null ok; sound {devices['/dev/snd/seq']} (allowed, none here)"
+
+
+def writes_only_its_spool() -> str:
+    """The system is read-only for the service, but for its spool."""
+    writes = _probe()["writes"]
+    if [folder for folder, outcome in writes.items() if outcome == "ok"] != ["/var/spool/sonic-edge/inbox"]:
+        raise Wrong(str(writes))
+    return str(writes)
+
+
+def limits_hold() -> str:
+    """Memory and tasks are bounded by the kernel."""
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    if "memory" not in controllers:
+        raise box.NotRun(
+            f"this machine's kernel gives the board the cgroup controllers {controllers}, memory is not one"
+        )
+    group = Path("/sys/fs/cgroup" + box.prop("ControlGroup"))
+    limits = {folder.name: (folder / "memory.max").read_text().strip() for folder in (group, group.parent)}
+    if set(limits.values()) == {"max"}:
+        raise Wrong(str(limits))
+    return str(limits)
+
+
+def _restarts(do: str, result: str, within_s: float) -> str:
+    """Do something to the daemon with a job under way; it must come back, and the job be done once."""
+    name = f"under-{do}"
+    before, n_before = box.main_pid(), int(box.prop("NRestarts"))
+    box.put(name, SLOW)
+    doing = box.wait_until_rendering(name)
+    run("kill", f"-{do}", before)
+    began = time.monotonic()
+    box.wait_for("a new daemon", lambda: box.main_pid() not in (0, before), within_s)
+    took_s = time.monotonic() - began
+    box.wait_until_up()
+    causes = [e for e in box.journal(f"--unit={UNIT}") if f"Failed with result '{result}'" in str(e.get("MESSAGE", ""))]
+    n = int(box.prop("NRestarts")) - n_before
+    if n != 1 or not causes:
+        raise Wrong(f"restarted {n} times, {len(causes)} times for {result!r}")
+    return f"{do} at {doing!r}; new daemon after {took_s:.0f} s ({result}); then {box.wait_until_done(name)}"
+
+
+def survives_kill() -> str:
+    """kill -9 of the daemon: restarted, the job done once."""
+    return _restarts("KILL", "signal", 30)
+
+
+def survives_a_hang() -> str:
+    """A hung daemon is restarted by the watchdog, the job done once."""
+    usual = box.prop("WatchdogUSec")
+    box.drop_in("watchdog", "WatchdogSec=10s", "TimeoutAbortSec=5s")
+    run("systemctl", "restart", UNIT)
+    try:
+        return f"{_restarts('STOP', 'watchdog', 60)} (10 s for this check; {usual} in the unit)"
+    finally:
+        box.drop_in("watchdog")
+        run("systemctl", "restart", UNIT)
+
+
+def reloads() -> str:
+    """systemctl reload: a good change holds, a bad one is refused in words."""
+    if box.prop("CanReload") != "yes":
+        raise Wrong("the unit has no ExecReload=")
+    good, pid = SETTINGS.read_text(), box.main_pid()
+    try:
+        SETTINGS.write_text(good.replace("pair_s: 10.0", "pair_s: 9.0"))
+        run("systemctl", "reload", UNIT)
+        box.wait_for(
+            "the new settings hold",
+            lambda: "pair_s" in " ".join(str(e["MESSAGE"]) for e in box.said("reload")) or box.said("settings"),
+            10,
+        )
+        SETTINGS.write_text(good.replace("settle_s: 1.0", "settle_s: soon"))
+        run("systemctl", "reload", UNIT, status=None)
+        told = box.wait_for("status says so", lambda: [x for x in _status().splitlines() if "settle_s" in x], 10)
+    finally:
+        SETTINGS.write_text(good)
+        run("systemctl", "reload", UNIT, status=None)
+    box.wait_for("status forgets it", lambda: "settle_s" not in _status(), 10)
+    if box.main_pid() != pid:
+        raise Wrong("the daemon is another one now")
+    return f"same daemon; of the bad one status said {told[0]!r}"
+
+
+def _status() -> str:
+    return run("sonic-edge", "status", "--config", SETTINGS)
+
+
+def ends_with_78() -> str:
+    """A bad configuration at start: exit 78, and no restart."""
+    good = SETTINGS.read_text()
+    SETTINGS.write_text(good.replace("settle_s: 1.0", "settle_s: soon"))
+    try:
+        run("systemctl", "restart", UNIT, status=None)
+        box.wait_for("it has failed", lambda: box.state() == "failed", 30)
+        n, status = box.prop("NRestarts"), box.prop("ExecMainStatus")
+        time.sleep(10)
+        if status != "78" or box.state() != "failed" or box.prop("NRestarts") != n:
+            raise Wrong(f"status {status}, then {box.state()}, {box.prop('NRestarts')} restarts before {n}")
+        words = [str(e["MESSAGE"]) for e in box.said("settle_s")][-1]
+    finally:
+        SETTINGS.write_text(good)
+        run("systemctl", "restart", UNIT)
+    return f"failed with 78 and still so 10 s later: {words!r}"
+
+
+def installs_again() -> str:
+    """install.sh once more: the same release, settings untouched."""
+    SETTINGS.write_text(SETTINGS.read_text() + "# an integrator's own\n")
+    settings, release = SETTINGS.read_text(), CURRENT.resolve()
+    began = time.monotonic()
+    run(*INSTALL, "--wheel", _wheel("now"))
+    box.wait_until_ready()
+    if (SETTINGS.read_text(), CURRENT.resolve()) != (settings, release):
+        raise Wrong(f"settings or release changed: {CURRENT.resolve()}")
+    return f"{release.name}, {time.monotonic() - began:.0f} s"
+
+
+def upgrades() -> str:
+    """Upgrade with a job running: parked within 10 s, done once by the new release."""
+    old = CURRENT.resolve()
+    box.put("upgraded", {"min_resolution": 1024, "fps": 40})
+    doing = box.wait_until_rendering("upgraded")
+    run(*INSTALL, "--wheel", _wheel("next"), timeout_s=300)
+    new = CURRENT.resolve()
+    if len(box.said("upgraded: parked")) != 1:
+        raise Wrong("the job was not parked, or was done before the upgrade")
+    times = {
+        w: [int(e["__MONOTONIC_TIMESTAMP"]) for e in box.said(w)][-1] for w in (f"Stopping {UNIT}", f"Stopped {UNIT}")
+    }
+    took_s = (times[f"Stopped {UNIT}"] - times[f"Stopping {UNIT}"]) / 1e6
+    program = Path(f"/proc/{box.main_pid()}/cmdline").read_bytes().split(b"\0")[0].decode()
+    previous = Path("/opt/sonic-edge/previous").resolve()
+    told = f"{old.name} -> {new.name}, running {program}, stopped in {took_s:.1f} s"
+    if new == old or not program.startswith(str(new)) or previous != old or took_s > 10:
+        raise Wrong(f"{told}, previous {previous}")
+    run(previous / "bin/sonic-edge", "check-config", "--config", SETTINGS)  # it could be gone back to
+    return f"{doing!r}; {told}; {box.wait_until_done('upgraded', 240)}"
+
+
+CHECKS = [
+    installs,
+    notifies,
+    does_a_job,
+    names_in_chinese,
+    journal_has_fields,
+    has_no_network,
+    denies_devices,
+    writes_only_its_spool,
+    limits_hold,
+    survives_kill,
+    survives_a_hang,
+    reloads,
+    ends_with_78,
+    installs_again,
+    upgrades,
+]
+
+if __name__ == "__main__":
+    box.main(CHECKS, Path(sys.argv[1]))
