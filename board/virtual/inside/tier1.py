@@ -1,19 +1,16 @@
 """Tier 1: the real package and the real unit under a real systemd. Run as root in a fresh board, which it uses up."""
 
-import functools
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict
 
 import box
+import sandbox
 from box import CURRENT, SETTINGS, UNIT, Wrong, run
 
 RELEASE = Path("/release")  # what an integrator would carry to the board
 INSTALL = [str(RELEASE / "board/install.sh"), "--find-links", str(RELEASE / "wheels")]
 SLOW = {"min_resolution": 512, "fps": 25}
-DENIED = "/dev/loop-control"
 
 
 def _wheel(which: str) -> str:
@@ -72,78 +69,6 @@ def journal_has_fields() -> str:
         raise Wrong(f"{len(lines)} lines, none says that it is done: {lines}")
     fields = sorted({f for e in entries for f in e if f in ("JOB", "STAGE", "ATTEMPT", "ERROR", "PRIORITY")})
     return f"{len(lines)} lines; fields {', '.join(fields)}; the last: {lines[-1]!r}"
-
-
-@functools.cache
-def _probe() -> Dict[str, Any]:
-    """Run `probe.py` in the service's own sandbox: a copy of its unit with another program in it."""
-    Path("/dev/snd").mkdir(exist_ok=True)
-    for path, kind, number in ((DENIED, 10, 237), ("/dev/snd/seq", 116, 1)):
-        if not Path(path).exists():
-            run("mknod", "-m", "666", path, "c", kind, number)
-    Path(DENIED).open("rb").close()  # root, outside of the sandbox, may
-    lines = Path(box.prop("FragmentPath")).read_text()
-    Path("/run/systemd/system/probe.service").write_text(lines)
-    program = f"{CURRENT}/bin/python {RELEASE}/board/virtual/inside/probe.py {DENIED} /dev/snd/seq /dev/null"
-    # RuntimeDirectory= is the running service's too, and must outlive the probe
-    other = ["ExecStart=", "ExecStartPre=", "ExecStartPost=", "ExecStop=", "ExecStopPost=", "ExecReload="]
-    other += [f"ExecStart={program}", "Type=oneshot", "Restart=no", "WatchdogSec=0", "RuntimeDirectoryPreserve=yes"]
-    box.drop_in("probe", *other, unit="probe.service")
-    run("systemctl", "start", "probe.service")
-    (told,) = [e for e in box.journal("--unit=probe.service") if str(e["MESSAGE"]).startswith("probe:")]
-    found: Dict[str, Any] = json.loads(str(told["MESSAGE"])[len("probe:") :])
-    return found
-
-
-def has_no_network() -> str:
-    """No network from within the service."""
-    found = _probe()
-    pids = [box.main_pid(), *map(int, run("pgrep", "-P", box.main_pid()).split())]
-    outside = str(Path("/proc/1/ns/net").readlink())
-    inside = {str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids} | {found["net"]}
-    links = run("nsenter", f"--net=/proc/{pids[0]}/ns/net", "cat", "/proc/net/dev").splitlines()[2:]
-    names = [line.split(":")[0].strip() for line in links]
-    sockets = found["sockets"]
-    told = f"daemon and {len(pids) - 1} children in a namespace with {names}; sockets {sockets}"
-    refused = all(sockets[family] == "EAFNOSUPPORT" for family in ("inet", "inet6", "packet"))
-    if outside in inside or names != ["lo"] or not refused or sockets["unix"] != "ok":
-        raise Wrong(f"{told}; outside {outside}, inside {sorted(inside)}")
-    return told
-
-
-def denies_devices() -> str:
-    """Devices: what is not named in the unit cannot be opened."""
-    devices = _probe()["devices"]
-    # a sound device without its driver: past the device policy, there is nothing behind it
-    if (
-        devices[DENIED] != "EPERM"
-        or devices["/dev/null"] != "ok"
-        or devices["/dev/snd/seq"] not in ("ENXIO", "ENODEV", "ok")
-    ):
-        raise Wrong(str(devices))
-    return f"{DENIED} EPERM (root outside may); /dev/null ok; sound {devices['/dev/snd/seq']} (allowed, none here)"
-
-
-def writes_only_its_spool() -> str:
-    """The system is read-only for the service, but for its spool."""
-    writes = _probe()["writes"]
-    if [folder for folder, outcome in writes.items() if outcome == "ok"] != ["/var/spool/sonic-edge/inbox"]:
-        raise Wrong(str(writes))
-    return str(writes)
-
-
-def limits_hold() -> str:
-    """Memory and tasks are bounded by the kernel."""
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
-    if "memory" not in controllers:
-        raise box.NotRun(
-            f"this machine's kernel gives the board the cgroup controllers {controllers}, memory is not one"
-        )
-    group = Path("/sys/fs/cgroup" + box.prop("ControlGroup"))
-    limits = {folder.name: (folder / "memory.max").read_text().strip() for folder in (group, group.parent)}
-    if set(limits.values()) == {"max"}:
-        raise Wrong(str(limits))
-    return str(limits)
 
 
 def _restarts(do: str, result: str, within_s: float) -> str:
@@ -268,10 +193,10 @@ CHECKS = [
     does_a_job,
     names_in_chinese,
     journal_has_fields,
-    has_no_network,
-    denies_devices,
-    writes_only_its_spool,
-    limits_hold,
+    sandbox.has_no_network,
+    sandbox.denies_devices,
+    sandbox.writes_only_its_spool,
+    sandbox.limits_hold,
     survives_kill,
     survives_a_hang,
     reloads,

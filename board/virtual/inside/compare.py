@@ -1,0 +1,96 @@
+"""Is what is seen and heard what was made? Pictures by their mean difference, sound by its correlation."""
+
+import struct
+from pathlib import Path
+from typing import List, Tuple
+
+import av
+import cv2
+import numpy as np
+
+RATE = 44100
+_WINDOW = RATE // 10
+_LOUD = 200.0  # of 32768
+
+
+def frames(video: Path) -> List[np.ndarray]:
+    """All pictures of a video, BGR."""
+    with av.open(str(video)) as film:
+        return [f.to_ndarray(format="bgr24") for f in film.decode(video=0)]
+
+
+def difference(seen: np.ndarray, made: np.ndarray) -> float:
+    """Mean absolute difference of two pictures, 0..255, the second brought to the size of the first."""
+    size = seen.shape[1], seen.shape[0]
+    return float(np.abs(cv2.resize(made, size).astype(np.float32) - seen.astype(np.float32)).mean())
+
+
+def of_screen(picture: Path, shape: Tuple[int, ...]) -> np.ndarray:
+    """The part of the screen that a picture of a shape fills, as large as it goes."""
+    screen = cv2.imread(str(picture))
+    height, width = screen.shape[:2]
+    scale = min(width / shape[1], height / shape[0])
+    w, h = round(shape[1] * scale), round(shape[0] * scale)
+    top, left = (height - h) // 2, (width - w) // 2
+    return screen[top : top + h, left : left + w]
+
+
+def nearest(seen: np.ndarray, made: List[np.ndarray]) -> Tuple[int, float, float]:
+    """Which of the pictures it is: number, its difference, and the largest difference of all."""
+    small = [cv2.resize(m, (96, 96), interpolation=cv2.INTER_AREA) for m in made]
+    look = cv2.resize(seen, (96, 96), interpolation=cv2.INTER_AREA)
+    rough = [difference(look, s) for s in small]
+    number = int(np.argmin(rough))
+    return number, difference(seen, made[number]), difference(seen, made[int(np.argmax(rough))])
+
+
+def label_of(picture: np.ndarray) -> np.ndarray:
+    """The corner in which the label stands."""
+    height, width = picture.shape[:2]
+    return picture[round(height * 0.865) : round(height * 0.97), round(width * 0.72) : round(width * 0.955)]
+
+
+def sound_of(file: Path) -> np.ndarray:
+    """The sound of a film or recording, [n] mono at `RATE`."""
+    resampler = av.AudioResampler("s16", "mono", RATE)
+    with av.open(str(file)) as film:
+        pieces = [p.to_ndarray().ravel() for f in film.decode(audio=0) for p in resampler.resample(f)]
+    return np.concatenate(pieces).astype(np.float64)
+
+
+def played(file: Path, since_byte: int) -> np.ndarray:
+    """What the sound card was given since then, [n] mono at `RATE`: the file is still being written to."""
+    data = file.read_bytes()
+    channels, rate = struct.unpack_from("<HI", data, 22)
+    assert (channels, rate) == (2, RATE), (channels, rate)
+    data = data[max(44, since_byte) :]
+    return np.frombuffer(data[: len(data) // 4 * 4], np.int16).reshape(-1, 2).mean(axis=1)
+
+
+def share_heard(made: np.ndarray, heard: np.ndarray, least: float) -> Tuple[float, int]:
+    """How much of what was made is heard, in order.
+
+    Args:
+        made: The sound as it should be.
+        heard: Where to look for it; gaps are allowed between its tenths of a second.
+        least: Correlation from which on a tenth of a second counts as found.
+
+    Returns:
+        The share of the loud tenths that are found, and how many loud ones there are.
+    """
+    n_loud, places = 0, []
+    for at in range(0, len(made) - _WINDOW, _WINDOW):
+        window = made[at : at + _WINDOW] - made[at : at + _WINDOW].mean()
+        if np.sqrt((window**2).mean()) < _LOUD:
+            continue
+        n_loud += 1
+        size = len(heard) + len(window)
+        products = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(window, size)), size)
+        sums = np.cumsum(np.concatenate([[0.0], heard**2]))
+        energy = np.maximum(sums[_WINDOW:] - sums[:-_WINDOW], 1.0) * (window**2).sum()
+        likeness = products[: len(heard) - _WINDOW + 1] / np.sqrt(energy)
+        best = int(np.argmax(likeness))
+        if likeness[best] >= least:
+            places.append(best)
+    in_order = sum(1 for i, place in enumerate(places) if i == 0 or place >= places[i - 1])
+    return in_order / max(1, n_loud), n_loud

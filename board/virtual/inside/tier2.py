@@ -1,0 +1,204 @@
+"""Tier 2: camera, microphone, screen, loudspeaker and USB stick on a kernel of its own.
+
+Run as root, with the Python of the installed product.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+import box
+import compare
+import numpy as np
+import sandbox
+from box import SETTINGS, SPOOL, UNIT, Wrong, run
+
+RESULT = Path("/result")
+MATERIAL = Path(__file__).parent
+SOUND = RESULT / "sound.wav"
+FAR, NEAR = 12.0, 6.0
+"""Mean difference of pictures, 0..255: at least that for another picture, at most this for the same one."""
+
+
+def ask(do: str, **details: object) -> Dict[str, Any]:
+    """Have the world around the board do something; see `_Hands` outside."""
+    part = RESULT / "ask.part"
+    part.write_text(json.dumps({"do": do, **details}))
+    part.rename(RESULT / "ask.json")
+    answer = RESULT / "answer.json"
+    box.wait_for(f"an answer to {do}", answer.exists, 120, 0.05)
+    said: Dict[str, Any] = json.loads(answer.read_text())
+    answer.unlink()
+    if "error" in said:
+        raise Wrong(f"{do}: {said['error']}")
+    return said
+
+
+def sonic_edge(*words: str, status: int = 0) -> str:
+    """A command of the product."""
+    return run("sonic-edge", *words, "--config", SETTINGS, status=status, timeout_s=180)
+
+
+def starts() -> str:
+    """The service is up on a kernel of its own."""
+    box.wait_until_ready(400)
+    active_s = int(box.prop("ActiveEnterTimestampMonotonic")) / 1e6
+    return f"Linux {os.uname().release}, {UNIT} active {active_s:.0f} s after the kernel"
+
+
+def stands_idle() -> str:
+    """Screen: the portrait while nothing happens, with its label."""
+
+    def look() -> str:
+        scenes = list((SPOOL / "run").glob("scene-*.png"))
+        if not scenes:
+            return ""
+        made = compare.frames(scenes[0])[0]
+        ask("look", name="idle", n=1, every_s=0)
+        seen = compare.of_screen(RESULT / "idle-0.png", made.shape)
+        off = compare.difference(seen, made)
+        return f"{_label(seen, made)}; picture off by {off:.1f} of 255" if off < NEAR else ""
+
+    return box.wait_for("the portrait on the screen", look, 120, 2)
+
+
+def _label(seen: np.ndarray, made: np.ndarray) -> str:
+    """The label is where it must be, and as it was made."""
+    there, wanted = compare.label_of(seen), compare.label_of(made)
+    off = compare.difference(there, wanted)
+    white, dark = float((there.min(axis=2) > 200).mean()), float((there.max(axis=2) < 90).mean())
+    told = f"label off by {off:.1f}, {100 * white:.0f} % white letters on {100 * dark:.0f} % dark plate"
+    if off > 2 * NEAR or white < 0.05 or dark < 0.3:
+        raise Wrong(told)
+    return told
+
+
+def plays_a_clip() -> str:
+    """Screen: a finished clip is played, picture by picture, with its label."""
+    since = SOUND.stat().st_size if SOUND.exists() else 0
+    (MATERIAL / "since").write_text(str(since))
+    box.put("clip", {}, MATERIAL / "short.wav")
+    done = SPOOL / "outbox/clip.json"
+    box.wait_for("clip is done", done.exists, 400, 0.1)
+    ask("look", name="clip", n=30, every_s=0.3)
+    made = compare.frames(SPOOL / "outbox/clip.mp4")
+    found = []
+    for number in range(30):
+        seen = compare.of_screen(RESULT / f"clip-{number}.png", made[0].shape)
+        which, off, most = compare.nearest(seen, made)
+        if off < NEAR / 2 and most > 2 * off:
+            found.append((which, off, number))
+    order = [which for which, _, _ in found]
+    if len(set(order)) < 3 or order != sorted(order):
+        raise Wrong(f"of {len(made)} pictures these were seen: {order}")
+    which, off, number = found[len(found) // 2]
+    label = _label(compare.of_screen(RESULT / f"clip-{number}.png", made[0].shape), made[which])
+    video = box.video(SPOOL / "outbox/clip.mp4")
+    return f"{video}; seen in order: pictures {order}, off by {min(f[1] for f in found):.1f} of 255; {label}"
+
+
+def plays_its_sound() -> str:
+    """Loudspeaker: the clip's own sound."""
+    time.sleep(3.0)
+    heard = compare.played(SOUND, int((MATERIAL / "since").read_text()))
+    share, n = compare.share_heard(compare.sound_of(SPOOL / "outbox/clip.mp4"), heard, 0.98)
+    told = f"{100 * share:.0f} % of {n} loud tenths of a second found in order, each alike to 0.98 or more"
+    if share < 0.75:
+        raise Wrong(f"{told}; {len(heard) / compare.RATE:.1f} s were played")
+    return told
+
+
+def takes_a_snapshot() -> str:
+    """Camera: nobody there is told in words; somebody there is taken."""
+    said = sonic_edge("snapshot", status=2)
+    if "shows one person" not in said:
+        raise Wrong(said)
+    camera = ["v4l2-ctl", "-d", "/dev/video1", "--stream-out-mmap", "--stream-loop"]
+    run("v4l2-ctl", "-d", "/dev/video0", "--set-dv-bt-timings", "index=0")  # 640x480
+    run("v4l2-ctl", "-d", "/dev/video1", "--set-dv-bt-timings", "index=0", "--set-fmt-video-out=pixelformat=BGR3")
+    run("v4l2-ctl", "-d", "/dev/video0", "--set-ctrl=loop_video=1,osd_text_mode=2")
+    showing = subprocess.Popen(
+        [*camera, f"--stream-from={MATERIAL}/camera.bgr"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(2.0)
+        sonic_edge("snapshot")
+    finally:
+        showing.kill()
+        showing.wait()
+    return f"noise: {said.split(': ', 1)[-1]!r}; a face: taken"
+
+
+def hears() -> str:
+    """Microphone: what is said to the camera's face becomes a clip of both."""
+    sonic_edge("talk", "start")
+    box.wait_for("the microphone is open", lambda: "hw:5,1" in sonic_edge("status"), 60)
+    run("aplay", "--quiet", "--device=plughw:Loopback,0", MATERIAL / "short.wav")
+    time.sleep(1.0)
+    sonic_edge("talk", "stop")
+
+    def look() -> str:
+        failed = list((SPOOL / "failed").glob("talk-*/reason.json"))
+        if failed:
+            raise Wrong(failed[0].read_text())
+        done = list((SPOOL / "outbox").glob("talk-*.json"))
+        return done[0].stem if done else ""
+
+    name = box.wait_for("what was said is a clip", look, 400)
+    clip = SPOOL / "outbox" / f"{name}.mp4"
+    share, n = compare.share_heard(compare.sound_of(MATERIAL / "short.wav"), compare.sound_of(clip), 0.9)
+    face, own = compare.frames(clip)[0], compare.frames(SPOOL / "outbox/clip.mp4")[0]
+    face, own = face[: len(face) * 3 // 4], own[: len(own) * 3 // 4]  # without the label
+    mirrored, same = compare.difference(face, own[:, ::-1]), compare.difference(face, own)
+    told = f"{name}: {100 * share:.0f} % of {n} loud tenths of a second heard; "
+    told += f"off by {mirrored:.0f} from the camera's face (the portrait mirrored), by {same:.0f} from the portrait"
+    if share < 0.5 or mirrored > same / 2:
+        raise Wrong(told)
+    return f"{told}; {box.video(clip)}"
+
+
+def takes_a_stick() -> str:
+    """USB stick: udev starts the import, the video is brought onto it, the screen says so, it may be pulled."""
+    before = {p.name for p in (SPOOL / "outbox").glob("*.mp4")}
+    ask("plug")
+    units = "sonic-edge-stick@*.service"
+    box.wait_for(
+        "udev starts the import", lambda: run("systemctl", "list-units", "--all", "--plain", "--no-legend", units), 60
+    )
+    unit = run("systemctl", "list-units", "--all", "--plain", "--no-legend", units).split()[0]
+    box.wait_for("a new video", lambda: {p.name for p in (SPOOL / "outbox").glob("*.mp4")} - before, 400)
+    box.wait_for("the import is over", lambda: box.prop("ActiveState", unit) not in ("active", "activating"), 120)
+    time.sleep(3.0)
+    ask("look", name="stick", n=1, every_s=0)
+    mounts = run("findmnt", "--list", "--noheadings", "--output=TARGET,SOURCE")
+    result = box.prop("Result", unit)
+    told = ask("pull")
+    (new,) = {p.name for p in (SPOOL / "outbox").glob("*.mp4")} - before
+    made = hashlib.sha256((SPOOL / "outbox" / new).read_bytes()).hexdigest()
+    brought = [name for name, digest in told.items() if digest == made]
+    if result != "success" or "/dev/sd" in mounts or not brought:
+        raise Wrong(f"{unit}: {result}; mounted: {mounts}; made {new}; on the stick: {sorted(told)}")
+    words = [str(e["MESSAGE"]) for e in box.journal(f"--unit={unit}")][-1]
+    return f"{unit}: {result}; on the stick now {brought[0]!r}, the same bytes; its last words: {words!r}"
+
+
+CHECKS = [
+    starts,
+    sandbox.limits_hold,
+    sandbox.has_no_network,
+    sandbox.denies_devices,
+    stands_idle,
+    plays_a_clip,
+    plays_its_sound,
+    takes_a_snapshot,
+    hears,
+    takes_a_stick,
+]
+
+if __name__ == "__main__":
+    box.main(CHECKS, Path(sys.argv[1]))
