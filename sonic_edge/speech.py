@@ -24,6 +24,9 @@ _HONEST_LENGTH = ("wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "matr
 """Formats that say how long they are; others are guessed by FFmpeg from the bit rate."""
 _RATES = range(2000, 768001)
 """Sample rates taken for real, Hz."""
+_MOST_PLANES = 8
+"""Channels of decoders that give each a plane of its own: PyAV (12 to 16) does not see where the planes end when there
+are more, and reads memory that is not theirs."""
 _SILENT = 1e-4
 """Recordings with no sample over this (-80 dB) hold no speech."""
 _SCALES = {"u1": 128.0, "i2": 32768.0, "i4": 2147483648.0, "i8": 9223372036854775808.0}
@@ -124,6 +127,7 @@ class _Tape:
         self._n_good = 0
         self._n_damaged = 0
         self._n_repaired = 0
+        self._n_channels_refused = 0
         self._n_bytes_missing = 0
         self._promised_s = 0.0
         self._side_power = self._middle_power = 0.0
@@ -207,6 +211,9 @@ class _Tape:
             self._middle_power += float(np.square(samples.mean(axis=0)).sum())
             self._side_power += float(np.square(samples).sum()) / width
             yield np.ascontiguousarray(samples), sample_rate
+        if not self._n_good and self._n_channels_refused:
+            words = f"{self._n_channels_refused} channels; at most {_MOST_PLANES} can be read"
+            raise RequestError(f"{self._path.name}: {words}")
         if not self._n_good:
             raise RequestError(f"{self._path.name}: no sound could be decoded; the file is damaged or empty")
         if self._n_damaged > self._n_good:
@@ -219,8 +226,12 @@ class _Tape:
         n_waiting = 0
         kind: Tuple[Any, Tuple[str, ...], int] = (None, (), 0)
         for frame in self._frames():
-            self._n_good += 1
             names = tuple(channel.name for channel in frame.layout.channels)
+            if frame.format.is_planar and len(names) > _MOST_PLANES:
+                self._n_channels_refused = len(names)
+                self._n_damaged += 1
+                continue
+            self._n_good += 1
             raw: NDArray[Any] = frame.to_ndarray()
             if not frame.format.is_planar:
                 raw = raw.reshape(-1, len(names)).T

@@ -100,6 +100,32 @@ COMPRESSED = [
 ]
 
 
+def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
+    path = tmp_path / "many.mka"
+    with av.open(str(path), "w", format="matroska") as file:
+        stream = file.add_stream("libopus", rate=48000, options={"mapping_family": "255"})
+        stream.codec_context.layout, stream.codec_context.format = "hexadecagonal", "flt"
+        for start in range(0, 48000, 960):
+            packed = np.ascontiguousarray(channels(0.02, 48000, 16).T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="hexadecagonal")
+            frame.sample_rate, frame.pts = 48000, start
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    # in a process of its own: it would end the tests
+    told, _, _ = alone(f"""
+from pathlib import Path
+from sonic_edge.bundle import find_bundle
+from sonic_edge.config import LimitSettings
+from sonic_edge.errors import RequestError
+from sonic_edge.speech import read_speech
+try:
+    read_speech(Path({str(path)!r}), find_bundle("sonic-net").mel, LimitSettings())
+except RequestError as e:
+    print(e)
+""")
+    assert told == "many.mka: 16 channels; at most 8 can be read"
+
+
 @pytest.mark.parametrize(("name", "codec", "container"), COMPRESSED)
 @pytest.mark.parametrize("n_channels", [1, 2])
 def test_compressed_recordings(tmp_path, limits, name, codec, container, n_channels):
