@@ -16,6 +16,7 @@ from .watch import Watch
 AT_A_TIME = 20
 STALL_S = 20.0
 SECONDS = 0.6
+CONTROLS = b"seed: 3\nsmooth: true\nmotion_scale: 1.2\ndynamic_scale: 1\nduration: auto\ninference_steps: 2\n"
 
 
 def run(folder: Path, seed: int, minutes: float = 20.0, n_files: int = 1000) -> Result:
@@ -44,6 +45,8 @@ def run(folder: Path, seed: int, minutes: float = 20.0, n_files: int = 1000) -> 
                     (job / "good.jpg").write_bytes(good_photo.read_bytes())
                 else:
                     (job / "good.wav").write_bytes(sounds["wav"])
+                if rng.random() < 0.1:
+                    (job / "job.yaml").write_bytes(mutated(CONTROLS, others, rng)[0])
                 job.rename(box.spool / "inbox" / name)
             box.until_idle(600)
             done = sum(name.endswith(".json") for name in box.names("outbox"))
