@@ -4,13 +4,12 @@ import threading
 import time
 from collections import deque
 from types import TracebackType
-from typing import Any, Deque, List, Mapping, Optional, Tuple, Type
+from typing import Deque, List, Optional, Tuple, Type
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MicrophoneSettings
-from ..errors import DeviceError
 from ..media import FloatArray, Heard
 from . import portaudio
 from .clock import Clock
@@ -46,8 +45,6 @@ class Microphone:
     def __init__(self, settings: MicrophoneSettings, sample_rate: int = 16000) -> None:
         self._settings = settings
         self._rate = sample_rate
-        self._own_rate = sample_rate
-        self._n_channels = 1
         self._arrived = threading.Condition()
         self._blocks: Deque[bytes] = deque()
         self._n_waiting = 0  # this and the next two in the device's own samples
@@ -55,18 +52,23 @@ class Microphone:
         self._n_own_dropped = 0
         self._clock = Clock()
         self._start = 0
-        self._is_closed = False
-        self.name = ""
-        """Of the device."""
         self.n_overruns = 0
         """How often sound was lost."""
         self.n_dropped = 0
         """Samples lost to a full ring, at `sample_rate`."""
-        what = f"microphone.device = {settings.device!r}"
-        self._host, self._stream = portaudio.within(portaudio.OPEN_S, self._open, what, self._shut)
-        self._last_s = time.monotonic()
+        self._device = portaudio.Device(
+            "input", settings.device, "microphone.device", sample_rate, settings.block_s, self._take
+        )
+        self._own_rate, self._n_channels = self._device.rate, self._device.n_channels
         self._mixer = _Mixer(self._n_channels, self._own_rate)
         self._resampler = Resampler(self._own_rate, sample_rate)
+        self._last_s = time.monotonic()
+        self._device.start()
+
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        return self._device.name
 
     def __enter__(self) -> "Microphone":
         return self
@@ -75,35 +77,6 @@ class Microphone:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
-
-    def _open(self) -> Tuple[Any, Any]:
-        """PortAudio and the running stream."""
-        host = portaudio.connect()
-        try:
-            info = portaudio.choose(host, "input", self._settings.device, "microphone.device")
-            self.name = info["name"]
-            return host, self._stream_of(host, info)
-        except BaseException:
-            host.terminate()
-            raise
-
-    def _stream_of(self, host: Any, info: Mapping[str, Any]) -> Any:
-        words = "it takes no 16-bit sound"
-        for rate, channels in portaudio.formats(host, dict(info), "input", self._rate):
-            self._own_rate, self._n_channels = rate, channels
-            try:
-                return host.open(
-                    rate=rate,
-                    channels=channels,
-                    format=portaudio.load().paInt16,
-                    input=True,
-                    input_device_index=info["index"],
-                    frames_per_buffer=max(1, round(self._settings.block_s * rate)),
-                    stream_callback=self._take,
-                )
-            except OSError as e:
-                words = str(e)
-        raise DeviceError(f"microphone.device = {self._settings.device!r}: {self.name} cannot be opened: {words}")
 
     def _take(self, data: bytes, n: int, _: object, flags: int) -> Tuple[None, int]:
         """PortAudio's thread: note the sound and when it came.
@@ -145,7 +118,7 @@ class Microphone:
             silent_s = time.monotonic() - self._last_s
             end_s = self._clock.at(n_own / self._own_rate) if blocks else 0.0
         if not blocks:
-            self._check(silent_s)
+            self._device.check(silent_s, self._settings.silent_s, "has delivered nothing")
             return None
         own = np.frombuffer(b"".join(blocks), np.int16).reshape(-1, self._n_channels)
         n_dropped = round(n_own_dropped * self._rate / self._own_rate)
@@ -155,28 +128,9 @@ class Microphone:
         start, self._start = self._start, self._start + len(samples)
         return Heard(samples, start, end_s - self._resampler.behind_s)
 
-    def _check(self, silent_s: float) -> None:
-        try:
-            is_there = not self._is_closed and self._stream.is_active()
-        except OSError:
-            is_there = False
-        if not is_there:
-            raise DeviceError(f"microphone.device = {self._settings.device!r}: {self.name} is gone")
-        if silent_s > self._settings.silent_s:
-            raise DeviceError(
-                f"microphone.device = {self._settings.device!r}: {self.name} has delivered nothing for {silent_s:.1f} "
-                f"s; it must within {self._settings.silent_s:g} s"
-            )
-
     def close(self) -> None:
         """Let go of the device; takes at most `portaudio.CLOSE_S`."""
-        if not self._is_closed:  # PortAudio does not survive being asked twice
-            self._is_closed = True
-            self._shut((self._host, self._stream))
-
-    def _shut(self, opened: Tuple[Any, Any]) -> None:
-        host, stream = opened
-        portaudio.close(stream, host, self.name)
+        self._device.close()
 
 
 _INPUT_OVERFLOW = 2  # paInputOverflow

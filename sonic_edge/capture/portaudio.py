@@ -180,15 +180,132 @@ def within(seconds: float, do: Callable[[], T], what: str, undo: Optional[Callab
     raise DeviceError(f"{what} does not answer; it must within {seconds:g} s")
 
 
-def close(stream: Any, host: Any, name: str) -> None:
-    """Close a device and let go of PortAudio; what hangs is left behind, in words."""
+class Device:
+    """An open microphone or loudspeaker. It runs from `start` on.
 
-    def shut() -> None:
-        with contextlib.suppress(OSError):  # its server is gone, and with it the device
-            stream.close()
-        host.terminate()
+    Args:
+        direction: input or output.
+        wanted: Its number, its name or a part of it, or nothing for the default.
+        setting: What it was set by, for messages.
+        sample_rate: Hz, the rate that is tried first.
+        block_s: Sound passes in pieces this long.
+        callback: PortAudio's stream callback; called in a thread of its own.
 
-    try:
-        within(CLOSE_S, shut, name)
-    except DeviceError as e:
-        log.warning("%s; it is left behind open", e)
+    Raises:
+        ConfigError: If PyAudio is not installed.
+        DeviceError: If the device is not there or cannot be opened; it names those there are.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        wanted: Union[int, str],
+        setting: str,
+        sample_rate: int,
+        block_s: float,
+        callback: Callable[..., Tuple[Optional[bytes], int]],
+    ) -> None:
+        self._direction = direction
+        self._wanted = wanted
+        self._setting = setting
+        self._block_s = block_s
+        self._callback = callback
+        self._is_closed = False
+        self.name = ""
+        self.rate = sample_rate
+        """Hz, its own."""
+        self.n_channels = 1
+        self._host, self._stream = within(OPEN_S, self._open, f"{setting} = {wanted!r}", self._shut)
+
+    def _open(self) -> Tuple[Any, Any]:
+        """PortAudio and a stream that does not run yet."""
+        host = connect()
+        try:
+            info = choose(host, self._direction, self._wanted, self._setting)
+            self.name = info["name"]
+            return host, self._stream_of(host, info)
+        except BaseException:
+            host.terminate()
+            raise
+
+    def _stream_of(self, host: Any, info: Info) -> Any:
+        words = "it takes no 16-bit sound"
+        keys = {self._direction: True, f"{self._direction}_device_index": info["index"]}
+        for rate, channels in formats(host, info, self._direction, self.rate):
+            try:
+                stream = host.open(
+                    rate=rate,
+                    channels=channels,
+                    format=load().paInt16,
+                    frames_per_buffer=max(1, round(self._block_s * rate)),
+                    stream_callback=self._callback,
+                    start=False,
+                    **keys,
+                )
+            except OSError as e:
+                words = str(e)
+                continue
+            self.rate, self.n_channels = rate, channels
+            return stream
+        raise DeviceError(f"{self} cannot be opened: {words}")
+
+    def __str__(self) -> str:
+        return f"{self._setting} = {self._wanted!r}: {self.name}"
+
+    def start(self) -> None:
+        """Let sound pass.
+
+        Raises:
+            DeviceError: If it cannot.
+        """
+        try:
+            within(OPEN_S, self._stream.start_stream, f"{self._setting} = {self._wanted!r}")
+        except BaseException as e:
+            self.close()
+            if isinstance(e, OSError):
+                raise DeviceError(f"{self} cannot be started: {e}") from e
+            raise
+
+    @property
+    def output_latency_s(self) -> float:
+        """What it says itself; not always to be believed."""
+        return float(self._stream.get_output_latency())
+
+    def check(self, silent_s: float, most_s: float, lacks: str) -> None:
+        """See that it is there and at work.
+
+        Args:
+            silent_s: For so long no sound has passed.
+            most_s: So long it may.
+            lacks: What it has not done: ``has taken nothing``.
+
+        Raises:
+            DeviceError: If it is gone or silent.
+        """
+        try:
+            is_there = not self._is_closed and self._stream.is_active()
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise DeviceError(f"{self} is gone")
+        if silent_s > most_s:
+            raise DeviceError(f"{self} {lacks} for {silent_s:.1f} s; it must within {most_s:g} s")
+
+    def close(self) -> None:
+        """Let go of it and of PortAudio; takes at most `CLOSE_S`. What hangs is left behind, in words."""
+        if not self._is_closed:  # PortAudio does not survive being asked twice
+            self._is_closed = True
+            self._shut((self._host, self._stream))
+
+    def _shut(self, opened: Tuple[Any, Any]) -> None:
+        host, stream = opened
+
+        def shut() -> None:
+            with contextlib.suppress(OSError):  # its server is gone, and with it the device
+                stream.close()
+            host.terminate()
+
+        try:
+            within(CLOSE_S, shut, self.name)
+        except DeviceError as e:
+            log.warning("%s; it is left behind open", e)

@@ -3,7 +3,7 @@
 import threading
 import time
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Dict, List, Mapping, Optional, Tuple, Type
 
 import numpy as np
 
@@ -56,10 +56,7 @@ class Speaker:
     ) -> None:
         if settings.device is None:
             raise DeviceError("speaker.device = null: there is to be no sound")
-        self._device = settings.device
-        self._rate = self._own_rate = sample_rate
-        self._n_channels = 1
-        self._block_s = block_s
+        self._rate = sample_rate
         self._silent_s = silent_s
         self._line = DelayLine(delay_s, sample_rate)
         self._lock = threading.Lock()
@@ -69,16 +66,18 @@ class Speaker:
         self._n_given = 0
         self._n_pulled = 0
         self._n_underruns = 0
-        self._is_closed = False
-        self.name = ""
-        """Of the device."""
-        what = f"speaker.device = {settings.device!r}"
-        self._host, self._stream = portaudio.within(portaudio.OPEN_S, self._open, what, self._shut)
         self._ready: FloatArray = np.zeros(0, np.float32)  # made for the device, not yet taken
+        self._device = portaudio.Device("output", settings.device, "speaker.device", sample_rate, block_s, self._give)
+        self._own_rate, self._n_channels = self._device.rate, self._device.n_channels
         self._resampler = Resampler(sample_rate, self._own_rate)
+        self._stated_latency_s = self._device.output_latency_s
         self._taken_s = time.monotonic()
-        self._stated_latency_s = float(self._stream.get_output_latency())
-        self._stream.start_stream()
+        self._device.start()
+
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        return self._device.name
 
     def __enter__(self) -> "Speaker":
         return self
@@ -87,36 +86,6 @@ class Speaker:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
-
-    def _open(self) -> Tuple[Any, Any]:
-        """PortAudio and a stream that does not run yet."""
-        host = portaudio.connect()
-        try:
-            info = portaudio.choose(host, "output", self._device, "speaker.device")
-            self.name = info["name"]
-            return host, self._stream_of(host, info)
-        except BaseException:
-            host.terminate()
-            raise
-
-    def _stream_of(self, host: Any, info: Mapping[str, Any]) -> Any:
-        words = "it takes no 16-bit sound"
-        for rate, channels in portaudio.formats(host, dict(info), "output", self._rate):
-            self._own_rate, self._n_channels = rate, channels
-            try:
-                return host.open(
-                    rate=rate,
-                    channels=channels,
-                    format=portaudio.load().paInt16,
-                    output=True,
-                    output_device_index=info["index"],
-                    frames_per_buffer=max(1, round(self._block_s * rate)),
-                    stream_callback=self._give,
-                    start=False,
-                )
-            except OSError as e:
-                words = str(e)
-        raise DeviceError(f"speaker.device = {self._device!r}: {self.name} cannot be opened: {words}")
 
     def _give(self, _: object, n: int, moments: Mapping[str, float], flags: int) -> Tuple[bytes, int]:
         """PortAudio's thread: `n` samples that are heard a latency from now."""
@@ -153,18 +122,7 @@ class Speaker:
         Raises:
             DeviceError: If it does not.
         """
-        silent_s = time.monotonic() - self._taken_s
-        try:
-            is_there = not self._is_closed and self._stream.is_active()
-        except OSError:
-            is_there = False
-        if not is_there:
-            raise DeviceError(f"speaker.device = {self._device!r}: {self.name} is gone")
-        if silent_s > self._silent_s:
-            raise DeviceError(
-                f"speaker.device = {self._device!r}: {self.name} has taken nothing for {silent_s:.1f} s; it must "
-                f"within {self._silent_s:g} s"
-            )
+        self._device.check(time.monotonic() - self._taken_s, self._silent_s, "has taken nothing")
 
     @property
     def counts(self) -> Dict[str, object]:
@@ -181,13 +139,7 @@ class Speaker:
 
     def close(self) -> None:
         """Let go of the device; takes at most `portaudio.CLOSE_S`."""
-        if not self._is_closed:  # PortAudio does not survive being asked twice
-            self._is_closed = True
-            self._shut((self._host, self._stream))
-
-    def _shut(self, opened: Tuple[Any, Any]) -> None:
-        host, stream = opened
-        portaudio.close(stream, host, self.name)
+        self._device.close()
 
 
 _OUTPUT_UNDERFLOW = 4  # paOutputUnderflow
