@@ -403,7 +403,7 @@ def test_a_file_that_cannot_be_read_costs_its_job_alone(box, folder, monkeypatch
     assert "cannot be read from the stick: Input/output error" in (folder / RESULTS / "a 失败 failed.txt").read_text()
 
 
-def test_a_stick_that_is_pulled_while_its_jobs_are_done(box, folder, tmp_path):
+def test_a_stick_that_is_pulled_while_its_jobs_are_done(box, folder, tmp_path, monkeypatch):
     """systemd ends the step with SIGTERM; the jobs go on, and the results are brought when the stick comes again."""
     put(folder, "a")
     settings = tmp_path / "box.yaml"
@@ -417,6 +417,8 @@ def test_a_stick_that_is_pulled_while_its_jobs_are_done(box, folder, tmp_path):
     step.send_signal(signal.SIGTERM)
     step.communicate(timeout=30)
     away = folder.rename(tmp_path / "in a pocket")
+    monkeypatch.setenv("SERVICE_RESULT", "signal")  # as systemd says it then
+    monkeypatch.setenv("EXIT_STATUS", "TERM")
     assert main(["stick", "done", "--config", str(settings), str(folder)]) == 0
     assert box.said[-1] == "usb_working", "nothing more is said: nothing went wrong"
     box.serve()
@@ -435,6 +437,7 @@ def test_a_stick_that_could_not_be_mounted(box, folder, tmp_path, monkeypatch, r
     settings = tmp_path / "box.yaml"
     settings.write_text(yaml.safe_dump({"spool": {"root": str(box.root)}}))
     monkeypatch.delenv("SERVICE_RESULT", raising=False)
+    monkeypatch.delenv("EXIT_STATUS", raising=False)
     if result is not None:
         monkeypatch.setenv("SERVICE_RESULT", result)
     assert main(["stick", "done", "--config", str(settings), str(folder)]) == 0

@@ -31,8 +31,11 @@ def _stick(args: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     config = load_config(args.config)
     if args.step == "done":
-        # systemd says how the steps before went, of which there may have been none: a stick that could not be mounted
-        done(config, args.folder, os.environ.get("SERVICE_RESULT", "success") not in ("success", "exec-condition"))
+        # systemd says how the steps before went, of which there may have been none: a stick that could not be mounted.
+        # One that ended them by being pulled is no failure in itself: what they noted tells how far they came.
+        ended = os.environ.get("SERVICE_RESULT", "success")
+        pulled = os.environ.get("EXIT_STATUS") == "TERM"
+        done(config, args.folder, failed=ended not in ("success", "exec-condition") and not pulled)
         return 0
     if args.step == "all":
         try:
