@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import subprocess
+from pathlib import Path
 from typing import BinaryIO, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .errors import DeviceError
@@ -163,7 +164,7 @@ def bind_to_parent() -> None:
 
 
 def bound(memory_mb: int) -> None:
-    """Take no more memory than allowed, and leave no core dumps with faces in them.
+    """Take no more memory than allowed, go first when the machine has too little, and leave no core dumps with faces.
 
     RLIMIT_DATA and not RLIMIT_AS: it counts private writable memory, which is what fills the machine. The address
     space also holds mapped files, libraries and what allocators reserve for each thread without using it; a limit on
@@ -172,6 +173,8 @@ def bound(memory_mb: int) -> None:
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # the kernel is to take this process and not the daemon
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 class Lines:

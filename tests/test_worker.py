@@ -297,6 +297,7 @@ def test_its_bounds(ready):
     rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
     assert rows["Max data size"] == [str(1000 << 20)] * 2
     assert rows["Max core file size"] == ["0", "0"]
+    assert Path(f"/proc/{made.pid}/oom_score_adj").read_text() == "500\n", "it goes before the daemon"
 
 
 def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):

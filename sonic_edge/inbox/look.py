@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".download", "~")
 """How copying programs end the names of files they are still writing."""
 
+HINT = "; the daemon's user must be able to read and move it: chgrp -R sonic-edge NAME && chmod -R g+rwX NAME"
+"""What to do about what somebody else owns."""
+
 _OURS = RECORDINGS | PHOTOS | CONTROLS
 _TIME_SLACK_NS = 2_000_000_000  # FAT keeps times to two seconds
 
@@ -73,7 +76,7 @@ class Lookout:
         self._settle_s = settings.settle_s
         self._patience_s = max(settings.settle_s, settings.pair_s)
         self._seen: Dict[Tuple[bool, str], _Stillness] = {}
-        self._strangers: Set[str] = set()
+        self._left: Dict[str, Set[str]] = {}  # why -> names
         self.looked = float("-inf")
         """When it was looked through last, on the monotonic clock."""
         self.waiting: List[Candidate] = []
@@ -101,7 +104,11 @@ class Lookout:
         """Everything that may be a job; what else there is goes to the log, once."""
         groups: Dict[str, Candidate] = {}
         folders: List[Candidate] = []
-        strangers: Set[str] = set()
+        left: Dict[str, Set[str]] = {
+            "not a recording, photo or job folder": set(),
+            f"cannot be looked into{HINT}": set(),
+        }
+        strangers, closed = left.values()
         with os.scandir(self._inbox) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
@@ -119,12 +126,15 @@ class Lookout:
                         strangers.add(entry.name)
                 except FileNotFoundError:  # it went while we looked
                     continue
-                except (PermissionError, _TooMuch):
+                except PermissionError:
+                    closed.add(entry.name)
+                except _TooMuch:
                     strangers.add(entry.name)
-        new = sorted(strangers - self._strangers)
-        if new:
-            log.warning("inbox: left lying, not a recording, photo or job folder: %s", _some(new))
-        self._strangers = strangers
+        for why, names in left.items():
+            new = sorted(names - self._left.get(why, set()))
+            if new:
+                log.warning("inbox: left lying, %s: %s", why, _some(new))
+        self._left = left
         return folders + list(groups.values())
 
     def _is_due(self, candidate: Candidate) -> bool:

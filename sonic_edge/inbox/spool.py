@@ -17,7 +17,7 @@ from ..errors import ConfigError, RequestError, SonicEdgeError
 from . import disk, ends
 from .disk import Folders
 from .job import MAX_ENTRIES, Job, Record, job_in, now, safe_id
-from .look import Candidate, Lookout, is_same_file, is_same_folder
+from .look import HINT, Candidate, Lookout, is_same_file, is_same_folder
 from .room import Room
 
 log = logging.getLogger(__name__)
@@ -336,11 +336,15 @@ class Spool(Folders):
             if disk.entries(folder / "inputs"):
                 raise  # half of it is here: it will be carried on
             self.trash(folder)
-            log.warning("inbox: %r: cannot be taken: %s; trying again", candidate.name, e.strerror)
+            told = f"{e.strerror}{HINT if isinstance(e, PermissionError) else ''}"
+            if self._troubles.get(candidate.name) != told:  # once, not every half minute for ever
+                log.warning("inbox: %r: cannot be taken: %s; trying again", candidate.name, told)
+            self._troubles[candidate.name] = told
             self._lookout.leave(candidate, _LEAVE_S)
             return None
         if moved is None:
             return None
+        self._troubles.pop(candidate.name, None)
         log.info("%s: claimed", job_id, extra={"JOB": job_id})
         return job_id
 
