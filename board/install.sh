@@ -6,7 +6,7 @@
 #
 #   --wheel FILE      install this wheel; without it, one is built of this checkout
 #   --find-links DIR  take every package from this folder and use no network
-#   EXTRA             live: PyAudio, for microphone and loudspeaker
+#   EXTRA             live: PyAudio, for microphone and loudspeaker; journal: systemd-python, for `journalctl JOB=name`
 #
 # PYTHON   the interpreter to build on (default python3; 3.9 or newer)
 #
@@ -35,8 +35,8 @@ while [ $# -gt 0 ]; do
         [ -e "$2" ] || refuse "$1 $2: there is no such thing"
         case $1 in --wheel) wheel=$(realpath "$2") ;; *) links=$(realpath "$2") ;; esac
         shift ;;
-    live) extras=$extras,$1 ;;
-    *) refuse "$1: means nothing here; --wheel FILE, --find-links DIR or live does" ;;
+    live | journal) extras=$extras,$1 ;;
+    *) refuse "$1: means nothing here; --wheel FILE, --find-links DIR, live or journal does" ;;
     esac
     shift
 done
@@ -50,14 +50,17 @@ if [ -z "$need" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; th
     need=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 fi
 case $extras in *live*)
-    ldconfig -p | grep -q 'libportaudio\.so\.2' || need="$need libportaudio2"
-    # there are no wheels of PyAudio: without one in DIR it is built
-    if [ -z "$links" ]; then
-        command -v gcc >/dev/null 2>&1 || need="$need gcc libc6-dev"
-        [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev"
-        ls /usr/include/python3*/Python.h >/dev/null 2>&1 || need="$need python3-dev"
-    fi ;;
+    ldconfig -p | grep -q 'libportaudio\.so\.2' || need="$need libportaudio2" ;;
 esac
+if [ "$extras" != cpu ] && [ -z "$links" ]; then # PyAudio and systemd-python have no wheels: they are built
+    command -v gcc >/dev/null 2>&1 || need="$need gcc libc6-dev"
+    ls /usr/include/python3*/Python.h >/dev/null 2>&1 || need="$need python3-dev"
+    case $extras in *live*) [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev" ;; esac
+    case $extras in *journal*)
+        command -v pkg-config >/dev/null 2>&1 || need="$need pkg-config"
+        [ -e /usr/include/systemd/sd-journal.h ] || need="$need libsystemd-dev" ;;
+    esac
+fi
 if [ -n "$need" ]; then
     [ -z "$links" ] || refuse "missing system packages, and no network is to be used: $need"
     say "installing $need"

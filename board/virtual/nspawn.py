@@ -10,6 +10,11 @@ import pieces
 from follow import Tell, bake_in, follow
 from pieces import BUILD, CHECKOUT, NotRun
 
+NEEDS = ("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap")
+NEEDS += (
+    "pkg-config=pkg-config",
+    "/usr/include/systemd/sd-journal.h=libsystemd-dev",
+)  # to ask what systemd-python needs
 _CHECKS = "/release/board/virtual/inside/tier1.py"
 
 
@@ -22,7 +27,7 @@ def run(tell: Tell) -> bool:
     Raises:
         NotRun: If containers cannot be started here.
     """
-    pieces.need("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap")
+    pieces.need(*NEEDS)
     work = BUILD / "tier1"
     shutil.rmtree(work, ignore_errors=True)
     root, result = work / "root", work / "result"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Dict, Sequence
+from typing import Callable, Dict, List, Sequence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic-edge" / "virtual"
@@ -27,8 +27,7 @@ ROOTS: Dict[str, Sequence[str]] = {
     "tier1": _BASE,
     "tier2": [*_BASE, "linux-image-amd64", "mpv", "alsa-utils", "v4l-utils"],
 }
-_TO_BUILD = ["gcc", "libc6-dev", "python3-dev", "python3-pip", "portaudio19-dev"]
-_SOURCES = ["PyAudio>=0.2.14"]  # there are no wheels of these
+_TO_BUILD = ["gcc", "libc6-dev", "python3-dev", "python3-pip", "portaudio19-dev", "libsystemd-dev", "pkg-config"]
 _KEPT = 2
 _KEPT_S = 30 * 86400.0
 
@@ -37,15 +36,20 @@ class NotRun(Exception):
     """A tier cannot run on this machine; says why."""
 
 
-def need(*programs: str) -> None:
-    """See to it that programs of Debian are here: ``program=package``.
+def need(*things: str) -> None:
+    """See to it that programs, or files by their full path, are here: ``program=package``.
 
     Raises:
         NotRun: If one is missing and cannot be installed.
     """
     if os.geteuid() != 0:
         raise NotRun("it makes a Debian root and starts it, which only root may do")
-    lacking = [p.partition("=")[2] for p in programs if shutil.which(p.partition("=")[0]) is None]
+    wanted = [thing.split("=") for thing in things]
+    lacking = [
+        package
+        for name, package in wanted
+        if not (shutil.which(name) or (Path(name).is_absolute() and Path(name).exists()))
+    ]
     if not lacking:
         return
     if shutil.which("apt-get") is None:
@@ -66,11 +70,22 @@ def root(name: str) -> Path:
 
 def wheels() -> Path:
     """A folder with every wheel the board needs, so that it is installed without a network."""
-    settings = configparser.ConfigParser()
-    settings.read(CHECKOUT / "setup.cfg")
-    made_by = [settings["options"]["install_requires"], settings["options.extras_require"]["cpu"]]
+    made_by = [*_requirements("install_requires"), *_requirements("cpu"), *_sources(), *_TO_BUILD, SUITE, PYTHON]
     made_by += [Path(__file__).read_text(), (CHECKOUT / "board/fetch_assets.py").read_text()]
     return _piece("wheels", made_by, _make_wheels)
+
+
+def _requirements(name: str) -> List[str]:
+    """What setup.cfg asks for, in all or for an extra."""
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg")
+    section = "options" if name == "install_requires" else "options.extras_require"
+    return settings[section][name].split()
+
+
+def _sources() -> List[str]:
+    """Of these there are no wheels."""
+    return [*_requirements("live"), *_requirements("journal")]
 
 
 def product(folder: Path, version_suffix: str = "") -> Path:
@@ -107,7 +122,7 @@ def _make_wheels(part: Path) -> None:
     _pip("download", *target, "--dest", part, f"sonic-edge[cpu] @ {wheel.as_uri()}")
     for requirement in runpy.run_path(str(CHECKOUT / "board/fetch_assets.py"))["WHEELS"]:
         _pip("download", "--no-deps", *target, "--dest", part, requirement)
-    _pip("download", "--no-deps", "--no-binary=:all:", "--dest", part / "sources", *_SOURCES)
+    _pip("download", "--no-deps", "--no-binary=:all:", "--dest", part / "sources", *_sources())
     build = "pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir /built /sources/*"
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_TO_BUILD)}"]
     command += [f"--customize-hook=copy-in {part}/sources /"]

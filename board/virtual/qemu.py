@@ -40,7 +40,7 @@ def run(tell: Tell) -> bool:
     """
     if os.uname().machine != "x86_64":
         raise NotRun(f"this machine is {os.uname().machine}; the board made here is x86_64")
-    pieces.need("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap", "sfdisk=fdisk", *_PROGRAMS)
+    pieces.need(*nspawn.NEEDS, "sfdisk=fdisk", *_PROGRAMS)
     work = BUILD / "tier2"
     shutil.rmtree(work, ignore_errors=True)
     root, result = work / "root", work / "result"
@@ -84,7 +84,7 @@ def _furnish(root: Path, release: Path) -> None:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (root / "etc/sonic-edge").mkdir()
     shutil.copy(CHECKOUT / "board/virtual/inside/tier2.yaml", root / "etc/sonic-edge/sonic-edge.yaml")
-    install = "/release/board/install.sh --wheel /release/now/*.whl --find-links /release/wheels live"
+    install = "/release/board/install.sh --wheel /release/now/*.whl --find-links /release/wheels live journal"
     nspawn.inside(root, "sh", "-c", install, binds={release: "/release"})
     python = "/opt/sonic-edge/current/bin/python"
     nspawn.inside(root, python, f"{_INSIDE}/material.py", _INSIDE)

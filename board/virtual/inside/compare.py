@@ -19,10 +19,14 @@ def frames(video: Path) -> List[np.ndarray]:
         return [f.to_ndarray(format="bgr24") for f in film.decode(video=0)]
 
 
+def as_large_as(seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """The second picture in the size of the first."""
+    return cv2.resize(made, (seen.shape[1], seen.shape[0]))
+
+
 def difference(seen: np.ndarray, made: np.ndarray) -> float:
     """Mean absolute difference of two pictures, 0..255, the second brought to the size of the first."""
-    size = seen.shape[1], seen.shape[0]
-    return float(np.abs(cv2.resize(made, size).astype(np.float32) - seen.astype(np.float32)).mean())
+    return float(np.abs(as_large_as(seen, made).astype(np.float32) - seen.astype(np.float32)).mean())
 
 
 def of_screen(picture: Path, shape: Tuple[int, ...]) -> np.ndarray:

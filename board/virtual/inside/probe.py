@@ -49,7 +49,7 @@ def main() -> None:
     told["devices"] = {path: outcome(open_node, path) for path in sys.argv[1:]}
     folders = ("/usr", "/etc", "/opt/sonic-edge", "/root", "/var/lib", "/var/spool/sonic-edge/inbox")
     told["writes"] = {folder: outcome(make, Path(folder, ".probe")) for folder in folders}
-    print("probe:" + json.dumps(told), flush=True)
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

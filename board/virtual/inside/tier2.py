@@ -69,11 +69,11 @@ def stands_idle() -> str:
 
 def _label(seen: np.ndarray, made: np.ndarray) -> str:
     """The label is where it must be, and as it was made."""
-    there, wanted = compare.label_of(seen), compare.label_of(made)
+    there, wanted = compare.label_of(seen), compare.label_of(compare.as_large_as(seen, made))
     off = compare.difference(there, wanted)
     white, dark = float((there.min(axis=2) > 200).mean()), float((there.max(axis=2) < 90).mean())
     told = f"label off by {off:.1f}, {100 * white:.0f} % white letters on {100 * dark:.0f} % dark plate"
-    if off > 2 * NEAR or white < 0.05 or dark < 0.3:
+    if off > NEAR or white < 0.05 or dark < 0.3:
         raise Wrong(told)
     return told
 
