@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -86,8 +87,10 @@ class Player:
         if self._socket is not None:
             self._socket.close()
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_REAP_S)  # one that hangs in the kernel is taken away when another is started
+        try:
+            self._process.wait(_REAP_S)
+        except subprocess.TimeoutExpired:  # it hangs in the kernel, or the machine is busy: the screen does not wait
+            threading.Thread(target=self._process.wait, name="player's end", daemon=True).start()
 
     def load(self, what: Path, options: Dict[str, str]) -> None:
         """Show a file instead of what is shown."""
