@@ -12,7 +12,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench-live test torture check example-config render-eval model model-test model-eval setup clean
+.PHONY: demo demo-live bench-live test torture board-test board-test-1 check example-config render-eval model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -40,6 +40,12 @@ check: .venv/ready-lint
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports
+
+board-test: .venv/ready
+	.venv/bin/python board/virtual
+
+board-test-1: .venv/ready
+	.venv/bin/python board/virtual 1
 
 ARGS =
 
