@@ -83,16 +83,17 @@ def share_heard(made: np.ndarray, heard: np.ndarray, least: float) -> Tuple[floa
         The share of the loud tenths that are found, and how many loud ones there are.
     """
     n_loud, places = 0, []
+    size = 1 << (len(heard) + _WINDOW).bit_length()
+    spectrum = np.fft.rfft(heard, size)
+    sums = np.cumsum(np.concatenate([[0.0], heard**2]))
+    energy = np.maximum(sums[_WINDOW:] - sums[:-_WINDOW], 1.0)
     for at in range(0, len(made) - _WINDOW, _WINDOW):
-        window = made[at : at + _WINDOW] - made[at : at + _WINDOW].mean()
+        window = made[at : at + _WINDOW]
         if np.sqrt((window**2).mean()) < _LOUD:
             continue
         n_loud += 1
-        size = len(heard) + len(window)
-        products = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(window, size)), size)
-        sums = np.cumsum(np.concatenate([[0.0], heard**2]))
-        energy = np.maximum(sums[_WINDOW:] - sums[:-_WINDOW], 1.0) * (window**2).sum()
-        likeness = products[: len(heard) - _WINDOW + 1] / np.sqrt(energy)
+        products = np.fft.irfft(spectrum * np.conj(np.fft.rfft(window, size)), size)[: len(energy)]
+        likeness = products / np.sqrt(energy * (window**2).sum())
         best = int(np.argmax(likeness))
         if likeness[best] >= least:
             places.append(best)

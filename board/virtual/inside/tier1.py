@@ -115,7 +115,7 @@ def reloads() -> str:
         box.put("reloaded", {"fps": 10, "inference_steps": 2})
         small = box.wait_until_done("reloaded")
         SETTINGS.write_text(good.replace("settle_s: 1.0", "settle_s: soon"))
-        run("systemctl", "reload", UNIT)
+        run("systemctl", "reload", UNIT, status=1)
         told = box.wait_for("status says so", lambda: [x for x in _status().splitlines() if "settle_s" in x], 10)
     finally:
         SETTINGS.write_text(good)
