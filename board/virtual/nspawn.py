@@ -33,6 +33,7 @@ def run(tell: Tell) -> bool:
     root, result = work / "root", work / "result"
     result.mkdir(parents=True)
     release = make_release(work / "release")
+    pieces.product(release / "again")
     pieces.product(release / "next", "+next")
     pieces.unpack(pieces.root("tier1"), root)
     bake_in(root, "/usr/bin/python3", _CHECKS)

@@ -146,7 +146,8 @@ def _piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None]) -> P
             part = Path(scratch) / kind
             part.mkdir()
             make(part)
-            part.rename(folder)
+            if not folder.exists():  # another run may have been quicker
+                part.rename(folder)
         print(f"made in {time.monotonic() - began:.0f} s", flush=True)
     os.utime(folder)
     others = sorted((f for f in CACHE.glob(f"{kind}-*") if f != folder), key=lambda f: f.stat().st_mtime, reverse=True)

@@ -155,11 +155,11 @@ def ends_with_78() -> str:
 
 
 def installs_again() -> str:
-    """install.sh once more: the same release, settings untouched."""
+    """install.sh once more, with a wheel built a second time: the same release, settings untouched."""
     SETTINGS.write_text(SETTINGS.read_text() + "# an integrator's own\n")
     settings, release = SETTINGS.read_text(), CURRENT.resolve()
     began = time.monotonic()
-    run(*INSTALL, "--wheel", _wheel("now"))
+    run(*INSTALL, "--wheel", _wheel("again"))
     box.wait_until_ready()
     if (SETTINGS.read_text(), CURRENT.resolve()) != (settings, release):
         raise Wrong(f"settings or release changed: {CURRENT.resolve()}")
