@@ -2,6 +2,7 @@
 
 import configparser
 import hashlib
+import inspect
 import os
 import platform
 import runpy
@@ -71,7 +72,7 @@ def root(name: str) -> Path:
 def wheels() -> Path:
     """A folder with every wheel the board needs, so that it is installed without a network."""
     made_by = [*_requirements("install_requires"), *_requirements("cpu"), *_sources(), *_TO_BUILD, SUITE, PYTHON]
-    made_by += [Path(__file__).read_text(), (CHECKOUT / "board/fetch_assets.py").read_text()]
+    made_by += [inspect.getsource(_make_wheels), (CHECKOUT / "board/fetch_assets.py").read_text()]
     return _piece("wheels", made_by, _make_wheels)
 
 
