@@ -10,7 +10,6 @@ Tell = Callable[[str], None]
 _UNIT = """\
 [Unit]
 After=multi-user.target
-RequiresMountsFor=/result
 
 [Service]
 Type=oneshot

@@ -24,7 +24,11 @@ _FILES = {
     " output_types=1\noptions snd-aloop id=Loopback index=5\n",
     "etc/modules-load.d/board-test.conf": "vivid\nsnd-aloop\n9pnet_virtio\n",
     "etc/asound.conf": 'pcm.!default { type plug; slave.pcm "hw:Intel,0" }\n',
-    "etc/fstab": "result /result 9p trans=virtio,version=9p2000.L,msize=262144 0 0\n",
+    "etc/fstab": "result /result 9p noauto,trans=virtio,version=9p2000.L,msize=262144 0 0\n",
+    # the device may be there later than its driver, for which a mount unit does not wait
+    "etc/systemd/system/share.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=90\n"
+    "ExecStart=/bin/sh -c 'until mount /result; do sleep 1; done'\n",
+    "etc/systemd/system/board-test.service.d/share.conf": "[Unit]\nRequires=share.service\nAfter=share.service\n",
 }
 _STICK_AT = 1 << 20  # of its only partition
 
@@ -52,7 +56,12 @@ def run(tell: Tell) -> bool:
     for name in ("vmlinuz", "initrd.img"):
         (found,) = (root / "boot").glob(f"{name}-*")
         shutil.copy(found, work / name)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(work / "root.img"), "4G"], check=True)
+    subprocess.run(
+        ["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(work / "root.img"), "4G"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     _make_stick(work / "stick.img", root / _INSIDE[1:], work)
     shutil.rmtree(root)
     accelerator = ["-accel", "kvm", "-cpu", "host"] if _kvm_boots(work) else ["-accel", "tcg,thread=multi", "-cpu"]
@@ -67,7 +76,7 @@ def run(tell: Tell) -> bool:
         )
     hands = _Hands(work)
     try:
-        passed = follow(board, result, tell, boot_s=600, all_s=2400, serve=hands.serve)
+        passed = follow(board, result, tell, boot_s=300, all_s=2400, serve=hands.serve)
     finally:
         hands.close()
     (work / "root.img").unlink()
@@ -78,6 +87,7 @@ def _furnish(root: Path, release: Path) -> None:
     """Install the product, its settings and what the checks use, as far as that needs no kernel."""
     shutil.copytree(CHECKOUT / "board/virtual/inside", root / _INSIDE[1:])
     for name, text in _FILES.items():
+        (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     (root / "result").mkdir()
     for unit in ("serial-getty@ttyS0.service", "apt-daily.timer", "apt-daily-upgrade.timer"):
