@@ -24,7 +24,7 @@ from unittest import mock
 
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import RequestError
-from sonic_edge.inbox import Spool
+from sonic_edge.inbox import Job, Spool
 
 from . import stub
 from .result import Result
@@ -54,10 +54,14 @@ class Life:
     name: str
     inbox: Tuple[Tuple[str, bytes], ...]
     ends: str
-    """outbox or failed"""
+    """outbox or failed; empty if both will do"""
     is_refused: bool = False
     n_deaths: int = 0
     keep_inputs: bool = True
+    is_retried: bool = False
+    """Somebody has the failed job done again, and then it goes well."""
+    is_cancelled: bool = False
+    """Somebody cancels it while it waits."""
 
 
 _FOLDER = (("一/sound.wav", _MARKS[0]), ("一/face.jpg", _MARKS[1]))
@@ -70,6 +74,8 @@ LIVES = (
     Life("worker died once", _PAIR, "outbox", n_deaths=1),
     Life("two photos", (*_FOLDER, ("一/other.png", b"another")), "failed"),
     Life("inputs not kept", _PAIR, "outbox", keep_inputs=False),
+    Life("failed and retried", _PAIR, "outbox", is_refused=True, is_retried=True),
+    Life("cancelled", _PAIR, "", is_cancelled=True),  # if the power goes first, the order is forgotten
 )
 
 
@@ -213,18 +219,30 @@ class Simulator:
             for module in ("look", "spool"):
                 stack.enter_context(mock.patch(f"sonic_edge.inbox.{module}.time", clock))
             spool = stack.enter_context(Spool(settings))
-            for job in spool.watch(clock):
+            if life.is_cancelled:
+                spool.recover()
+                spool.cancel("a", RequestError("cancelled"))
+            for job in self._jobs(spool, clock, life):
                 clock.end = clock.now + 6
                 spool.start(job)
                 if deaths < life.n_deaths:
                     deaths += 1
                     job.output.write_bytes(b"half a video")
                     spool.put_back(job, died=True)
-                elif life.is_refused:
+                elif life.is_refused and not (life.is_retried and (job.folder / "inputs" / "reason.json").exists()):
                     spool.fail(job, RequestError("nobody speaks"))
                 else:
                     _encode(job.output, stub.video("job one"))
                     spool.publish(job, {"mark": "job one"})
+
+    def _jobs(self, spool: Spool, clock: "_Clock", life: Life) -> Iterator[Job]:
+        """The jobs that come; when no more do, what failed is put into the inbox again, if it is to be."""
+        yield from spool.watch(clock)
+        failed = sorted(spool.failed.iterdir()) if life.is_retried else []
+        for path in failed:
+            spool.retry(path.name)
+            clock.end = clock.now + 6
+            yield from spool.watch(clock)
 
 
 class _Clock:
@@ -348,7 +366,7 @@ def _lost(root: Path, life: Life) -> Optional[str]:
     if len(ends) != 1:
         return f"ended as {ends}"
     where = "outbox" if list((root / "outbox").iterdir()) else "failed"
-    if where != life.ends:
+    if life.ends and where != life.ends:
         return f"ended in {where}, not in {life.ends}"
     if life.keep_inputs or where == "failed":
         found = [p.read_bytes() for p in root.rglob("*") if p.is_file()]
