@@ -40,6 +40,15 @@ def test_a_sync_that_is_forgotten_is_found(explore, monkeypatch, forgotten):
     assert explore(PAIR).broken
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_job_is_put_in_whole_or_not_at_all(tmp_path, monkeypatch, forgets):
+    monkeypatch.setattr(os, "fsync", os.fstat)
+    if forgets:
+        monkeypatch.setattr(disk, "sync", lambda path: None)
+    found = Simulator(tmp_path, seed=1).explore_giving()
+    assert found.n_disks > 5 and bool(found.broken) == forgets
+
+
 def test_a_report_that_comes_before_its_video_is_found(explore, monkeypatch):
     rename, late = disk.rename, []
 

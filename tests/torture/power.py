@@ -19,12 +19,13 @@ import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from unittest import mock
 
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import RequestError
 from sonic_edge.inbox import Job, Spool
+from sonic_edge.inbox.give import give
 
 from . import stub
 from .result import Result
@@ -82,14 +83,15 @@ LIVES = (
 def run(folder: Path, seed: int) -> Result:
     result = Result("power")
     n_disks = 0
-    for number, life in enumerate(LIVES):
+    for number, name in enumerate(["submit", *(life.name for life in LIVES)]):
         with mock.patch("os.fsync", os.fstat), quiet():  # whether it is asked for is what counts
-            found = Simulator(folder / str(number), seed, again=30).explore(life)
+            simulator = Simulator(folder / str(number), seed, again=30)
+            found = simulator.explore(LIVES[number - 1]) if number else simulator.explore_giving()
         n_disks += found.n_disks
-        result.row(f"{life.name}: steps, disks, second cuts, broken", found)
+        result.row(f"{name}: steps, disks, second cuts, broken", found)
         for words in found.broken:
-            result.expect(False, f"{life.name}: {words}")
-        result.progress(f"{life.name}: {found}")
+            result.expect(False, f"{name}: {words}")
+        result.progress(f"{name}: {found}")
     result.row("disks a power cut could leave, all recovered", n_disks)
     return result
 
@@ -139,14 +141,14 @@ class Simulator:
         """Every power cut in the life of a job."""
         broken: List[str] = []
         before = self._fresh(life)
-        ops = self._record(before, life)
+        ops = self._record(before, lambda: self._live(life))
         disks = dict(_cuts(before, ops, self._rng))
         n_again = 0
         for disk, moment in disks.items():
             tree = dict(disk)
             words = self._recovered(tree, life)
             if words is None and self._rng.randrange(100) < self._again:
-                later = dict(_cuts(tree, self._record(tree, life), self._rng))
+                later = dict(_cuts(tree, self._record(tree, lambda: self._live(life)), self._rng))
                 for second, second_moment in self._rng.sample(sorted(later.items(), key=repr), min(20, len(later))):
                     n_again += 1
                     words = words or self._recovered(dict(second), life)
@@ -154,6 +156,19 @@ class Simulator:
             if words:
                 broken.append(f"power cut before {moment}: {words}")
         return Found(len(ops), len(disks), n_again, broken)
+
+    def explore_giving(self) -> Found:
+        """Every power cut while `sonic-edge submit` puts a job into the inbox: all of it is there or nothing."""
+        files, broken = {"sound.wav": _MARKS[0], "face.jpg": _MARKS[1]}, []
+        empty = self._fresh(Life("", (), ""))
+        ops = self._record(empty, lambda: give(self._root, "a", files))
+        disks = dict(_cuts(empty, ops, self._rng))
+        for disk, moment in disks.items():
+            there = {name: data for name, data in disk if name.startswith("inbox/a")}
+            whole = {"inbox/a": None, **{f"inbox/a/{name}": data for name, data in files.items()}}
+            if there not in ({}, whole) or (moment == "the end" and not there):
+                broken.append(f"power cut before {moment}: {sorted(there)} in the inbox")
+        return Found(len(ops), len(disks), 0, broken)
 
     def _fresh(self, life: Life) -> Tree:
         """A disk with an empty spool and a job in its inbox."""
@@ -173,13 +188,13 @@ class Simulator:
         self._live(life)
         return _visible(self._root) or _lost(self._root, life)
 
-    def _record(self, tree: Tree, life: Life) -> List[Op]:
-        """The steps of a life that starts from a disk."""
+    def _record(self, tree: Tree, act: Callable[[], object]) -> List[Op]:
+        """The steps of what is done from a disk on."""
         self._build(tree)
         self._ops, self._open = [], {}
         self._steps.on = True
         try:
-            self._live(life)
+            act()
         finally:
             self._steps.on = False
         self._note(Step("end", ""))
