@@ -188,10 +188,10 @@ def _any_of(suffixes: AbstractSet[str], files: Tuple[Seen, ...]) -> bool:
 
 def _finished_name(name: str) -> str:
     """The name a file will have once it is written: ``a.wav.part`` -> ``a.wav``."""
-    for suffix in UNFINISHED:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    lower = name.lower()
+    if not lower.endswith(UNFINISHED):
+        return name
+    return next(name[: -len(suffix)] for suffix in UNFINISHED if lower.endswith(suffix))
 
 
 def is_same_file(path: Path, seen: Seen) -> bool:
