@@ -16,7 +16,8 @@ COMMAND = (sys.executable, "-m", "sonic_edge.studio")
 """How the daemon starts the process."""
 
 STALL_S = 30.0
-"""It gives a sign of life several times a second; a snapshot and a new portrait may take some seconds."""
+"""It gives a sign of life several times a second, but for a new portrait and for each picture of a snapshot, and for as
+long as the camera may take to deliver."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Studio:
         self._child = Child(command, "the studio")
         self._heard = time.monotonic()
         self._patience_s = config.worker.start_s
+        self._camera_s = config.camera.timeout_s if config.camera.device is not None else 0.0
         self._child.send({"parent": os.getpid(), "config": config.model_dump(mode="json"), "muted": is_muted})
 
     @property
@@ -145,7 +147,7 @@ class Studio:
             said = json.loads(line)
             tell = said["tell"]
             if tell == "ready":
-                self._patience_s = STALL_S
+                self._patience_s = STALL_S + self._camera_s
                 return Ready()
             if tell == "state":
                 return State(dict(said["state"]))

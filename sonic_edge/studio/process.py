@@ -230,7 +230,7 @@ class _Studio:
         self._say("snapshot")
         self._tell_state(at_once=True)
         try:
-            self._snapshot = snapshot(camera, self._pipeline.faces_us)
+            self._snapshot = snapshot(camera, self._faces_us)
         except RequestError as e:
             self._errors["camera"] = str(e)
             self._say("no_face")
@@ -242,6 +242,11 @@ class _Studio:
         self._errors.pop("camera", None)
         self._snapshot_s = time.monotonic()
         self._say("snapshot_done")
+
+    def _faces_us(self, picture: "Image") -> bool:
+        """Whether somebody is in a picture; all of one with nobody is searched, which takes a slow board seconds."""
+        self._tell_state(at_once=True)
+        return self._pipeline.faces_us(picture)
 
     # ---- sound ---------------------------------------------------------------------------------------------------
 
