@@ -198,7 +198,7 @@ class Pipeline:
 
     def faces_us(self, image: Image) -> bool:
         """Whether a picture of the camera holds one face that looks at it."""
-        return face_alone(self._finder.faces(image))
+        return face_alone(self._finder.near(image))
 
     def mirror(self, portrait: Portrait) -> Mirror:
         """A portrait that speaks while a person does; one at a time.

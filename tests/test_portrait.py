@@ -592,17 +592,17 @@ def test_a_jpeg_that_pillow_has_opinions_on(tmp_path, limits):
 
 def test_one_person_close_by(finder):
     one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
-    assert face_alone(finder.faces(one))
+    assert face_alone(finder.near(one))
     behind = cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
     behind = cv2.copyMakeBorder(behind, one.shape[0] - behind.shape[0], 0, 0, 0, cv2.BORDER_REPLICATE)
-    assert face_alone(finder.faces(np.hstack([one, behind]))), "people in the background do not count"
+    assert face_alone(finder.near(np.hstack([one, behind]))), "people in the background do not count"
 
 
 def test_nobody_two_people_or_somebody_far_away(finder):
     one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
     assert not face_alone([])
-    assert not face_alone(finder.faces(np.hstack([one, one])))
-    assert not face_alone(finder.faces(cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)))
+    assert not face_alone(finder.near(np.hstack([one, one])))
+    assert not face_alone(finder.near(cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)))
 
 
 def test_somebody_who_looks_away(finder):

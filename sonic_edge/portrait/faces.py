@@ -113,14 +113,14 @@ class FaceFinder:
 
     def faces(self, photo: Image) -> List[Face]:
         """The faces of people in a photo, BGR, the largest first; none is an empty list."""
-        shrink = max(1.0, max(photo.shape[:2]) / _SEARCH_SIDE)
-        small = photo
-        if shrink > 1:
-            size = (max(1, round(photo.shape[1] / shrink)), max(1, round(photo.shape[0] / shrink)))
-            small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
-        scale = np.array([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]])
+        small = _small(photo)
         found = self._search(small, _WINDOWS, (0.0,)) or self._search(small, _WINDOWS[:3], _TURNS)
-        return sorted((Face(f.score, scaled(f.landmarks, scale)) for f in found), key=lambda f: -f.interocular)
+        return _in_photo(found, photo, small)
+
+    def near(self, photo: Image) -> List[Face]:
+        """The same for people upright and close before a camera: a fifth of the work where nobody is."""
+        small = _small(photo)
+        return _in_photo(self._search(small, _WINDOWS[:4], (0.0,)), photo, small)
 
     def _search(self, photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> List[Face]:
         """Large windows first; where faces are found, one size more is looked at for others."""
@@ -198,6 +198,21 @@ _VIEWS = (
     (0.0, -0.015, 0.97, -0.04),
 )
 """Shifts (of the view's side), growth and turn (radians) of the views that landmarks are averaged over."""
+
+
+def _small(photo: Image) -> Image:
+    """A large photo in the size in which it is searched."""
+    shrink = max(1.0, max(photo.shape[:2]) / _SEARCH_SIDE)
+    if shrink == 1:
+        return photo
+    size = (max(1, round(photo.shape[1] / shrink)), max(1, round(photo.shape[0] / shrink)))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _in_photo(found: List[Face], photo: Image, small: Image) -> List[Face]:
+    """Faces found in the small photo in the pixels of the large one, the largest first."""
+    scale = np.array([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]])
+    return sorted((Face(f.score, scaled(f.landmarks, scale)) for f in found), key=lambda f: -f.interocular)
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
