@@ -142,7 +142,10 @@ class Control:
             with contextlib.suppress(OSError):
                 line.setblocking(True)
                 line.settimeout(0.2)
-                line.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
+                text = json.dumps(
+                    answer, ensure_ascii=False, default=str
+                )  # with names of files, which need not be UTF-8
+                line.sendall(text.encode(errors="replace") + b"\n")
             self._drop(caller)
 
     def _read(self, number: int, caller: _Caller) -> Optional[Order]:

@@ -63,6 +63,11 @@ def test_an_order_and_its_answer(serve, folder):
     assert ask(folder, {"order": "status"})["on"] is True
 
 
+def test_an_answer_with_a_name_that_is_not_utf8(serve, folder):
+    serve(lambda order: {"error": "", "last": os.fsdecode(b"\xff\xfe.wav: nobody speaks")})
+    assert ask(folder, {"order": "status"})["last"] == "??.wav: nobody speaks"
+
+
 def test_what_cannot_be_done_is_said(serve, folder):
     serve(lambda order: {"error": "live.mode = none: set it to record or mirror first"})
     with pytest.raises(RequestError, match="set it to record"):

@@ -768,6 +768,11 @@ def test_units_are_readable_and_hold_no_secret():
             assert secret not in said
 
 
+def test_a_name_that_is_not_utf8_is_taken_out_too():
+    name = os.fsdecode(b"\xff\xfe Wang.wav")
+    assert "Wang" not in Redactor([name]).text(f"{name}: nobody speaks")
+
+
 def test_words_are_let_through_only_if_they_name_nobody():
     clean = Redactor(["Mark.wav", "a.jpg", "报告"])
     mark = clean.name("Mark")

@@ -60,7 +60,7 @@ class Redactor:
     def __init__(self, names: Iterable[str]) -> None:
         self._key = _box_key()
         self._words = known_words()
-        stems = {stem for stem in map(_stem, names) if len(stem.encode()) > 1}  # "a" is no name
+        stems = {stem for stem in map(_stem, names) if len(stem.encode(errors="replace")) > 1}  # "a" is no name
         longest_first = sorted(stems, key=lambda s: (-len(s), s))
         self._names = re.compile(
             "|".join(rf"(?<!\w){re.escape(s)}(?!\w)" for s in longest_first) or r"(?!)", re.IGNORECASE
