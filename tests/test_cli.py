@@ -1,7 +1,11 @@
+import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +126,15 @@ def test_help_does_not_load_what_it_does_not_need():
         "assert not {'numpy', 'cv2', 'av', 'onnxruntime'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_names_that_are_not_utf8(tmp_path, short_speech):
+    folder = os.fsencode(tmp_path)
+    speech, video, report = folder + b"/\xff\xfe.wav", folder + b"/\xfd.mp4", folder + b"/report.json"
+    shutil.copy(short_speech, speech)
+    words = [share_dir() / "samples" / "portrait.jpg", speech, b"-o", video, b"--report", report]
+    command = [sys.executable, "-m", "sonic_edge", "render", "--set", "inference_steps=1", *words]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == video + b"\n" and Path(os.fsdecode(video)).is_file()
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["result"] == "?.mp4"

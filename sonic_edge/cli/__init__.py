@@ -5,6 +5,7 @@ them; `options` is what they share.
 """
 
 import argparse
+import io
 import sys
 from typing import List, Optional
 
@@ -23,6 +24,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status.
     """
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths come out as they are, UTF-8 or not
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         status: int = args.command(args)
         return status

@@ -64,7 +64,8 @@ def _render(args: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if args.report:
         try:
-            args.report.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(report, ensure_ascii=False, indent=2) + "\n"
+            args.report.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
         except OSError as e:
             raise RequestError(f"{args.report}: cannot be written: {e}") from e
     if not args.quiet:
