@@ -260,11 +260,12 @@ class Spool(Folders):
             DeviceError: If the disk fails.
         """
         source = self.failed / name
-        if name != source.name or name in ("", ".", "..") or source.is_symlink() or not source.is_dir():
-            near = difflib.get_close_matches(name, disk.entries(self.failed), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise RequestError(f"{name}: there is no such job in {self.failed}{hint}")
         with disk.failing_as_device(name):
+            known = disk.entries(self.failed)
+            if name not in known or source.is_symlink() or not source.is_dir():  # a name may be anything at all
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise RequestError(f"{name}: there is no such job in {self.failed}{hint}")
             target = next(t for t in map(self.inbox.joinpath, disk.numbered(name)) if not disk.exists(t))
             disk.rename(source, target)
             disk.sync(self.inbox)
