@@ -9,7 +9,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from . import clock, disk, fuzz, junk, kills, memory, power, two
+from . import clock, disk, fuzz, junk, kills, memory, orders, power, two
 from .box import end_all
 from .result import Result
 
@@ -26,6 +26,7 @@ def main() -> int:
         "power": power.run,
         "kills": kills.run,
         "two": two.run,
+        "orders": orders.run,
         "disk": disk.run,
         "clock": clock.run,
         "junk": junk.run,
