@@ -639,6 +639,21 @@ def test_a_job_is_given_again_until_it_has_ended(spool, clock):
     assert reason(spool, "a")["attempts"] == 3
 
 
+def test_a_report_too_deep_to_be_written_is_told_and_not_published(spool, clock):
+    report = {}
+    for _ in range(2 * sys.getrecursionlimit()):
+        report = {"deeper": report}
+    pair(spool, "a")
+    clock.end = clock.now + PAIR_S
+    for job in spool.watch(clock):
+        spool.start(job)
+        job.output.write_text("video")
+        with pytest.raises(DeviceError, match="a: the spool failed"):
+            spool.publish(job, report)
+        break
+    assert names(spool.outbox) == []
+
+
 def test_a_worker_that_left_no_video_does_not_publish(spool, clock):
     pair(spool, "a")
     clock.end = clock.now + 5

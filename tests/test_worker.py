@@ -316,12 +316,14 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
         b"{}",
         b'{"tell": "dance"}',
         b'{"tell": "progress", "stage": "x", "done": "y", "total": 1}',
+        b'{"tell": "progress", "stage": "x", "done": 1, "total": 1' + b"0" * 400 + b"}",
+        b'{"tell": "progress", "stage": "x", "done": -1, "total": 1}',
         b'{"tell": "finished", "report": 3}',
         b'{"tell": "failed", "error": "OSError", "message": "", "controls": {}, "last": false}',
         b"[" * 100_000,
         b"x" * (MAX_LINE_BYTES + 10),
     ],
-    ids=["list", "empty", "unknown", "types", "report", "error", "deep", "long"],
+    ids=["list", "empty", "unknown", "types", "huge", "negative", "report", "error", "deep", "long"],
 )
 def test_nonsense_from_the_worker_ends_it(line, tmp_path):
     talk = tmp_path / "talk"

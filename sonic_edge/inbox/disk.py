@@ -121,7 +121,7 @@ def failing_as_device(job_id: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError) as e:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
         raise DeviceError(f"{job_id}: the spool failed: {e}") from e
 
 

@@ -15,6 +15,7 @@ from ..process import Child
 COMMAND = (sys.executable, "-m", "sonic_edge.worker")
 """How the daemon starts the process."""
 
+_MOST_STEPS = 10**9
 _ERRORS: Dict[str, Type[SonicEdgeError]] = {e.__name__: e for e in (ConfigError, RequestError, DeviceError)}
 
 
@@ -164,10 +165,13 @@ class Worker:
                 return Ready()
             if tell == "progress":
                 stage = "".join(c for c in str(said["stage"])[:40] if c.isprintable())
-                self._doing = f"{stage} ({said['done']:d} of {said['total']:d})"
-                if (stage, said["done"]) != self._at:  # saying the same again is no progress
-                    self._at, self._heard = (stage, said["done"]), time.monotonic()
-                return Working(stage, said["done"], said["total"])
+                done, total = said["done"], said["total"]
+                if not (0 <= done <= _MOST_STEPS and 0 <= total <= _MOST_STEPS):  # nothing can be reckoned with them
+                    raise ValueError(f"{done} of {total}")
+                self._doing = f"{stage} ({done:d} of {total:d})"
+                if (stage, done) != self._at:  # saying the same again is no progress
+                    self._at, self._heard = (stage, done), time.monotonic()
+                return Working(stage, done, total)
             if tell == "finished":
                 self._rest()
                 return Finished(dict(said["report"]))
