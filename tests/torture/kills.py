@@ -89,7 +89,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
         giver, pace = Giver(box.spool, seed, "abcdefgh"[number]), random.Random(f"{seed} {number}")
         for _ in range(N_RANDOM_JOBS // N_WRITERS):
             given.append(giver.give())
-            time.sleep(pace.expovariate(1 / 1.2))
+            time.sleep(pace.expovariate(1 / 2.5))
 
     writers = [threading.Thread(target=write, args=(i,)) for i in range(N_WRITERS)]
     with Watch(box.spool) as watch, People(box, seed) as people:
@@ -118,6 +118,7 @@ def _at_random(folder: Path, seed: int, result: Result) -> Tuple[int, int]:
             result.progress(f"{sum(n_kills.values())} of {N_RANDOM} kills, {len(given)} of {N_RANDOM_JOBS} jobs given")
         for writer in writers:
             writer.join()
+        box.until_ready()
         box.until_idle(300)
         _close(box, watch, given, result, "killed at random", excuses=("cancelled by order", "killed by SIG"))
     n_cancelled = sum("cancelled by order" in p.read_text() for p in (box.spool / "failed").glob("*/reason.json"))
