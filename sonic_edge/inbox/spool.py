@@ -29,6 +29,7 @@ _NONE: Mapping[str, object] = {}
 _ROOM = DiskSettings()
 _TICK_S = 1.0
 _LOOK_S = 2.0
+_REST = 20.0  # after a look that took long, among thousands of files, so many times as long
 _LEAVE_S = 30.0  # what may not be moved
 
 
@@ -112,11 +113,13 @@ class Spool(Folders):
         """
         while not stop.is_set():
             tick()
+            since = time.monotonic()
             moved, job = self._step(playing)
+            took_s = time.monotonic() - since
             if job is not None:
                 yield job
             elif not moved:
-                deadline = time.monotonic() + self._settings.poll_s
+                deadline = time.monotonic() + max(self._settings.poll_s, _REST * took_s)
                 while time.monotonic() < deadline and not stop.is_set():
                     stop.wait(min(_TICK_S, max(0.0, deadline - time.monotonic())))
                     tick()
