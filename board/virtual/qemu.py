@@ -147,6 +147,7 @@ def _command(work: Path, accelerator: List[str]) -> List[str]:
         *["-kernel", str(work / "vmlinuz"), "-initrd", str(work / "initrd.img"), "-append", kernel],
         *["-drive", f"file={work / 'root.img'},if=virtio,format=raw,cache=unsafe"],
         *["-audiodev", f"wav,id=a0,path={work / 'result/sound.wav'}", "-device", "intel-hda"],
+        # with its timer, half of the sound is lost on a busy machine
         *["-device", "hda-output,audiodev=a0,use-timer=off", "-device", "qemu-xhci,id=usb"],
         *["-virtfs", f"local,path={work / 'result'},mount_tag=result,security_model=none"],
         *["-serial", f"file:{work / 'console.txt'}", "-qmp", f"unix:{_socket(work)},server=on,wait=off"],
