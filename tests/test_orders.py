@@ -241,3 +241,12 @@ def test_the_status_is_json(ready, order, capsys):
     ready()
     assert order("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["version"]
+
+
+def test_folders_that_somebody_deleted_are_made_again(ready):
+    daemon = ready()
+    for name in ("inbox", "outbox", "failed"):
+        shutil.rmtree(daemon.spool / name)
+    daemon.until_logged("was gone; made again", times=3)
+    drop(daemon, "a", "ok")
+    daemon.until_there("outbox/a.json")

@@ -197,6 +197,7 @@ class Service:
         log.error("%s: %s (attempt %d of %d)", job.id, error, n_deaths, attempts, extra={"JOB": job.id})
         if n_deaths >= attempts:
             self._fail(job, type(error)(f"{error}; tried {n_deaths} times"), outcome)
+            self._wait_s = 1.0  # the next job is not to blame
         else:
             self._back_off()
 

@@ -72,6 +72,7 @@ class Spool(Folders):
         self.make()
         _check_portrait(self._default_portrait)
         self._held_open.enter_context(disk.locked(self.root / "lock"))
+        self._device = self.root.stat().st_dev
         return self
 
     def __exit__(
@@ -280,6 +281,8 @@ class Spool(Folders):
     def _step(self, playing: Callable[[], Collection[Path]]) -> Tuple[bool, Optional[Job]]:
         """One look around: (whether something was moved, a job to work on)."""
         self._left = []
+        with self._trouble("folders"):
+            self._make_missing()
         with self._trouble("work"):
             self._left = self.recover()
         with self._trouble("outbox"):
@@ -297,6 +300,13 @@ class Spool(Folders):
                 self._claim(candidate)
                 return True, None
         return False, None
+
+    def _make_missing(self) -> None:
+        """Somebody has tidied too well. Not below a mount point whose disk is gone."""
+        for folder in (self.inbox, self.outbox, self.failed):
+            if not disk.exists(folder) and self.root.stat().st_dev == self._device:
+                folder.mkdir()
+                log.warning("%s: was gone; made again", folder)
 
     @contextmanager
     def _trouble(self, where: str) -> Iterator[None]:

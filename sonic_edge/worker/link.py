@@ -16,6 +16,8 @@ COMMAND = (sys.executable, "-m", "sonic_edge.worker")
 """How the daemon starts the process."""
 
 _MOST_STEPS = 10**9
+_LONGEST = 4000  # of words that go to the log and to reason.json
+
 _ERRORS: Dict[str, Type[SonicEdgeError]] = {e.__name__: e for e in (ConfigError, RequestError, DeviceError)}
 
 
@@ -179,10 +181,10 @@ class Worker:
                 self._rest()
                 if said["last"]:
                     self.kill()
-                return Failed(_ERRORS[said["error"]](str(said["message"])), dict(said["controls"]))
+                return Failed(_ERRORS[said["error"]](str(said["message"])[:_LONGEST]), dict(said["controls"]))
             if tell == "crashed":
                 self.kill()
-                return Died(str(said["message"]))
+                return Died(str(said["message"])[:_LONGEST])
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
         return Died(self._child.nonsense(line))
