@@ -4,6 +4,7 @@ import faulthandler
 import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import stat
@@ -743,7 +744,8 @@ def test_a_parcel_never_takes_the_place_of_something(tmp_path):
 def test_a_parcel_that_does_not_fit_leaves_nothing(tmp_path):
     path = tmp_path / "box.yaml"
     path.write_text(f"spool: {{root: {tmp_path / 'spool'}}}\n")
-    command = f"ulimit -f 1; trap '' XFSZ; exec {PROGRAM} doctor --config {path} --bundle {tmp_path / 'p.tar.gz'}"
+    words = [PROGRAM, "doctor", "--config", path, "--bundle", tmp_path / "p.tar.gz"]
+    command = f"ulimit -f 1; trap '' XFSZ; exec {shlex.join(map(str, words))}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "cannot be written: File too large" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["box.yaml"]

@@ -133,7 +133,7 @@ def test_a_record_that_the_journal_does_not_take_becomes_a_line():
 
 
 # the socket is there, but nobody listens any more; what follows must not wait for it
-_DEAF = 'print("[]")\nos._exit(0)\n'
+_DEAF = 'print("[]", flush=True)\nos._exit(0)\n'
 
 
 def test_without_systemd_python_the_journal_gets_lines_with_priorities():
