@@ -18,7 +18,7 @@ from .errors import DeviceError, RequestError
 
 NAME = "control.sock"
 _MAX_BYTES = 4096
-_PATIENCE_S = 60.0  # of a caller for an answer, and with a caller who says nothing
+_PATIENCE_S = 90.0  # of a caller for an answer, and with a caller who says nothing
 
 
 @contextlib.contextmanager
@@ -53,6 +53,9 @@ def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENC
             line.sendall(json.dumps(request).encode() + b"\n")
             with line.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
+    except socket.timeout as e:
+        words = f"{folder}: the daemon has not answered for {timeout_s:g} s; it is busy or hangs, `sonic-edge status` tells"
+        raise DeviceError(words) from e
     except (OSError, ValueError) as e:
         why = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise DeviceError(f"{folder}: no daemon answers here ({why}); start one with `sonic-edge run`") from e
