@@ -54,8 +54,8 @@ def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENC
             with line.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
     except socket.timeout as e:
-        words = f"{folder}: the daemon has not answered for {timeout_s:g} s; it is busy or hangs, `sonic-edge status` tells"
-        raise DeviceError(words) from e
+        told = f"the daemon has not answered for {timeout_s:g} s; it is busy or hangs, `sonic-edge status` tells"
+        raise DeviceError(f"{folder}: {told}") from e
     except (OSError, ValueError) as e:
         why = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise DeviceError(f"{folder}: no daemon answers here ({why}); start one with `sonic-edge run`") from e

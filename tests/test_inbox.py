@@ -788,8 +788,17 @@ def test_a_full_disk_is_a_device_error_and_the_step_can_be_done_again(spool, clo
     )
 
 
-def test_an_inbox_that_goes_away_is_waited_for(spool, clock, caplog):
+def test_an_inbox_that_goes_away_is_made_again(spool, clock, caplog):
+    spool.inbox.rmdir()
+    assert work(spool, clock, 3) == []
+    pair(spool, "a")
+    assert len(work(spool, clock, 5)) == 1
+    assert caplog.text.count("was gone; made again") == 1
+
+
+def test_an_inbox_whose_disk_goes_away_is_waited_for(spool, clock, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(spool, "_device", -1)  # what lies under the mount point is another disk
     spool.inbox.rmdir()
     assert work(spool, clock, 10) == []
     spool.inbox.mkdir()
