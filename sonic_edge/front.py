@@ -360,8 +360,8 @@ class Front:
     def _needs_studio(self, config: Config) -> bool:
         """For live mode, or once, to make the idle scene."""
         display = config.display
-        self._needs_scene = display.output != "none" and display.idle != "black" and config.spool.portrait is not None
-        return config.live.mode != "none" or self._needs_scene
+        has_scene = display.output != "none" and display.idle != "black" and config.spool.portrait is not None
+        return config.live.mode != "none" or has_scene
 
     def _leave_studio(self) -> None:
         """End it, on purpose."""

@@ -6,8 +6,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Deque, Dict, Optional, Sequence, Tuple, Type, Union
+from typing import Deque, Dict, Optional, Sequence, Tuple, Union
 
 from ..config import DisplaySettings
 from ..errors import DeviceError
@@ -62,14 +61,6 @@ class Screen:
         self._error: Optional[DeviceError] = None
         self._n_restarts = 0
         self._n_skipped = 0
-
-    def __enter__(self) -> "Screen":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the player."""
