@@ -29,6 +29,8 @@ class FileSpec(Section):
     path: str
     """Beside bundle.yaml."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    soc: str = ""
+    """The chip it was compiled for, as ATC calls it (Ascend310, Ascend310B4); empty: any."""
 
 
 class StageSpec(Section):
@@ -182,6 +184,8 @@ class Stage:
     """Input name -> shape; all float32."""
     outputs: Dict[str, Tuple[int, ...]]
     """Output name -> shape; all float32."""
+    soc: str = ""
+    """The chip the file was compiled for; empty: any."""
 
 
 class Bundle:
@@ -294,6 +298,7 @@ class Bundle:
             path=path,
             inputs={k: tuple(t.shape) for k, t in spec.inputs.items()},
             outputs={k: tuple(t.shape) for k, t in spec.outputs.items()},
+            soc=file.soc,
         )
 
 
