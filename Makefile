@@ -2,6 +2,7 @@
 # make test    the tests, from nothing
 # make demo-live   a sentence is spoken into a virtual microphone; leaves a recording of screen and sound
 # make bench-live  live mode: latency by part, skew of sound and picture, drops, CPU share; MINUTES=1
+# make bench     processor time of every stage, of whole videos and of the box at rest; ARGS="--only stages"
 # make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make check   lint, types, import floors
@@ -12,7 +13,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench-live test torture board-test board-test-1 check example-config render-eval model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 check example-config render-eval model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -26,6 +27,11 @@ demo-live: .venv/ready-test
 	@mkdir -p demo
 	.venv/bin/python tests/measure_live.py demo demo/live.mp4
 	@echo "The screen and the loudspeaker of a box that hears a sentence: $$PWD/demo/live.mp4"
+
+ARGS =
+
+bench: .venv/ready-test
+	.venv/bin/python -m tests.bench $(ARGS)
 
 MINUTES = 1
 
@@ -46,8 +52,6 @@ board-test: .venv/ready
 
 board-test-1: .venv/ready
 	.venv/bin/python board/virtual 1
-
-ARGS =
 
 torture: .venv/ready-test
 	.venv/bin/python -m tests.torture $(ARGS)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .config import EncodeSettings
 from .errors import DeviceError
@@ -142,7 +143,10 @@ class _Mp4:
 
     def add_picture(self, image: Image) -> None:
         """The next frame, BGR."""
-        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        self.add_planes(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8))
+
+    def add_planes(self, planes: NDArray[np.uint8]) -> None:
+        """The next frame, its Y, U and V one under the other, [3 height / 2, width]."""
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._n_frames, self._time_base
         self._n_frames += 1

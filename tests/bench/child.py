@@ -1,0 +1,39 @@
+"""``python -m tests.bench.child SIZE PRESET RECORDING``: a video in a process of its own."""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sonic_edge.config import Config, Controls, EncodeSettings, ModelSettings
+from sonic_edge.media import Request
+from sonic_edge.pipeline import Pipeline
+
+from .cost import cpu_s
+from .stages import PHOTO
+
+
+def main() -> int:
+    """Make it; tell what it took, without the loading of the model."""
+    size, preset, recording = sys.argv[1:]
+    config = Config(
+        controls=Controls(min_resolution=int(size)),
+        encode=EncodeSettings.model_validate({"preset": preset}),
+        model=ModelSettings(threads=1),
+    )
+    with tempfile.TemporaryDirectory() as folder, Pipeline(config) as pipeline:
+        before, since = cpu_s(), time.monotonic()
+        report = pipeline.render(Request(PHOTO, Path(recording), Path(folder) / "x.mp4"))
+        told = {
+            "cpu_s": cpu_s() - before,
+            "wall_s": time.monotonic() - since,
+            "n_frames": report["video"]["n_frames"],
+            "stages_s": report["timings_s"],
+        }
+    print(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
