@@ -1,8 +1,9 @@
 """How a bare `.om` becomes a `.mindir` that MindSpore Lite loads: the converter's configuration and its command.
 
 MindSpore Lite does not load an `.om` (its `ModelType` knows MINDIR alone), but its converter wraps one in a `.mindir`.
-What it wants to be told stands in its source only (mindspore-lite 2b28870: tools/converter/parser/om/om_model_parser.cc,
-tools/common/parse_config_utils.cc, tools/converter/converter_lite/converter_flags.cc). Not run on an Ascend.
+What it wants to be told stands in its source only (github mindspore-ai/mindspore-lite 2b28870, in tools/:
+converter/parser/om/om_model_parser.cc, common/parse_config_utils.cc, converter/converter_lite/converter_flags.cc).
+Not run on an Ascend.
 """
 
 import re
@@ -67,6 +68,6 @@ def _check(stage: Stage, kind: str, tensors: Mapping[str, Tuple[int, ...]]) -> N
             )
         if not shape or min(shape) < 1:
             raise ConfigError(
-                f"stages.{stage.name}.{kind}s.{name}: its shape is {list(shape)}; an .om is wrapped with fixed shapes of "
-                "one dimension or more"
+                f"stages.{stage.name}.{kind}s.{name}: its shape is {list(shape)}; an .om is wrapped with fixed shapes "
+                "of one dimension or more"
             )
