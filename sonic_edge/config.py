@@ -69,10 +69,22 @@ class ModelSettings(Section):
 
     bundle: str = "sonic-net"
     """Name of an installed model bundle, or the path of a bundle's folder."""
-    backend: Literal["cpu"] = "cpu"
-    """What runs the model. Never changed behind your back: if it fails, that is an error."""
+    backend: Literal["cpu", "mindspore_lite", "acl"] = "cpu"
+    """What runs the model: cpu is onnxruntime on the processor; mindspore_lite an Ascend chip through MindSpore Lite
+    (`.mindir`); acl an Ascend chip through pyACL (a bare `.om`). Never changed behind your back: if it fails, that is
+    an error."""
     threads: int = Field(2, ge=1, le=64, json_schema_extra=_unit("threads"))
-    """CPU threads the model may use."""
+    """CPU threads the model may use; with mindspore_lite: for what the chip leaves to the CPU."""
+    device_id: int = Field(0, ge=0, le=63, json_schema_extra=_unit("as `npu-smi info` numbers them"))
+    """Which Ascend chip; a board has one, 0."""
+    precision: Literal["enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"] = (
+        "enforce_fp16"
+    )
+    """How mindspore_lite compiles a `.mindir` that is not compiled yet (its precision_mode). A chip computes
+    convolutions in fp16; a wrapped `.om` is compiled already, and this changes nothing."""
+    provider: Literal["", "ge"] = ""
+    """What compiles and runs such a `.mindir` in mindspore_lite. Empty is ACL; ge is the graph engine of the larger
+    chips."""
 
 
 class LabelSettings(Section):
@@ -418,7 +430,7 @@ def _type_words(annotation: Any) -> str:
         return _TYPE_WORDS[annotation]
     args: Tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is Literal:
-        return " or ".join(str(a) for a in args)
+        return " or ".join(str(a) or "empty" for a in args)
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
         return f"{_type_words(annotation.__origin__)} over 0"
     if getattr(annotation, "__origin__", None) is Union:

@@ -79,7 +79,7 @@ class Pipeline:
             aigc_metadata(config.label.producer, "")
             self._finder = FaceFinder(share_dir() / "face")
             self._bundle = find_bundle(config.model.bundle)
-            backend = _backend(config)
+            backend = _backend(config, self._bundle)
             sessions = []
             for name in ("encoder", "denoiser"):
                 session = backend.open(self._bundle.stage(name, backend.name))
@@ -317,11 +317,24 @@ class Pipeline:
             )
 
 
-def _backend(config: Config) -> Backend:
+def _backend(config: Config, bundle: Bundle) -> Backend:
     """The configured backend; imported only when it is the one."""
-    from .backends.cpu import CpuBackend
+    model = config.model
+    if model.backend == "cpu":
+        from .backends.cpu import CpuBackend
 
-    return CpuBackend(config.model.threads)
+        return CpuBackend(model.threads)
+    if model.backend == "acl":
+        from .backends.acl import AclBackend
+
+        return AclBackend(model.device_id)
+    from .backends.mindspore_lite import MindSporeLiteBackend
+    from .backends.om_config import how_to_wrap
+
+    for name, stage in bundle.spec.stages.items():
+        if model.backend not in stage.files and "acl" in stage.files:
+            raise ConfigError(how_to_wrap(bundle.stage(name, "acl")))
+    return MindSporeLiteBackend(model.device_id, model.precision, model.provider, model.threads)
 
 
 def _with_request(config: Config, request: Request) -> Config:

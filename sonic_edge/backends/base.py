@@ -28,7 +28,11 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """Give everything back; calling it again does nothing."""
+        """Give everything back; calling it again does nothing.
+
+        Raises:
+            DeviceError: If something could not be given back; all the rest is.
+        """
 
 
 class Backend(Protocol):
@@ -40,6 +44,7 @@ class Backend(Protocol):
         """Load a graph.
 
         Raises:
+            ConfigError: If the file is of a kind this runtime does not load.
             DeviceError: If the runtime cannot load it.
         """
 

@@ -7,6 +7,8 @@ Not run on an Ascend.
 """
 
 import re
+import shlex
+import tempfile
 from pathlib import Path
 from typing import List, Mapping, Tuple
 
@@ -55,6 +57,30 @@ def wrap_command(om: Path, mindir: Path, config: Path) -> List[str]:
         "--saveType=MINDIR",
         f"--configFile={config}",
     ]
+
+
+def how_to_wrap(stage: Stage) -> str:
+    """What to do with a stage whose file is an `.om`, in words, with the exact command; its `om.cfg` is written.
+
+    It is written beside the `.om`; where that folder may not be written to, in a temporary one.
+
+    Raises:
+        ConfigError: If the stage cannot be wrapped.
+    """
+    text = om_config(stage)
+    config = stage.path.with_name(f"{stage.path.name}.cfg")
+    try:
+        config.write_text(text, encoding="utf-8")
+    except OSError:
+        config = Path(tempfile.mkdtemp(prefix="sonic-edge-")) / config.name
+        config.write_text(text, encoding="utf-8")
+    command = shlex.join(wrap_command(stage.path, stage.path.with_suffix(".mindir"), config))
+    return (
+        f"{stage.path}: MindSpore Lite does not load a bare .om: set model.backend to acl, or wrap it:\n{command}\n"
+        "(converter_lite is in MindSpore Lite's own package for Linux, tools/converter/converter; the file for "
+        f"--configFile is written), then name {stage.path.with_suffix('.mindir').name} and its sha256 in bundle.yaml "
+        f"under stages.{stage.name}.files.mindspore_lite"
+    )
 
 
 def _check(stage: Stage, kind: str, tensors: Mapping[str, Tuple[int, ...]]) -> None:

@@ -56,7 +56,8 @@ def backend(case: Case) -> Iterator[Finding]:
         return
     except (ConfigError, DeviceError) as e:
         for line in str(e).splitlines():
-            yield failed(f"{settings.backend}: {line}", "nothing can be rendered until this is right; " + _INSTALL)
+            what = _INSTALL if settings.backend == "cpu" else "do what it says; docs/CHIP.md helps"
+            yield failed(f"{settings.backend}: {line}", f"nothing can be rendered until this is right; {what}")
         return
     told = f"{settings.backend}: loaded in {loaded_s:.1f} s; one window of {heard_s:.1f} s in {1000 * window_s:.0f} ms"
     if window_s > heard_s:
