@@ -93,9 +93,10 @@ class _Calls:
 
     def error(self, name: str, code: int) -> DeviceError:
         """What a code other than 0 becomes."""
-        words = f"{self._stage.path}: acl.{name} {explain(code)}"
+        words = f"{self._stage.path}: acl.{name} failed: {explain(code)}"
         if name == "mdl.load_from_file":
-            words += f" [{self._stage.soc or 'no chip'} is what bundle.yaml says it was compiled for]"
+            soc = self._stage.soc or "a chip that bundle.yaml does not name"
+            words = f"{self._stage.path} (compiled for {soc}): acl.{name} cannot load it: {explain(code)}"
         with contextlib.suppress(Exception):  # not in the oldest CANN; whatever it does, the code is known
             recent = " ".join(str(self._module.get_recent_err_msg() or "").split())
             words += f" [{recent[:500]}]" if recent else ""
