@@ -41,5 +41,5 @@ def chip_bundle(folder, *backends):
             path = compiled(shipped.stage(name, "cpu"), backend, folder)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             stage["files"][backend] = {"path": path.name, "sha256": digest, "soc": "Ascend310B4"}
-    source.write_text(yaml.safe_dump(data), encoding="utf-8")
+    source.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return folder

@@ -37,11 +37,11 @@ _REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"GLIBC|invalid ELF|wrong ELF|undefined symbol", "its wheel is for another system: take the one for this machine"),
     (r"lib\w+\.so|shared object|set_env|ascend home path|driver", _ENVIRONMENT),
     (
-        r"memory|207001|207018|245000|out of mem|oom",
+        r"memory|207001|207018|245000|\boom\b",
         "no memory left on the chip: end what else uses it (`npu-smi info`), or see model.device_id",
     ),
     (
-        r"soc|chip|507008|545004|545005",
+        r"\bsoc|\bchip|507008|545004|545005",
         "the file is for another chip: convert the model again for this one (`npu-smi info` names it)",
     ),
     (r"version|CANN|not match", "MindSpore Lite, CANN and driver must be of releases that fit: see docs/CHIP.md"),

@@ -1,5 +1,6 @@
 """python/api/model.py and base_model.py: a model that is built once and then predicts."""
 
+import gc
 import os
 import sys
 import weakref
@@ -24,6 +25,7 @@ _built: "weakref.WeakSet[Graph]" = weakref.WeakSet()
 
 def alive() -> int:
     """How many built models somebody still holds."""
+    gc.collect()
     return len(_built)
 
 
