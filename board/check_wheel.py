@@ -8,6 +8,8 @@ NEEDED = (
     "sonic_edge/cli/__init__.py",
     "sonic_edge/renderer/__init__.py",
     "sonic_edge/backends/cpu.py",
+    "sonic_edge/backends/mindspore_lite.py",
+    "sonic_edge/backends/acl.py",
     "sonic_edge/fonts/",
     "data/share/sonic-edge/bundles/sonic-net/bundle.yaml",
     "data/share/sonic-edge/bundles/sonic-net/encoder.int8.onnx",

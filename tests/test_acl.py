@@ -1,12 +1,13 @@
 """pyACL: every failure at every call is told with what to do, and whatever happens nothing stays open on the chip."""
 
+import subprocess
 import sys
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from chip_parts import Misuse, acl, chip, chip_bundle, compiled, faults
+from chip_parts import DOUBLES, Misuse, acl, chip, chip_bundle, compiled, faults
 
 from sonic_edge.backends import acl_errors
 from sonic_edge.backends.acl import AclBackend
@@ -168,6 +169,26 @@ def test_somebody_else_initialised_first(stage, monkeypatch):
     monkeypatch.setattr(module, "_process", module._Process())
     assert chip.state.n_init == 1 or acl.init() == 0
     live(stage)
+
+
+def test_pyacl_is_ended_with_the_process(stage):
+    code = f"""
+import atexit, sys
+sys.path[:0] = [{str(DOUBLES)!r}]
+from acl import _state
+atexit.register(lambda: print(_state.held(), _state.state.n_init, _state.state.was_finalized))
+import numpy as np
+from pathlib import Path
+from sonic_edge.backends.acl import AclBackend
+from sonic_edge.bundle import Stage
+for _ in range(2):
+    session = AclBackend(0).open(Stage("denoiser", Path({str(stage.path)!r}), {stage.inputs}, {stage.outputs}))
+    session.run({{name: np.zeros(shape, np.float32) for name, shape in {stage.inputs}.items()}})
+    session.close()
+print(_state.held(), _state.state.n_init, _state.state.was_finalized)
+"""
+    printed = subprocess.check_output([sys.executable, "-W", "error", "-c", code], text=True, timeout=60)
+    assert printed == "{} 1 False\n{} 0 True\n"
 
 
 def test_not_enough_memory_on_the_chip(stage, monkeypatch):

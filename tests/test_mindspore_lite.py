@@ -86,7 +86,8 @@ def test_every_failure_at_every_call(stage):
         "Tensor.get_data_to_numpy",
     }
     for name, nth in calls:
-        for what in (*STATUSES, "TypeError: must be str, but got int", "ValueError: no", "AttributeError: gone"):
+        statuses = STATUSES if "build" in name or "predict" in name else STATUSES[:1]
+        for what in (*statuses, "TypeError: must be str, but got int", "ValueError: no", "AttributeError: gone"):
             faults.order(name, nth, what)
             with pytest.raises(DeviceError) as told:
                 live(stage)
@@ -116,8 +117,8 @@ def test_a_run_that_failed_leaves_a_session_that_works(stage):
     [
         ("libascendcl.so: cannot open shared object file: No such file or directory", "set_env.sh"),
         ("/lib/libc.so.6: version `GLIBC_2.34' not found", "wheel is for another system"),
-        ("build_from_file failed! Error is Fail to create memory.", "no memory left on the chip"),
-        ("aclrtMalloc failed ret 207001", "no memory left on the chip"),
+        ("build_from_file failed! Error is Fail to create memory.", "or worker.memory_mb is too small"),
+        ("aclrtMalloc failed ret 207001", "or worker.memory_mb is too small"),
         ("rtGetSocVersion: soc version of om is Ascend310P3", "convert the model again for this one"),
         ("Ascend AI software version 7.0 does not match", "releases that fit"),
         ("Acl open device 3 failed", "model.device_id"),

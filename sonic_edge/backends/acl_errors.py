@@ -19,6 +19,10 @@ _DRIVER = (
     "then restart the board"
 )
 _MEMORY = "end what else uses the chip (`npu-smi info` shows it); see model.device_id"
+_HOST_MEMORY = (
+    "raise worker.memory_mb, which bounds what the program may take, or end what else fills the memory of the board; "
+    "`npu-smi info` shows that of the chip"
+)
 _DEVICE = "`npu-smi info` lists the chips there are; correct model.device_id"
 _CHIP = "try again; if it stays, restart the board and read /var/log/npu and ~/ascend/log"
 _OURS = "this is a mistake of the program: keep the log (`sonic-edge doctor --bundle`) and report it"
@@ -64,7 +68,7 @@ _MEANINGS: Dict[int, Tuple[str, str]] = {
     145020: ("a layout is wrong", _MODEL),
     145021: ("a shape is wrong", _MODEL),
     145022: ("a type is wrong", _MODEL),
-    200000: ("no memory", _MEMORY),
+    200000: ("no memory", _HOST_MEMORY),
     200001: ("not supported by this chip", _CANN),
     200002: ("the chip is not usable", _DRIVER),
     200005: ("a handle that is not one", _OURS),
@@ -78,7 +82,7 @@ _MEANINGS: Dict[int, Tuple[str, str]] = {
     207008: ("no streams left on the chip", _MEMORY),
     207010: ("no place for another model on the chip", _MEMORY),
     207018: ("no memory left on the chip", _MEMORY),
-    245000: ("no memory for the model", _MEMORY),
+    245000: ("no memory for the model", _HOST_MEMORY),
     245001: ("memory cannot be used by the graph engine", _MEMORY),
     245002: ("memory of the chip cannot be used by the graph engine", _MEMORY),
     500000: ("an error CANN has no name for", _CANN),

@@ -38,7 +38,7 @@ _REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"lib\w+\.so|shared object|set_env|ascend home path|driver", _ENVIRONMENT),
     (
         r"memory|207001|207018|245000|\boom\b",
-        "no memory left on the chip: end what else uses it (`npu-smi info`), or see model.device_id",
+        "no memory left: on the chip (`npu-smi info` shows what else uses it), or worker.memory_mb is too small",
     ),
     (
         r"\bsoc|\bchip|507008|545004|545005",
