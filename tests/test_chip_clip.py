@@ -119,10 +119,10 @@ def test_the_command_line_tells_a_failure(folder, backend, fault, words, short_s
 def daemon(folder, tmp_path, daemons):
     """A daemon with the real worker on a double of the chip."""
 
-    def start(backend, **faults):
+    def start(backend, worker=None, **faults):
         config = tmp_path / "sonic-edge.yaml"
         spool = {"root": str(tmp_path / "spool"), **QUICK}
-        data = {**settings(folder, backend), "spool": spool}
+        data = {**settings(folder, backend), "spool": spool, "worker": worker or {}}
         config.write_text(yaml.safe_dump(data), encoding="utf-8")
         command = [sys.executable, "-m", "sonic_edge", "run", "--config", str(config)]
         made = Daemon(tmp_path, ["env", *(f"{k}={v}" for k, v in environment(**faults).items()), *command])
@@ -161,6 +161,16 @@ def test_a_chip_that_fails_once_costs_an_attempt_and_not_the_job(daemon, short_s
     give(made, "b", short_speech)
     made.until_there("outbox/b.json")
     assert made.end()[0] == 0
+
+
+def test_a_chip_that_hangs_costs_an_attempt_and_not_the_job(daemon, short_speech, tmp_path):
+    token = tmp_path / "once"
+    token.touch()
+    faults = {"CHIP_DOUBLE_FAULTS": "acl.mdl.execute@6=hang", "CHIP_DOUBLE_TOKEN": str(token)}
+    made = daemon("acl", {"stall_s": 8.0}, **faults)
+    give(made, "a", short_speech)
+    made.until_there("outbox/a.json")
+    assert not token.exists() and "no progress for 8" in made.text()
 
 
 def test_a_chip_that_is_not_ready_at_start_is_waited_for(daemon, short_speech, tmp_path):

@@ -9,7 +9,6 @@ ge_error_codes.h (github hicann/ge ffdcbc9).
 import ctypes
 import functools
 import itertools
-import os
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -64,7 +63,7 @@ settings: Dict[str, Any] = {
     "soc": "Ascend310B4",
     "n_devices": 1,
     "run_mode": 0,  # ACL_DEVICE: both boards run programs on the chip's own CPUs
-    "memory_bytes": int(os.environ.get("CHIP_DOUBLE_MEMORY", 1 << 30)),
+    "memory_bytes": 1 << 30,
 }
 _handles = itertools.count(0x7F0000001000, 0x40)
 

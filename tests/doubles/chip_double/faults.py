@@ -1,10 +1,12 @@
 """Failures on order: at the n-th call of a function, by its full name.
 
 From outside the process: CHIP_DOUBLE_FAULTS="acl.mdl.execute@3=507011;mindspore_lite.Model.predict@1=predict failed!"
-With CHIP_DOUBLE_TOKEN=FILE a fault happens only to the process that can take that file away: once in all.
+A call that is told to `hang` never comes back. With CHIP_DOUBLE_TOKEN=FILE a fault happens only to the process that can
+take that file away: once in all.
 """
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Counter as Counts
@@ -35,6 +37,8 @@ def due(name: str) -> Optional[str]:
             Path(os.environ["CHIP_DOUBLE_TOKEN"]).unlink()
         except FileNotFoundError:
             return None
+    if what == "hang":
+        time.sleep(3600)
     return what
 
 

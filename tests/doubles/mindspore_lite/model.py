@@ -18,7 +18,7 @@ from .tensor import OF_NUMPY, Tensor, TensorMeta
 settings: Dict[str, Any] = {
     "soc": "Ascend310B4",
     "n_devices": 1,
-    "memory_bytes": int(os.environ.get("CHIP_DOUBLE_MEMORY", 1 << 30)),
+    "memory_bytes": 1 << 30,
 }
 _built: "weakref.WeakSet[Graph]" = weakref.WeakSet()
 
