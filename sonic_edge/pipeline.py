@@ -15,13 +15,13 @@ from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from .backends.base import Backend
-from .bundle import Bundle, find_bundle
+from .backends.base import Backend, Session, Tensors
+from .bundle import Bundle, Stage, find_bundle
 from .config import Config, Controls, share_dir, with_controls
 from .encode import write_video
 from .errors import ConfigError, DeviceError, RequestError
 from .label import Label, aigc_metadata
-from .media import Image, Motion, Portrait, Request, Speech
+from .media import FloatArray, Image, Motion, Portrait, Request, Speech
 from .mel import loud_level, loudness
 from .mirror import Mirror
 from .motion import shape_motion
@@ -335,6 +335,63 @@ def _backend(config: Config, bundle: Bundle) -> Backend:
         if model.backend not in stage.files and "acl" in stage.files:
             raise ConfigError(how_to_wrap(bundle.stage(name, "acl")))
     return MindSporeLiteBackend(model.device_id, model.precision, model.provider, model.threads)
+
+
+def try_bundle(bundle: Bundle, config: Config) -> float:
+    """Run a bundle's model once, on silence, as a job would.
+
+    Args:
+        bundle: The bundle; it need not be the configured one.
+        config: What runs it: the section `model` is used.
+
+    Returns:
+        Seconds that the run took, without opening.
+
+    Raises:
+        ConfigError: If it has no file for the backend, a file is not as its hash says, or an output is not a number.
+        DeviceError: If the backend cannot open or run it.
+    """
+    backend = _backend(config)
+    with ExitStack() as stack:
+        sessions: List[Session] = []
+        for name in ("encoder", "denoiser"):
+            stage = bundle.stage(name, backend.name)
+            session = backend.open(stage)
+            stack.callback(session.close)
+            sessions.append(Checked(stage, session))
+        net = SonicNet(bundle, *sessions)
+        since = time.monotonic()
+        net.warm_up()
+        return time.monotonic() - since
+
+
+class Checked:
+    """A session whose every output is looked at.
+
+    Args:
+        stage: What it is of.
+        session: Does the work.
+    """
+
+    def __init__(self, stage: Stage, session: Session) -> None:
+        self._stage = stage
+        self._session = session
+
+    def run(self, inputs: Tensors) -> Dict[str, FloatArray]:
+        """See `backends.base.Session.run`; ConfigError if something in an output is not a number."""
+        outputs = self._session.run(inputs)
+        for name, array in outputs.items():
+            n_wrong = int(array.size - np.isfinite(array).sum())
+            if n_wrong:
+                raise ConfigError(
+                    f"{self._stage.path}: output {name}: {n_wrong} of {array.size} values are not finite numbers; "
+                    "convert the model again, with more precision where it overflows"
+                )
+        return outputs
+
+    def close(self) -> None:
+        """See `backends.base.Session.close`."""
+        self._session.close()
 
 
 def _with_request(config: Config, request: Request) -> Config:

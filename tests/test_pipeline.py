@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from sonic_edge.bundle import Stage, find_bundle
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.label import Label
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline, Progress, _ahead, scene_key
+from sonic_edge.pipeline import Checked, Pipeline, Progress, _ahead, scene_key, try_bundle
 
 LABEL = Label(128, 128, LabelSettings())
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
@@ -227,3 +228,24 @@ def test_another_photo_or_setting_is_another_scene(tmp_path):
     keys = {scene_key(PORTRAIT, Config()), scene_key(tmp_path / "me.jpg", Config())}
     keys.add(scene_key(PORTRAIT, with_controls(Config(), {"seed": 1}, "test")))
     assert len(keys) == 3 and scene_key(PORTRAIT, Config()) in keys
+
+
+# ---- a bundle that nobody has used yet ----------------------------------------------------------------------------
+
+
+def test_a_bundle_is_tried_on_the_configured_backend():
+    assert 0 < try_bundle(find_bundle("sonic-net"), Config()) < 60
+
+
+def test_an_output_that_is_no_number_is_told(tmp_path):
+    stage = Stage("painter", tmp_path / "painter.onnx", {}, {"picture": (1, 2)})
+
+    class Broken:
+        def run(self, inputs):
+            return {"picture": np.array([[0.5, np.nan]], np.float32)}
+
+        def close(self):
+            pass
+
+    with pytest.raises(ConfigError, match=r"painter\.onnx: output picture: 1 of 2 values are not finite numbers"):
+        Checked(stage, Broken()).run({})
