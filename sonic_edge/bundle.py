@@ -6,11 +6,11 @@ Nothing about a model stands in the code: tensor names, shapes, mel settings and
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Literal, Optional, Tuple
+from typing import Dict, List, Literal, Tuple
 
 from pydantic import Field
 
-from .config import Section, check, read_yaml, share_dir
+from .config import Section, check, read_yaml
 from .errors import ConfigError
 from .mel import MelSettings
 
@@ -300,17 +300,3 @@ class Bundle:
             outputs={k: tuple(t.shape) for k, t in spec.outputs.items()},
             soc=file.soc,
         )
-
-
-def find_bundle(name: str, folder: Optional[Path] = None) -> Bundle:
-    """The bundle of this name among the installed ones, or the folder it names.
-
-    Raises:
-        ConfigError: If there is none, or it is wrong.
-    """
-    installed = (folder or share_dir()) / "bundles"
-    for path in (installed / name, Path(name)):
-        if (path / "bundle.yaml").is_file():
-            return Bundle(path)
-    there = sorted(p.parent.name for p in installed.glob("*/bundle.yaml"))
-    raise ConfigError(f"model.bundle = {name}: no such bundle in {installed}; there: {', '.join(there) or 'none'}")

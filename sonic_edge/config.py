@@ -67,8 +67,11 @@ class Controls(Section):
 class ModelSettings(Section):
     """Which model runs, and on what."""
 
-    bundle: str = "sonic-net"
-    """Name of an installed model bundle, or the path of a bundle's folder."""
+    bundle: str = ""
+    """Which model. Empty: the one that `sonic-edge model use` chose; until then the one that comes with the product. A
+    name or name@version: that bundle, whatever was chosen. A path: the bundle in that folder."""
+    store: str = Field("/var/lib/sonic-edge/models", min_length=1)
+    """Where `sonic-edge model install` keeps bundles; upgrades leave it alone."""
     backend: Literal["cpu", "mindspore_lite", "acl"] = "cpu"
     """What runs the model: cpu is onnxruntime on the processor; mindspore_lite an Ascend chip through MindSpore Lite
     (`.mindir`); acl an Ascend chip through pyACL (a bare `.om`). Never changed behind your back: if it fails, that is

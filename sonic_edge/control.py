@@ -1,6 +1,6 @@
 """Orders to a running daemon: a Unix socket in its spool, one JSON line each way. No network.
 
-{"order": "talk", "on": true}          talk | mute | snapshot | status
+{"order": "talk", "on": true}          talk | mute | snapshot | status | reload
 {"order": "cancel", "name": "lesson"}  cancel | retry a job; say words on the screen
 {"error": "", ...}                     what status shows, or nothing more
 """

@@ -7,7 +7,7 @@ sound: mpv and the studio do. Either may be missing, die or hang without the job
 studio: ConfigError               told in `status`; not started again
 studio: other                     started again with back-off, for ever
 screen                            see `display`; the jobs go on without it
-orders about jobs                 the jobs' thread is woken and takes them with `Front.asked`
+orders about jobs and settings    the jobs' thread is woken and takes them with `Front.asked`
 ================================  ================================================================================
 """
 
@@ -190,7 +190,7 @@ class Front:
         return figures
 
     def asked(self) -> List[Order]:
-        """What people want done about jobs, since this was asked last; each is to be answered."""
+        """What people want done about jobs and settings, since this was asked last; each is to be answered."""
         orders = []
         while self._for_jobs:
             orders.append(self._for_jobs.popleft())
@@ -275,7 +275,7 @@ class Front:
         if order.what == "status":
             self._control.answer(order.caller, self._status())
             return
-        if order.what in ("cancel", "retry"):
+        if order.what in ("cancel", "retry", "reload"):
             self._for_jobs.append(order)
             self._wake_jobs()
             return
@@ -283,7 +283,7 @@ class Front:
             self._say_about_stick(order)
             return
         if order.what not in ("talk", "mute", "snapshot"):
-            known = "talk, mute, snapshot, cancel, retry, say or status"
+            known = "talk, mute, snapshot, cancel, retry, reload, say or status"
             self._control.answer(order.caller, {"error": f"{order.what}: is not known; {known}"})
             return
         if self._config.live.mode == "none":

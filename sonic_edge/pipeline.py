@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from .backends.base import Backend, Session, Tensors
-from .bundle import Bundle, Stage, find_bundle
+from .bundle import Bundle, Stage
 from .config import Config, Controls, share_dir, with_controls
 from .encode import write_video
 from .errors import ConfigError, DeviceError, RequestError
@@ -32,6 +32,7 @@ from .scene import idle_motion
 from .sheet import Sheet
 from .sonic import SonicNet, face_image
 from .speech import read_speech, sound
+from .store import find_bundle, resolve
 
 FRAMES_AHEAD = 3
 """Frames the renderer may be ahead of the encoder: enough to keep both busy, too few to fill the memory."""
@@ -78,7 +79,7 @@ class Pipeline:
             Label(1024, 1024, config.label)
             aigc_metadata(config.label.producer, "")
             self._finder = FaceFinder(share_dir() / "face")
-            self._bundle = find_bundle(config.model.bundle)
+            self._bundle = find_bundle(config.model.bundle, Path(config.model.store))
             backend = _backend(config, self._bundle)
             sessions = []
             for name in ("encoder", "denoiser"):
@@ -351,7 +352,7 @@ def try_bundle(bundle: Bundle, config: Config) -> float:
         ConfigError: If it has no file for the backend, a file is not as its hash says, or an output is not a number.
         DeviceError: If the backend cannot open or run it.
     """
-    backend = _backend(config)
+    backend = _backend(config, bundle)
     with ExitStack() as stack:
         sessions: List[Session] = []
         for name in ("encoder", "denoiser"):
@@ -454,9 +455,8 @@ def _sha256(path: Path) -> str:
 
 def scene_key(photo: Path, config: Config) -> str:
     """Tells one idle scene from another: photo, controls, label, model."""
-    told = (
-        f"{_sha256(photo)} {config.controls.model_dump_json()} {config.label.model_dump_json()} {config.model.bundle}"
-    )
+    bundle = resolve(config.model.bundle, Path(config.model.store)).digest
+    told = f"{_sha256(photo)} {config.controls.model_dump_json()} {config.label.model_dump_json()} {bundle}"
     return hashlib.sha256(f"{told} {version('sonic-edge')}".encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ import mindspore_lite  # noqa: E402
 from acl import _state as chip  # noqa: E402
 from chip_double import Misuse, faults, file  # noqa: E402
 
-from sonic_edge.bundle import find_bundle  # noqa: E402
+from sonic_edge.store import find_bundle  # noqa: E402
 
 __all__ = ["DOUBLES", "Misuse", "acl", "chip", "chip_bundle", "compiled", "faults", "file", "mindspore_lite"]
 

@@ -14,13 +14,13 @@ from media_files import write_wav
 from stub_worker import __file__ as STUB
 
 from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import find_bundle
 from sonic_edge.config import LimitSettings, share_dir
 from sonic_edge.media import Portrait, Speech
 from sonic_edge.portrait import FaceFinder
 from sonic_edge.renderer import Renderer
 from sonic_edge.sonic import SonicNet
 from sonic_edge.speech import read_speech
+from sonic_edge.store import find_bundle
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import find_bundle
 from sonic_edge.config import Controls, EncodeSettings, LimitSettings, share_dir
 from sonic_edge.encode import write_video
 from sonic_edge.label import aigc_metadata
@@ -46,6 +45,7 @@ from sonic_edge.portrait import FaceFinder, make_portrait, read_image
 from sonic_edge.renderer import Renderer
 from sonic_edge.sonic import SonicNet, face_image
 from sonic_edge.speech import read_speech
+from sonic_edge.store import find_bundle
 
 Landmarks = NDArray[np.float32]
 """[..., 468, 3], pixels; NaN where no face is found."""

@@ -11,8 +11,9 @@ from chip_parts import DOUBLES, Misuse, acl, chip, chip_bundle, compiled, faults
 
 from sonic_edge.backends import acl_errors
 from sonic_edge.backends.acl import AclBackend
-from sonic_edge.bundle import Bundle, find_bundle
+from sonic_edge.bundle import Bundle
 from sonic_edge.errors import DeviceError
+from sonic_edge.store import find_bundle
 
 CODES = (100000, 107002, 145003, 207001, 500002, 507018)
 NO_CODE = (

@@ -4,8 +4,9 @@ import hashlib
 import pytest
 import yaml
 
-from sonic_edge.bundle import Bundle, find_bundle
+from sonic_edge.bundle import Bundle
 from sonic_edge.errors import ConfigError
+from sonic_edge.store import find_bundle
 
 T = 40
 
@@ -165,14 +166,6 @@ def test_what_does_not_fit_together_is_told(change, words, tmp_path):
 def test_a_missing_part_is_told(tmp_path):
     with pytest.raises(ConfigError, match="window: is missing"):
         Bundle(write_bundle(tmp_path, lambda spec: spec.pop("window")))
-
-
-def test_a_bundle_is_found_by_name_and_by_path(tmp_path):
-    folder = write_bundle(tmp_path / "bundles" / "test-net")
-    assert find_bundle("test-net", tmp_path).folder == folder
-    assert find_bundle(str(folder), tmp_path / "elsewhere").folder == folder
-    with pytest.raises(ConfigError, match=r"model\.bundle = nope: no such bundle in .*; there: test-net"):
-        find_bundle("nope", tmp_path)
 
 
 def test_the_shipped_bundle_is_whole():

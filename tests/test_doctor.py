@@ -714,7 +714,7 @@ def test_the_parcel_holds_no_face_no_voice_and_no_name(tmp_path):
     assert json.loads(files["spool.json"])["failed"]["entries"] == len(NAMES)
     assert "Could not connect to display" in files["mpv.log"].decode()
     assert b"numpy==" in files["versions.txt"] and b"kernel: Linux" in files["box.txt"]
-    assert b"sonic-net" in files["settings.yaml"] and "AI生成".encode() in files["settings.yaml"]
+    assert b"backend: cpu" in files["settings.yaml"] and "AI生成".encode() in files["settings.yaml"]
     assert json.loads(files["doctor.json"])["findings"][0]["check"] == "settings"
 
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge.bundle import Stage, find_bundle
+from sonic_edge.bundle import Stage
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.label import Label
 from sonic_edge.media import Request
 from sonic_edge.pipeline import Checked, Pipeline, Progress, _ahead, scene_key, try_bundle
+from sonic_edge.store import find_bundle
 
 LABEL = Label(128, 128, LabelSettings())
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"

@@ -114,7 +114,7 @@ def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
     # in a process of its own: it would end the tests
     told, _, _ = alone(f"""
 from pathlib import Path
-from sonic_edge.bundle import find_bundle
+from sonic_edge.store import find_bundle
 from sonic_edge.config import LimitSettings
 from sonic_edge.errors import RequestError
 from sonic_edge.speech import read_speech

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sonic_edge.cli import _parser
+from sonic_edge.config import Config
 from sonic_edge.inbox.disk import Folders
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"
@@ -118,10 +119,12 @@ def test_folders_are_made_for_the_people_they_are_for():
         if line.startswith("d "):
             _, path, mode, user, group, age = line.split()
             made[path] = mode
-            assert (user, group, age) == ("sonic-edge", "sonic-edge", "-"), "nothing is cleaned by age"
+            owner = "root" if path == Config().model.store else "sonic-edge"  # the daemon only reads its models
+            assert (user, group, age) == (owner, owner, "-"), "nothing is cleaned by age"
     folders = Folders(Path("/var/spool/sonic-edge"))
     people = {str(f): "2770" for f in (folders.inbox, folders.outbox, folders.failed)}
-    assert made == {str(folders.root): "0750", str(folders.work): "0700", str(folders.run): "0750", **people}
+    own = {str(folders.root): "0750", str(folders.work): "0700", str(folders.run): "0750"}
+    assert made == {**own, **people, Config().model.store: "0755"}
 
 
 def test_the_rule_starts_the_unit():

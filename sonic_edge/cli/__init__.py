@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from ..errors import SonicEdgeError
-from . import doctor, jobs, orders, render, service, status, stick
+from . import doctor, jobs, model, orders, render, service, status, stick
 from .options import EXIT_HELP
 
 
@@ -48,6 +48,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (render, service, jobs, orders, status, stick, doctor):
+    for part in (render, service, jobs, orders, status, model, stick, doctor):
         part.add(commands)
     return parser

@@ -103,6 +103,9 @@ def _of_box(status: Dict[str, Any]) -> List[str]:
             f"disk        {disk['free_mb']:.0f} of {disk['total_mb']:.0f} MB free ({disk['floor_mb']} stay free), "
             f"outbox {disk['outbox_mb']:.0f} MB{removed}"
         )
+    if status.get("model"):
+        model = status["model"]
+        lines.append(f"model       {model['name']} {model['version']} ({model['digest'][:8]}) on {model['backend']}")
     if worker:
         memory = f", {worker['memory_mb']:.0f} MB" if worker.get("memory_mb") else ""
         lines.append(f"worker      {worker['state']}{memory}")

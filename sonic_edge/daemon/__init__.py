@@ -11,6 +11,7 @@ job: DeviceError, worker died     done again by a fresh worker, ``worker.attempt
 job: cancelled                    kill the worker, to failed
 worker cannot start: ConfigError  end with 78; the unit does not restart
 worker cannot start: other        try again with back-off, for five minutes; then end with 1; systemd restarts
+other settings, another bundle    the next worker gets them; if it cannot start with them, the old ones stay: told
 spool: disk trouble               wait with back-off; every step of the spool can be done again
 spool: no room                    no job is begun; the running one is stopped and counted as an attempt
 SIGHUP                            read the settings again; wrong ones are refused and told, the old ones stay
@@ -28,6 +29,7 @@ from ..config import Config
 from ..errors import SonicEdgeError
 from ..front import Front
 from ..inbox import Spool
+from ..store import pinned
 from ..studio import COMMAND as STUDIO
 from ..worker import COMMAND
 from .recent import Recent
@@ -63,6 +65,7 @@ def run(
     log.info("starting; settings from %s; spool %s", config_path or "nowhere, the defaults hold", config.spool.root)
     with Signals() as signals:
         try:
+            config = pinned(config)
             with contextlib.ExitStack() as stack:
                 spool = stack.enter_context(Spool(config.spool, config.disk))
                 front = stack.enter_context(Front(config, spool.run, studio, signals.wake))

@@ -18,6 +18,7 @@ from ..errors import ConfigError, DeviceError, RequestError, SonicEdgeError
 from ..front import Front
 from ..inbox import Job, Spool
 from ..machine import memory_mb
+from ..store import look, pinned, way_back
 from ..worker import Died, Failed, Finished, Message, Ready, Worker, Working
 from .recent import Recent
 from .signals import Signals
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 GIVE_UP_S = 300.0
 """A worker that has not started for this long is left to systemd, which starts everything afresh."""
+TRIES = 3
+"""A worker that so often cannot start with other settings than the last one had will not: the old ones stay."""
 LONGEST_WAIT_S = 60.0
 """The back-off doubles from one second up to this."""
 
@@ -254,23 +257,25 @@ class Service:
             _Stopped: If the daemon is to end.
             _Cancelled: If the job that waits for it is not wanted any more.
         """
-        since = time.monotonic()
+        since, n_tries = time.monotonic(), 0
         if self._is_stale:
             self._drop_worker()
         while self._worker is None or not self._worker.is_alive:
             self._say("loading the model")
+            config = self._config
             try:
-                self._worker = self._start_worker()
+                self._worker = self._start_worker(config)
                 log.info("the worker is ready")
-                self._proven = self._config
+                self._prove(config)
             except ConfigError as e:
-                if self._proven is None or not self._is_other_worker(self._proven):
-                    raise
-                self._refuse(e)
-                old = {name: getattr(self._proven, name) for name in _OF_WORKER}
-                self._config = self._config.model_copy(update=old)
-                self._front.configure(self._config)
+                if self._config is config:  # else others were read meanwhile
+                    self._go_back(ConfigError(self._with_way_back(e)))
             except DeviceError as e:
+                n_tries += 1
+                is_new = self._proven is not None and self._proven.model.bundle != config.model.bundle
+                if is_new and n_tries >= TRIES and self._config is config:
+                    self._go_back(DeviceError(self._with_way_back(e)))
+                    continue
                 if time.monotonic() - since >= GIVE_UP_S:
                     raise
                 log.error("%s; trying again", e)
@@ -278,12 +283,45 @@ class Service:
                 self._back_off()
         return self._worker
 
+    def _prove(self, config: Config) -> None:
+        """A worker has started with these settings: the studio may have their model too."""
+        self._proven = config
+        self._front.configure(self._with_model(config))
+        folder = Path(config.model.bundle)
+        found = look(folder)
+        self._facts["model"] = {
+            "name": found.name,
+            "version": found.version,
+            "backend": config.model.backend,
+            "digest": found.digest,
+            "folder": str(folder),
+        }
+
+    def _go_back(self, error: SonicEdgeError) -> None:
+        """Go on with the settings that a worker has started with.
+
+        Raises:
+            SonicEdgeError: The error, if there are none.
+        """
+        if self._proven is None or not self._is_other_worker(self._proven):
+            raise error
+        self._refuse(error)
+        old = {name: getattr(self._proven, name) for name in _OF_WORKER}
+        self._config = self._config.model_copy(update=old)
+        self._front.configure(self._config)
+
+    def _with_way_back(self, error: SonicEdgeError) -> str:
+        """If it is about the bundle, with what to do."""
+        model = self._config.model
+        is_about_it = model.bundle in str(error)
+        return f"{error}; {way_back(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
+
     def _is_other_worker(self, config: Config) -> bool:
         return any(getattr(config, name) != getattr(self._config, name) for name in _OF_WORKER)
 
-    def _start_worker(self) -> Worker:
+    def _start_worker(self, config: Config) -> Worker:
         self._is_stale = False
-        worker = Worker(self._config, self._command)
+        worker = Worker(config, self._command)
         with contextlib.ExitStack() as undo:
             undo.callback(worker.kill)
             for message in self._messages(worker):
@@ -393,10 +431,13 @@ class Service:
     # ---- orders ----------------------------------------------------------------------------------------------------
 
     def _obey(self, order: Order) -> None:
-        """Do what a person asks for about a job."""
+        """Do what a person asks for about a job or the settings."""
         error, more = "", {}
         try:
-            if order.what == "retry":
+            if order.what == "reload":
+                error = self._read_settings()
+                more = self._next()
+            elif order.what == "retry":
                 more = {"job": self._spool.retry(order.name)}
             elif self._job is not None and order.name == self._job.id:
                 if self._cancel is None:
@@ -411,22 +452,40 @@ class Service:
             error = str(e)
         self._front.answer(order, error, **more)
 
-    def _read_settings(self) -> None:
-        """Go on with what the settings file says now; if that is wrong, with what it said before."""
+    def _next(self) -> Dict[str, object]:
+        """What the next worker will have, and what it waits for."""
+        folder = Path(self._config.model.bundle)
+        return {
+            "model": {"digest": look(folder).digest, "folder": str(folder)},
+            "settings": str(self._path or ""),
+            "job": self._job.id if self._job is not None else "",
+        }
+
+    def _read_settings(self) -> str:
+        """Go on with what the settings file says now; if that is wrong, with what it said before.
+
+        Returns:
+            Why the old ones stay; empty if they do not.
+        """
         if self._path is None:
             log.warning("there is no settings file to read again")
-            return
+            return "it was started without a settings file; start it again"
         try:
-            config = load_config(self._path)
+            config = pinned(load_config(self._path))
             self._spool.configure(config.spool, config.disk)
         except SonicEdgeError as e:
             self._refuse(e)
-            return
-        self._front.configure(config)
+            return str(e)
         self._is_stale = self._is_stale or self._is_other_worker(config)  # it is replaced once its job is done
         self._config = config
+        # another model is for the studio once a worker has it
+        self._front.configure(self._with_model(self._proven or config))
         self._facts["settings"] = {"path": str(self._path), "read": _now(), "error": ""}
         log.info("the settings were read again from %s", self._path)
+        return ""
+
+    def _with_model(self, other: Config) -> Config:
+        return self._config.model_copy(update={"model": other.model})
 
     def _refuse(self, error: SonicEdgeError) -> None:
         log.error("the new settings are refused, the old ones stay: %s", error)

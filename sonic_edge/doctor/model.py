@@ -15,15 +15,22 @@ _INSTALL = "install the package again: its files are missing or damaged"
 
 def bundle(case: Case) -> Iterator[Finding]:
     """The model's files, each with its hash."""
-    from ..bundle import find_bundle
+    from ..bundle import Bundle
+    from ..store import resolve, way_back
 
     settings = case.config.model
+    store = Path(settings.store).absolute()
     try:
-        found = find_bundle(settings.bundle)
+        folder = resolve(settings.bundle, store).folder
+    except ConfigError as e:
+        yield failed(str(e), "`sonic-edge model list` tells which there are, `sonic-edge model use NAME` takes one")
+        return
+    try:
+        found = Bundle(folder)
         stages = [found.stage(name, settings.backend) for name in found.spec.stages]
     except ConfigError as e:
         for line in str(e).splitlines():
-            yield failed(line, "put the bundle's own file back (install the package again), or correct model.bundle")
+            yield failed(line, way_back(folder, store))
         return
     n_mb = sum(stage.path.stat().st_size for stage in stages) / 1e6
     yield ok(

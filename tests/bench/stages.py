@@ -12,7 +12,6 @@ import numpy as np
 
 from sonic_edge import encode
 from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import find_bundle
 from sonic_edge.config import Controls, EncodeSettings, LabelSettings, LimitSettings, share_dir
 from sonic_edge.label import Label
 from sonic_edge.media import Heard, Image, Motion, Portrait, Speech
@@ -22,6 +21,7 @@ from sonic_edge.portrait import FaceFinder, make_portrait, read_image
 from sonic_edge.renderer import Renderer
 from sonic_edge.sonic import SonicNet, face_image
 from sonic_edge.speech import read_speech, sound
+from sonic_edge.store import find_bundle
 
 PHOTO = share_dir() / "samples" / "portrait.jpg"
 FPS = 25

@@ -1,0 +1,118 @@
+"""What ``sonic-edge model list`` and ``check`` tell of bundles."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+from ..store import Entry
+from .trial import try_apart
+
+if TYPE_CHECKING:  # it brings numpy, which --help must not wait for
+    from ..store.check import Checked
+
+
+def list_bundles(args: argparse.Namespace) -> int:
+    """``model list``."""
+    from ..store.place import entries, resolve
+
+    config = load_config(args.config)
+    store = Path(config.model.store).absolute()
+    try:
+        in_use, wrong = resolve(config.model.bundle, store).id, ""
+    except ConfigError as e:
+        in_use, wrong = "", str(e)
+    told = [_told(entry, in_use, _before(config, store)) for entry in entries(store)]
+    if args.json:
+        import json
+
+        print(json.dumps({"store": str(store), "bundles": told, "error": wrong}, ensure_ascii=False, indent=2))
+    else:
+        for row in told:
+            print(_in_words(row))
+        if config.model.bundle:
+            print(f"{args.config}: model.bundle = {config.model.bundle} decides")
+    if wrong:
+        raise ConfigError(wrong)
+    return 0
+
+
+def _before(config: Config, store: Path) -> str:
+    from ..store.place import read_choice
+
+    try:
+        return "" if config.model.bundle else read_choice(store).previous or ""
+    except ConfigError:
+        return ""
+
+
+def _told(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
+    from ..bundle import Bundle
+    from ..store.check import backends, named
+
+    told: Dict[str, Any] = {
+        "id": entry.id,
+        "name": entry.name,
+        "version": entry.version,
+        "sha256": entry.digest,
+        "folder": str(entry.folder),
+        "in_use": entry.id == in_use,
+        "before": entry.id == before,
+        "error": entry.error,
+    }
+    try:
+        spec = (bundle := Bundle(entry.folder)).spec
+        n_bytes = sum((entry.folder / name).stat().st_size for name in named(bundle))
+    except (ConfigError, OSError) as e:
+        return {**told, "error": entry.error or str(e)}
+    return {**told, "kind": spec.kind, "backends": backends(bundle), "bytes": n_bytes, "licence": spec.licence}
+
+
+def _in_words(row: Dict[str, Any]) -> str:
+    mark = ">" if row["in_use"] else "<" if row["before"] else " "
+    if row["error"]:
+        return f"{mark} ({row['id']}) DAMAGED: {row['error']}"
+    said = [row["kind"], _of_backends(row["backends"]), f"{row['bytes'] / 1e6:.1f} MB", row["licence"]]
+    return f"{mark} {row['name']} {row['version']} ({row['id']}): {', '.join(said)}"
+
+
+def _of_backends(backends: Dict[str, List[str]]) -> str:
+    return " ".join(f"{name}[{' '.join(socs)}]" if socs else name for name, socs in backends.items())
+
+
+def check_bundle(args: argparse.Namespace) -> int:
+    """``model check``."""
+    from ..store.check import check_files
+    from ..store.place import pick
+    from ..store.unpack import taken
+
+    config = load_config(args.config)
+    source = Path(args.bundle)
+    if not source.exists():
+        try_and_tell(check_files(pick(args.bundle, Path(config.model.store).absolute()).folder), config)
+        return 0
+    with taken(source) as (folder, left_out):
+        try_and_tell(check_files(folder), config)
+    tell_left_out(left_out)
+    return 0
+
+
+def try_and_tell(checked: "Checked", config: Config) -> None:
+    """Run a bundle whose files are whole, and tell how it is.
+
+    Raises:
+        ConfigError, DeviceError: As `try_apart`.
+    """
+    spec = checked.bundle.spec
+    print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")
+    n_mb = sum(checked.sizes.values()) / 1e6
+    print(f"{len(checked.sizes)} files, {n_mb:.1f} MB, as their hashes say; for {_of_backends(checked.backends())}")
+    tell_left_out(checked.unknown)
+    print(try_apart(checked.bundle.folder, config))
+
+
+def tell_left_out(names: List[str]) -> None:
+    """Of files that mean nothing."""
+    for name in names:
+        print(f"left out: {name}: bundle.yaml does not name it")

@@ -1,0 +1,64 @@
+"""A bundle is run once, in a process of its own, before anything depends on it."""
+
+from pathlib import Path
+from typing import Dict
+
+from ..config import Config
+from ..errors import ConfigError, DeviceError, SonicEdgeError
+
+_KINDS = {e.__name__: e for e in (ConfigError, DeviceError)}
+
+
+def try_apart(folder: Path, config: Config) -> str:
+    """Run a bundle as the daemon would: where root asks, as the daemon's user; within the worker's bounds.
+
+    Args:
+        folder: The bundle's.
+        config: What runs it.
+
+    Returns:
+        How it went, in words.
+
+    Raises:
+        ConfigError: If the bundle is wrong.
+        DeviceError: If the backend cannot run it, it hangs, or takes the process down.
+    """
+    from ..doctor.apart import Broke, Hung, account_of, run_apart
+    from ..doctor.service import unit_properties
+
+    account, seconds = account_of(unit_properties()), config.worker.start_s
+    try:
+        said: Dict[str, str] = run_apart(lambda: _run(folder, config), seconds, account)
+    except Hung as e:
+        raise DeviceError(f"{folder}: the model did not run within worker.start_s = {seconds:g} s") from e
+    except Broke as e:
+        raise DeviceError(f"{folder}: running the model ended the process: {e}") from e
+    if "error" in said:
+        raise _KINDS[said["error"]](said["words"])
+    return said["words"]
+
+
+def _run(folder: Path, config: Config) -> Dict[str, str]:
+    """In the process of its own."""
+    from ..process import bound
+
+    bound(config.worker.memory_mb)
+    backend = config.model.backend
+    try:
+        from ..bundle import Bundle
+        from ..pipeline import try_bundle
+
+        bundle = Bundle(folder)
+        took_s = try_bundle(bundle, config)
+    except MemoryError:
+        words = f"{folder}: worker.memory_mb = {config.worker.memory_mb}: too little to run the model on {backend}"
+        return {"error": "ConfigError", "words": words}
+    except ImportError as e:
+        return {"error": "DeviceError", "words": f"model.backend = {backend}: {e}; install what it needs"}
+    except SonicEdgeError as e:
+        return {"error": "ConfigError" if isinstance(e, ConfigError) else "DeviceError", "words": str(e)}
+    except Exception as e:  # a mistake of ours, or a model that nobody thought of
+        return {"error": "DeviceError", "words": f"{folder}: running the model failed: {type(e).__name__}: {e}"}
+    heard_s = bundle.spec.window.frames / bundle.spec.window.fps
+    told = f"{1000 * took_s:.0f} ms for {heard_s:g} s of sound, {1000 * took_s / heard_s:.0f} ms a second"
+    return {"words": f"ran once on {backend}: {told}; outputs have the shapes told and are finite"}

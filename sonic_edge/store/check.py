@@ -1,0 +1,79 @@
+"""Every file of a bundle, for every backend, against what bundle.yaml says."""
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Set
+
+from ..bundle import Bundle
+from ..errors import ConfigError
+from .place import id_of
+
+SPEC = "bundle.yaml"
+DOCUMENT = re.compile(r"(licen[cs]e|notice|copying|readme)[\w.-]*", re.IGNORECASE)
+"""Files that go with a bundle though bundle.yaml does not name them."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A bundle whose files are all as their hashes say."""
+
+    bundle: Bundle
+    sizes: Dict[str, int]
+    """File -> bytes, bundle.yaml too."""
+    unknown: List[str]
+    """What else lies in the folder and means nothing."""
+
+    def backends(self) -> Dict[str, List[str]]:
+        """Backend -> the chips its files were compiled for; none: any."""
+        return backends(self.bundle)
+
+
+def backends(bundle: Bundle) -> Dict[str, List[str]]:
+    """See `Checked.backends`; without a look at the files."""
+    found: Dict[str, Set[str]] = {}
+    for stage in bundle.spec.stages.values():
+        for backend, file in stage.files.items():
+            found.setdefault(backend, set()).update([file.soc] if file.soc else [])
+    return {backend: sorted(found[backend]) for backend in sorted(found)}
+
+
+def named(bundle: Bundle) -> List[str]:
+    """The files that bundle.yaml names, each once."""
+    return sorted({file.path for stage in bundle.spec.stages.values() for file in stage.files.values()})
+
+
+def check_files(folder: Path) -> Checked:
+    """Look at every file of a bundle.
+
+    Raises:
+        ConfigError: With everything that is wrong, a line for each.
+    """
+    bundle = Bundle(folder)
+    wrong: List[str] = []
+    try:
+        id_of(bundle.spec.name, bundle.spec.version, "")
+    except ConfigError as e:
+        wrong.append(f"{folder / SPEC}: {e}")
+    sizes = {SPEC: (folder / SPEC).stat().st_size}
+    for name, stage in bundle.spec.stages.items():
+        if not stage.files:
+            wrong.append(f"{folder / SPEC}: stages.{name}.files: names no file")
+        for backend in stage.files:
+            try:
+                path = bundle.stage(name, backend).path
+            except ConfigError as e:
+                wrong += [line for line in str(e).splitlines() if line not in wrong]
+                continue
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                wrong.append(f"{path}: is a link; a plain file is needed")
+            elif status.st_size == 0:
+                wrong.append(f"{path}: is empty")
+            sizes[path.name] = status.st_size
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    known = {*named(bundle), SPEC}
+    unknown = sorted(p.name for p in folder.iterdir() if p.name not in known and not DOCUMENT.fullmatch(p.name))
+    return Checked(bundle, sizes, unknown)
