@@ -28,6 +28,8 @@ def main(start):
         say("failed", error="DeviceError", message="no NPU")
         return 1
     say("ready")
+    with (root / "run" / "studio-models").open("a") as file:
+        file.write(Path(settings["config"]["model"]["bundle"]).name + "\n")
     if start == "babble":
         say("nothing anybody knows")
         time.sleep(3600)

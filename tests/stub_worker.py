@@ -100,6 +100,10 @@ def load(config):
         raise ConfigError("model.bundle = x: there is no such bundle")
     if start == "picky" and config.controls.seed == 13:
         raise ConfigError("controls.seed = 13: brings bad luck")
+    if start == "picky" and "bad-net" in config.model.bundle:
+        raise ConfigError(f"{config.model.bundle}/encoder.onnx: is damaged or changed")
+    if start == "picky" and "odd-net" in config.model.bundle:
+        raise DeviceError(f"{config.model.bundle}/encoder.onnx: the NPU cannot load it")
     if start == "device":
         raise DeviceError("no NPU")
     if start == "memory":

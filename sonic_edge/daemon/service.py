@@ -437,6 +437,7 @@ class Service:
             if order.what == "reload":
                 error = self._read_settings()
                 more = self._next()
+                self._tell()  # whoever asks next is told what has come of it
             elif order.what == "retry":
                 more = {"job": self._spool.retry(order.name)}
             elif self._job is not None and order.name == self._job.id:

@@ -22,6 +22,7 @@ SHIPPED = "shipped/"
 """Begins the id of one that comes with the product."""
 CHOICE = "in-use.json"
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # all that is looked at is read: ten times quicker in C
 _NAME = re.compile(r"\w[\w.+-]{0,39}")
 _ID = re.compile(rf"({SHIPPED})?\w[\w.+-]*")
 
@@ -82,7 +83,7 @@ def look(folder: Path, id: str = "") -> Entry:
     id = id or str(folder)
     try:
         data = source.read_bytes()
-        said = yaml.safe_load(data.decode())
+        said = yaml.load(data.decode(), _LOADER)
         name, version = said["name"], said["version"]
     except OSError as e:
         return Entry(folder, id, error=f"{source}: cannot be read: {e.strerror}")

@@ -170,6 +170,26 @@ class Simulator:
                 broken.append(f"power cut before {moment}: {sorted(there)} in the inbox")
         return Found(len(ops), len(disks), 0, broken)
 
+    def explore_change(
+        self, before: Tree, act: Callable[[Path], object], wrong: Callable[[Path, bool], Optional[str]]
+    ) -> Found:
+        """Every power cut while something changes a folder that is no spool.
+
+        Args:
+            before: What the folder holds.
+            act: Changes it.
+            wrong: Says what is wrong with what a power cut left in the folder, told whether all was done.
+        """
+        broken: List[str] = []
+        ops = self._record(before, lambda: act(self._root))
+        disks = dict(_cuts(before, ops, self._rng))
+        for disk, moment in disks.items():
+            self._build(dict(disk))
+            words = wrong(self._root, moment == "the end")
+            if words:
+                broken.append(f"power cut before {moment}: {words}")
+        return Found(len(ops), len(disks), 0, broken)
+
     def _fresh(self, life: Life) -> Tree:
         """A disk with an empty spool and a job in its inbox."""
         tree: Tree = dict.fromkeys(("inbox", "work", "outbox", "failed"))
