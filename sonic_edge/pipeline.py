@@ -338,7 +338,7 @@ def _backend(config: Config, bundle: Bundle) -> Backend:
     return MindSporeLiteBackend(model.device_id, model.precision, model.provider, model.threads)
 
 
-def try_bundle(bundle: Bundle, config: Config) -> float:
+def try_bundle(bundle: Bundle, config: Config) -> Tuple[float, float]:
     """Run a bundle's model once, on silence, as a job would.
 
     Args:
@@ -346,7 +346,7 @@ def try_bundle(bundle: Bundle, config: Config) -> float:
         config: What runs it: the section `model` is used.
 
     Returns:
-        Seconds that the run took, without opening.
+        Seconds that the run took, without opening; seconds of speech it stands for.
 
     Raises:
         ConfigError: If it has no file for the backend, a file is not as its hash says, or an output is not a number.
@@ -363,7 +363,7 @@ def try_bundle(bundle: Bundle, config: Config) -> float:
         net = SonicNet(bundle, *sessions)
         since = time.monotonic()
         net.warm_up()
-        return time.monotonic() - since
+        return time.monotonic() - since, bundle.spec.window.frames / bundle.spec.window.fps
 
 
 class Checked:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 from stub_studio import __file__ as STUDIO
+from test_model_command import own_bundle
 
+from sonic_edge.cli import main
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
 from sonic_edge.control import ask
 from sonic_edge.front import Front
@@ -86,6 +88,13 @@ def test_each_command(line, folder, stack):
             job = folder / "spool" / name / "lesson"
             job.mkdir()
             shutil.copy(folder / "hello.wav", job)
+    if words[1] == "model":
+        for name in ("my-net", "old-net"):
+            packed = shutil.make_archive(str(folder / name), "gztar", own_bundle(folder / "packed" / name, name))
+            if words[2] not in ("check", "install"):
+                assert main(["model", "install", packed, "--config", "box.yaml"]) == 0
+        if words[2] == "rollback":
+            assert main(["model", "use", "my-net", "--config", "box.yaml"]) == 0
     if words[1] == "talk" or (words[1] == "status" and "stage.yaml" in line):
         # a daemon answers; test_live has a whole one
         config = load_config(folder / "stage.yaml").model_copy(update={"display": DisplaySettings()})

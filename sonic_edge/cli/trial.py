@@ -48,8 +48,7 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
         from ..bundle import Bundle
         from ..pipeline import try_bundle
 
-        bundle = Bundle(folder)
-        took_s = try_bundle(bundle, config)
+        took_s, heard_s = try_bundle(Bundle(folder), config)
     except MemoryError:
         words = f"{folder}: worker.memory_mb = {config.worker.memory_mb}: too little to run the model on {backend}"
         return {"error": "ConfigError", "words": words}
@@ -59,6 +58,5 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
         return {"error": "ConfigError" if isinstance(e, ConfigError) else "DeviceError", "words": str(e)}
     except Exception as e:  # a mistake of ours, or a model that nobody thought of
         return {"error": "DeviceError", "words": f"{folder}: running the model failed: {type(e).__name__}: {e}"}
-    heard_s = bundle.spec.window.frames / bundle.spec.window.fps
     told = f"{1000 * took_s:.0f} ms for {heard_s:g} s of sound, {1000 * took_s / heard_s:.0f} ms a second"
     return {"words": f"ran once on {backend}: {told}; outputs have the shapes told and are finite"}
