@@ -1,0 +1,130 @@
+"""Whether Ascend's tools take a graph: its operators, its opset, how it is quantised. Asked before any tool is run."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE
+
+_PAIR = {"QuantizeLinear", "DequantizeLinear"}
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ai.onnx that a model names; 0 if it names none."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def problems(model: onnx.ModelProto, route: str) -> List[str]:
+    """What the tools of a route would refuse in a graph in that route's form (see `graphs`).
+
+    Args:
+        model: What the first vendor tool of the route gets.
+        route: qat, calibrate or lite.
+
+    Returns:
+        A sentence each, naming the node or operator and whose rule it is; empty if nothing is known against it.
+    """
+    found = []
+    domains = sorted({o.domain for o in model.opset_import} - {"", "ai.onnx"})
+    if domains:
+        found.append(f"the model names the domains {', '.join(domains)}; ATC may refuse all but ai.onnx (E16005)")
+    counted = Counter(n.op_type for n in model.graph.node)
+    has = set(counted)
+    lists = {"MindSpore Lite's converter": LITE} if route == "lite" else {f"ATC of {k}": v for k, v in ATC.items()}
+    for tool, known in lists.items():
+        for name in sorted(has - known.operators - (_PAIR if route == "qat" else set())):
+            found.append(f"operator {name} ({counted[name]}x) is not on the list of {tool} [{known.source}]")
+    limits = {"MindSpore Lite's converter": LITE.opsets} if route == "lite" else {"AMCT": AMCT_OPSETS, **_newest_atc()}
+    for tool, (low, high) in limits.items():
+        if not low <= opset(model) <= high:
+            found.append(f"opset {opset(model)}: {tool} takes {low} to {high}")
+    names = Counter(n.name for n in model.graph.node)
+    for name in sorted(name for name, n in names.items() if n > 1 or not name):
+        found.append(f"{names[name]} nodes are called '{name}'; ATC (E13009) and AMCT need a name for each")
+    if route == "qat":
+        found += _pair_problems(model)
+    elif has & _PAIR:
+        found.append(f"{counted['QuantizeLinear']} QuantizeLinear are left; calibration begins with a float graph")
+    return found
+
+
+def remarks(model: onnx.ModelProto) -> List[str]:
+    """What holds for some releases only."""
+    old = ATC["CANN 5 and 6"].opsets[1]
+    return [f"opset {opset(model)}: CANN 5 and 6 (Atlas 200 DK) take {old} at most"] if opset(model) > old else []
+
+
+def _newest_atc() -> Dict[str, Tuple[int, int]]:
+    return {"ATC of CANN 7 and later": ATC["CANN 7 and later"].opsets}
+
+
+def _pair_problems(model: onnx.ModelProto) -> List[str]:
+    """The rules of `amct_onnx.convert_qat_model` for Q/DQ pairs (see `operator_lists.AMCT_QAT`)."""
+    found: List[str] = []
+    constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    users: Dict[str, List[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    outputs = {o.name for o in model.graph.output}
+    n_pairs = 0
+    for node in model.graph.node:
+        after = users.get(node.output[0], [])
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            found.append(f"{node.name}: dequantises a constant; AMCT pairs it with a QuantizeLinear on float weights")
+        if node.op_type != "QuantizeLinear":
+            continue
+        n_pairs += 1
+        if len(after) != 1 or after[0].op_type != "DequantizeLinear":
+            found.append(f"{node.name}: goes to {[a.op_type for a in after]}; AMCT wants one DequantizeLinear")
+            continue
+        if any(
+            not np.array_equal(constants.get(a), constants.get(b)) for a, b in zip(node.input[1:], after[0].input[1:])
+        ):
+            found.append(f"{node.name}: its DequantizeLinear has another scale or zero point; AMCT wants the same")
+        layers = users.get(after[0].output[0], [])
+        if len(layers) != 1 or after[0].output[0] in outputs or layers[0].op_type not in AMCT_QAT:
+            takers = [x.op_type for x in layers] or ["an output"]
+            found.append(f"{node.name}: its pair feeds {takers}; AMCT matches it to one of {sorted(AMCT_QAT)}")
+            continue
+        if constants[node.input[2]].dtype != np.int8:
+            found.append(f"{node.name}: is {constants[node.input[2]].dtype}; INT8 is wanted")
+        if node.input[0] not in constants:
+            if constants[node.input[1]].ndim:
+                found.append(f"{node.name}: data with a scale for each channel; AMCT takes that of weights only")
+            continue
+        if constants[node.input[1]].ndim and layers[0].op_type not in AMCT_PER_CHANNEL:
+            found.append(f"{layers[0].name}: {layers[0].op_type} with a scale for each channel; AMCT takes one for all")
+        if constants[node.input[2]].any():
+            found.append(f"{node.name}: weights with a zero point; AMCT takes 0 only")
+        found += _layer_problems(layers[0], constants)
+    if not n_pairs:
+        found.append("there is no QuantizeLinear: route qat needs an INT8 model; route calibrate takes a float one")
+    return found
+
+
+def _layer_problems(layer: onnx.NodeProto, constants: Dict[str, np.ndarray]) -> List[str]:
+    found = []
+    if len(layer.input) > 2 and layer.input[2] not in constants:
+        found.append(f"{layer.name}: its bias is computed; AMCT quantises a constant one")
+    if layer.op_type == "Gemm" and any(a.name == "transA" and a.i for a in layer.attribute):
+        found.append(f"{layer.name}: Gemm with transA; AMCT takes it without")
+    return found
+
+
+def interface_problems(model: onnx.ModelProto, inputs: Dict[str, Tuple[int, ...]], outputs: Dict[str, Tuple[int, ...]],
+                       path: Path) -> List[str]:  # fmt: skip
+    """Whether a graph has just the tensors a bundle names, in that order: an `.om` knows them by position only."""
+    found = []
+    constants = {i.name for i in model.graph.initializer}
+    for kind, tensors, want in (("inputs", model.graph.input, inputs), ("outputs", model.graph.output, outputs)):
+        has = {
+            t.name: tuple(d.dim_value for d in t.type.tensor_type.shape.dim) for t in tensors if t.name not in constants
+        }
+        if list(has.items()) != list(want.items()):
+            found.append(f"{path}: its {kind} are {has}; bundle.yaml says {want}, in this order")
+    return found

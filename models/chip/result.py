@@ -1,0 +1,90 @@
+"""A bundle with the files of a chip: made beside, proven to be readable, put in place in one go."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+import yaml
+
+from sonic_edge.bundle import Bundle
+from sonic_edge.errors import ConfigError
+
+
+def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: str, route: str, out: Path) -> None:
+    """Write a bundle that has everything `bundle` has, and `made`.
+
+    Args:
+        bundle: What was converted.
+        made: Stage -> backend -> its new file.
+        soc: The chip the files are for.
+        route: How they were made; it and the chip go into the version.
+        out: A folder that is not there yet or holds just this; or `bundle`'s own, which is changed.
+
+    Raises:
+        ConfigError: If `out` holds something else, or what was written cannot be read.
+    """
+    described: Dict[str, Any] = yaml.safe_load((bundle.folder / "bundle.yaml").read_text("utf8"))
+    described["version"] = f"{bundle.spec.version.partition('+')[0]}+{soc}.{route}"
+    new: Dict[str, Path] = {}
+    for stage, files in made.items():
+        for backend, path in files.items():
+            name = f"{stage}.{soc}{path.suffix}"
+            entry = {"path": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "soc": soc}
+            described["stages"][stage]["files"][backend] = entry
+            new[name] = path
+    kept = {file["path"] for stage in described["stages"].values() for file in stage["files"].values()} - set(new)
+    text = yaml.safe_dump(described, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    if out.resolve() == bundle.folder.resolve():
+        _into(bundle.folder, new, text, kept)
+        return
+    if (out / "bundle.yaml").is_file() and (out / "bundle.yaml").read_text("utf8") == text:
+        _prove(out)
+        return
+    if out.exists():
+        raise ConfigError(f"{out}: is there and holds something else; remove it, or say another --out")
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in kept:
+        shutil.copyfile(bundle.folder / name, part / name)
+    _into(part, new, text, kept)
+    part.rename(out)
+
+
+def _into(folder: Path, new: Mapping[str, Path], text: str, kept: "set[str]") -> None:
+    """New files first, then bundle.yaml in one go, then what nothing names any more goes."""
+    for name, path in new.items():
+        part = folder / f"{name}.part"
+        shutil.copyfile(path, part)
+        _sync(part)
+        part.rename(folder / name)
+    described = folder / "bundle.yaml.part"
+    described.write_text(text, "utf8")
+    _sync(described)
+    before = _named(folder)
+    described.rename(folder / "bundle.yaml")
+    _prove(folder)
+    for name in before - kept - set(new):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _named(folder: Path) -> "set[str]":
+    if not (folder / "bundle.yaml").is_file():
+        return set()
+    stages = Bundle(folder).spec.stages.values()
+    return {file.path for stage in stages for file in stage.files.values()}
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _prove(folder: Path) -> None:
+    """Every file of every stage is there and has its hash."""
+    written = Bundle(folder)
+    for stage, spec in written.spec.stages.items():
+        for backend in spec.files:
+            written.stage(stage, backend)
