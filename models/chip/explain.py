@@ -47,9 +47,9 @@ CODES: Dict[str, str] = {
     "not whole; reinstall or update CANN. CANN 5 and 6 take opset 13 at most",
     "E16004": "the ONNX model has no graph",
     "E16005": "the ONNX model names more than one domain of operators; only ai.onnx is allowed",
-    "E19999": "an inner error that ATC does not explain here; the log in ~/ascend/log does "
-    "(ASCEND_SLOG_PRINT_TO_STDOUT=1 shows it). On a board with little memory export TE_PARALLEL_COMPILER=1 MAX_COMPILE_CORE_NUMBER=1, or convert "
-    "elsewhere",
+    "E19999": "an inner error that ATC does not explain here; the log in ~/ascend/log does (with "
+    "ASCEND_SLOG_PRINT_TO_STDOUT=1 it is shown). On a board with little memory export TE_PARALLEL_COMPILER=1 and "
+    "MAX_COMPILE_CORE_NUMBER=1, or convert elsewhere",
     "EE1000": "this CANN does not know the chip's name: `npu-smi info` shows the name, and the release must support it",
     "EZ0501": "an operator is not registered in this version",
     "EZ3002": "an operator is on the list but not in this form (type, shape) on this chip",
@@ -86,7 +86,7 @@ def explain(tool: str, status: int, log: str) -> str:
     if tool == "converter_lite":
         lines += [line.strip() for line in log.splitlines() if "INPUT ILLEGAL" in line or "INPUT INVALID" in line]
         if "libascend" in log or "dlopen" in log or "aclInit" in log:
-            lines.append(f"CANN's libraries are missing or do not fit this MindSpore Lite; {SET_ENV}")
+            lines.append(f"CANN's libraries are missing or do not fit; {SET_ENV}")
         if not lines:
             lines.append(
                 "converter_lite says little by itself; GLOG_v=1 in the environment makes it say more. It must be that of "
