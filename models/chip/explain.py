@@ -89,7 +89,7 @@ def explain(tool: str, status: int, log: str) -> str:
             lines.append(f"CANN's libraries are missing or do not fit; {SET_ENV}")
         if not lines:
             lines.append(
-                "converter_lite says little by itself; GLOG_v=1 in the environment makes it say more. It must be that of "
-                "MindSpore Lite's build for Ascend (cloud inference)"
+                "converter_lite says little by itself; GLOG_v=1 in the environment makes it say more. It must be "
+                "that of MindSpore Lite's build for Ascend (cloud inference)"
             )
     return "\n".join(lines) or f"{tool} gives no reason that is known here; its log is all there is"

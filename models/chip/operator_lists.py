@@ -12,12 +12,18 @@ class ToolList(NamedTuple):
 
     source: str
     operators: FrozenSet[str]
+    """Their `folded` names."""
     opsets: Tuple[int, int]
     """Lowest and highest opset of the domain ai.onnx."""
 
 
+def folded(name: str) -> str:
+    """An operator's name as it is looked up: the vendor's documents write Argmax and LogSoftMax."""
+    return name.lower()
+
+
 def _names(text: str) -> FrozenSet[str]:
-    return frozenset(text.split())
+    return frozenset(map(folded, text.split()))
 
 
 _ATC_5 = _names("""
@@ -67,10 +73,10 @@ ATC: Dict[str, ToolList] = {
     ),
 }
 
-AMCT_QAT = _names("Conv Gemm ConvTranspose MatMul Add")
+AMCT_QAT = ("Conv", "Gemm", "ConvTranspose", "MatMul", "Add")
 """Layers whose Q/DQ pairs `amct_onnx.convert_qat_model` takes ("QAT Model Adaptation to CANN Format", CANN 8.2 to 9.1,
 atlasamct_16_0148)."""
-AMCT_PER_CHANNEL = _names("Conv ConvTranspose")
+AMCT_PER_CHANNEL = ("Conv", "ConvTranspose")
 """Of these, those whose weights may have a scale for each channel (the same page since CANN 8.2; 8.0 does not say)."""
 AMCT_OPSETS = (8, 14)
 """Operators of ai.onnx in opset v8 to v14 ("AMCT(ONNX)", CANN 9.0, atlasamct_16_0017); v8 to v13 with onnx 1.8, which

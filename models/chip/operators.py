@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE
+from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE, folded
 
 _PAIR = {"QuantizeLinear", "DequantizeLinear"}
 
@@ -36,7 +36,9 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
     has = set(counted)
     lists = {"MindSpore Lite's converter": LITE} if route == "lite" else {f"ATC of {k}": v for k, v in ATC.items()}
     for tool, known in lists.items():
-        for name in sorted(has - known.operators - (_PAIR if route == "qat" else set())):
+        for name in sorted(has - (_PAIR if route == "qat" else set())):
+            if folded(name) in known.operators:
+                continue
             found.append(f"operator {name} ({counted[name]}x) is not on the list of {tool} [{known.source}]")
     limits = {"MindSpore Lite's converter": LITE.opsets} if route == "lite" else {"AMCT": AMCT_OPSETS, **_newest_atc()}
     for tool, (low, high) in limits.items():
@@ -76,6 +78,7 @@ def _pair_problems(model: onnx.ModelProto) -> List[str]:
         after = users.get(node.output[0], [])
         if node.op_type == "DequantizeLinear" and node.input[0] in constants:
             found.append(f"{node.name}: dequantises a constant; AMCT pairs it with a QuantizeLinear on float weights")
+            found += _weight_problems(node, [x for x in after if node.output[0] == x.input[1]], constants)
         if node.op_type != "QuantizeLinear":
             continue
         n_pairs += 1
@@ -97,13 +100,20 @@ def _pair_problems(model: onnx.ModelProto) -> List[str]:
             if constants[node.input[1]].ndim:
                 found.append(f"{node.name}: data with a scale for each channel; AMCT takes that of weights only")
             continue
-        if constants[node.input[1]].ndim and layers[0].op_type not in AMCT_PER_CHANNEL:
-            found.append(f"{layers[0].name}: {layers[0].op_type} with a scale for each channel; AMCT takes one for all")
-        if constants[node.input[2]].any():
-            found.append(f"{node.name}: weights with a zero point; AMCT takes 0 only")
+        found += _weight_problems(node, layers, constants)
         found += _layer_problems(layers[0], constants)
     if not n_pairs:
         found.append("there is no QuantizeLinear: route qat needs an INT8 model; route calibrate takes a float one")
+    return found
+
+
+def _weight_problems(node: onnx.NodeProto, layers: List[onnx.NodeProto], constants: Dict[str, np.ndarray]) -> List[str]:
+    found = []
+    for layer in layers:
+        if constants[node.input[1]].ndim and layer.op_type not in AMCT_PER_CHANNEL:
+            found.append(f"{layer.name}: {layer.op_type} with a scale for each channel; AMCT takes one for all")
+        if constants[node.input[2]].any():
+            found.append(f"{node.name}: weights with a zero point; AMCT takes 0 only")
     return found
 
 

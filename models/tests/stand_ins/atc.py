@@ -1,7 +1,7 @@
-"""Stands in for ATC. Parameters: `atc --help` in github hicann/ge ffdcbc9, api/atc/main_impl.cc and atc_flags.cc, and "ATC
-Instructions" (hiascend.com, CANN 8.0). Error codes and their words: hicann/ge, docs/en/user_guides/error_codes/, except
-EE1000 ("Command Line Errors", CANN 5.0.4). Which operators are registered for which opset: `*_onnx_plugin.cpp` of hicann/
-ops-nn e5c3fa9 and hicann/ops-math c419332, here those that the tests meet.
+"""Stands in for ATC. Parameters: `atc --help` in github hicann/ge ffdcbc9, api/atc/main_impl.cc and atc_flags.cc, and
+"ATC Instructions" (hiascend.com, CANN 8.0). Error codes and their words: hicann/ge, docs/en/user_guides/error_codes/,
+except EE1000 ("Command Line Errors", CANN 5.0.4). Operators registered for opsets 8 to 18: `*_onnx_plugin.cpp` of
+hicann/ops-nn e5c3fa9 and hicann/ops-math c419332, here those that the tests meet.
 """
 
 import sys
@@ -33,10 +33,25 @@ ALLOWED = {
     "log": {"debug", "info", "warning", "error", "null"},
 }
 CHIPS = {"Ascend310", "Ascend310B1", "Ascend310B4", "Ascend310P3", "Ascend910B4"}
-OPERATORS = set(
-    "Add AscendDequant AscendQuant Clip Concat Conv Cos Div Gemm Log MatMul Mul Neg Pad ReduceMean ReduceSum Relu Reshape "
-    "Sigmoid Sin Slice Softmax Sqrt Sub Transpose".split()
-)
+OPERATORS = {
+    *(
+        "Add",
+        "AscendDequant",
+        "AscendQuant",
+        "Clip",
+        "Concat",
+        "Conv",
+        "Cos",
+        "Div",
+        "Gemm",
+        "Log",
+        "MatMul",
+        "Mul",
+        "Neg",
+    ),
+    *("Pad", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Sin", "Slice", "Softmax", "Sqrt", "Sub"),
+    "Transpose",
+}
 OPSETS = range(8, 19)
 
 
@@ -55,7 +70,10 @@ def parse(argv):
         flags[name] = value
     for name, allowed in ALLOWED.items():
         if name == "framework" and flags[name] == "-1":
-            fail("E10007", "--framework is required. The value must be 0(Caffe) or 1(MindSpore) or 3(TensorFlow) or 5(Onnx).")
+            fail(
+                "E10007",
+                "--framework is required. The value must be 0(Caffe) or ... or 5(Onnx).",
+            )
         if flags[name] not in allowed:
             why = "The current value is not within the valid range."
             fail("E10001", f"Value {flags[name]} for parameter --{name} is invalid. Reason: {why}")
@@ -63,7 +81,9 @@ def parse(argv):
         if not flags[name]:
             fail("E10007", f"--{name} is required. The value must be given.")
     if flags["soc_version"] not in CHIPS:
-        fail("EE1000", f"Value {flags['soc_version']} is invalid for the SoC version. Valid values are: {sorted(CHIPS)}")
+        fail(
+            "EE1000", f"Value {flags['soc_version']} is invalid for the SoC version. Valid values are: {sorted(CHIPS)}"
+        )
     return flags
 
 
@@ -76,8 +96,8 @@ def shapes(text):
         except ValueError:
             colon = ""
         if not colon or not name:
-            fail("E10002", f"Value {text} for parameter --input_shape is invalid. Reason: The shape must contain two parts: "
-                 'name and value. The value must be formatted as "input_name1:n1,c1,h1,w1".')  # fmt: skip
+            why = 'The shape must contain two parts: name and value. The value must be formatted as "name:n1,c1,h1,w1".'
+            fail("E10002", f"Value {text} for parameter --input_shape is invalid. Reason: {why}")
     return found
 
 
@@ -96,7 +116,10 @@ def main():
     version = model.opset_import[0].version
     for node in model.graph.node:
         if node.op_type not in OPERATORS or version not in OPSETS or node.domain not in ("", "ai.onnx"):
-            fail("E16002", f"No ONNX parser is registered for optype {node.domain or 'ai.onnx'}::{version}::{node.op_type}.")
+            fail(
+                "E16002",
+                f"No ONNX parser is registered for optype {node.domain or 'ai.onnx'}::{version}::{node.op_type}.",
+            )
     names = [n.name for n in model.graph.node]
     for name in names:
         if names.count(name) > 1:
@@ -109,7 +132,9 @@ def main():
         if name not in inputs:
             fail("E10016", f"Op name {name} specified in --input_shape is not found in the model.")
         if shape != inputs[name]:
-            fail("E10001", f"Value {shape} for parameter --input_shape is invalid. Reason: the model has {inputs[name]}")
+            fail(
+                "E10001", f"Value {shape} for parameter --input_shape is invalid. Reason: the model has {inputs[name]}"
+            )
     if flags["input_format"] == "NCHW" and any(len(shape) != 4 for shape in inputs.values()):
         fail("E10001", "Value NCHW for parameter --input_format is invalid. Reason: an input has not 4 dimensions")
     Path("fusion_result.json").write_text("[]")  # as ATC does, where it is run

@@ -1,7 +1,7 @@
-"""Stands in for MindSpore Lite's converter. Flags, sections, keys, their checks and words: github mindspore-ai/mindspore-lite
-2b28870, tools/converter: converter_lite/converter_flags.cc, converter.cc, config_parser/config_file_parser.cc,
-quant_param_parser.cc, preprocess_parser.cc and parser/om/om_model_parser.cc. For an ONNX the stand-in runs the graph on
-the calibration data and keeps it float.
+"""Stands in for MindSpore Lite's converter. Flags, sections, keys, their checks and words: github
+mindspore-ai/mindspore-lite 2b28870, tools/converter: converter_lite/converter_flags.cc, converter.cc, config_parser/
+config_file_parser.cc, quant_param_parser.cc, preprocess_parser.cc and parser/om/om_model_parser.cc. For an ONNX the
+stand-in runs the graph on the calibration data and keeps it float.
 """
 
 import sys
@@ -12,19 +12,26 @@ import onnx
 import onnxruntime as ort
 from carried import read_om, write_mindir
 
-FLAGS = (
-    "fmk modelFile outputFile weightFile inputDataType outputDataType configFile fp16 inputShape inputDataFormat "
-    "outputDataFormat infer device saveType optimize optimizeTransformer"
-).split()
+FLAGS = {
+    *("fmk", "modelFile", "outputFile", "weightFile", "inputDataType", "outputDataType", "configFile", "fp16"),
+    *("inputShape", "inputDataFormat", "outputDataFormat", "infer", "device", "saveType", "optimize"),
+    "optimizeTransformer",
+}
 SECTIONS = {
-    "om_converter": [f"{k}_{what}_vector" for k in ("input", "output") for what in ("name", "shape", "data_type")],
-    "common_quant_param": "quant_type bit_num min_quant_weight_size min_quant_weight_channel skip_quant_node "
-    "debug_info_save_path enable_encode workspace".split(),
-    "data_preprocess_param": "calibrate_path calibrate_size input_type image_to_format normalize_mean normalize_std "
-    "resize_width resize_height resize_method center_crop_width center_crop_height".split(),
-    "full_quant_param": "activation_quant_method bias_correction target_device per_channel smooth_alpha "
-    "enable_smooth_shift".split(),
-    "acl_init_options": ["ge.socVersion"],
+    "om_converter": {f"{k}_{what}_vector" for k in ("input", "output") for what in ("name", "shape", "data_type")},
+    "common_quant_param": {
+        *("quant_type", "bit_num", "min_quant_weight_size", "min_quant_weight_channel", "skip_quant_node"),
+        *("debug_info_save_path", "enable_encode", "workspace"),
+    },
+    "data_preprocess_param": {
+        *("calibrate_path", "calibrate_size", "input_type", "image_to_format", "normalize_mean", "normalize_std"),
+        *("resize_width", "resize_height", "resize_method", "center_crop_width", "center_crop_height"),
+    },
+    "full_quant_param": {
+        *("activation_quant_method", "bias_correction", "target_device", "per_channel", "smooth_alpha"),
+        "enable_smooth_shift",
+    },
+    "acl_init_options": {"ge.socVersion"},
 }
 ALLOWED = {
     "quant_type": {"WEIGHT_QUANT", "FULL_QUANT", "DYNAMIC_QUANT"},
@@ -36,10 +43,10 @@ ALLOWED = {
     "target_device": {"KIRIN", "NVGPU", "DSP", "ASCEND"},
 }
 TYPES = {"FLOAT16", "FLOAT32", "FLOAT64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
-OPERATORS = set(
-    "Add Clip Concat Conv Cos Div Gemm Log MatMul Mul Neg Pad ReduceMean ReduceSum Relu Reshape Sigmoid Sin Slice Softmax "
-    "Sqrt Sub Transpose QuantizeLinear DequantizeLinear".split()
-)
+OPERATORS = {
+    *("Add", "Clip", "Concat", "Conv", "Cos", "Div", "Gemm", "Log", "MatMul", "Mul", "Neg", "Pad", "ReduceMean"),
+    *("ReduceSum", "Relu", "Reshape", "Sigmoid", "Sin", "Slice", "Softmax", "Sqrt", "Sub", "Transpose"),
+}
 
 
 def fail(words: str) -> "NoReturn":  # noqa: F821
@@ -98,7 +105,9 @@ def wrap(flags, sections):
         fail("Can not find info.")
     model, soc = read_om(Path(flags["modelFile"]))
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
-        names, dims, types = (told.get(f"{kind}_{what}_vector", "").split(":") for what in ("name", "shape", "data_type"))
+        names, dims, types = (
+            told.get(f"{kind}_{what}_vector", "").split(":") for what in ("name", "shape", "data_type")
+        )
         if not names[0] or len(dims) != len(names) or len(types) != len(names):
             fail(f"Invalid {kind}s info.")
         if not set(types) <= TYPES:

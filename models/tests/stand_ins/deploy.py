@@ -96,7 +96,9 @@ def runnable(model: onnx.ModelProto) -> onnx.ModelProto:
             deq = constants[node.input[1]].astype(np.uint32).view(np.float32)
             weight = constants[layer.input[1]].astype(np.float32)
             per = deq if len(deq) > 1 else deq.reshape(())
-            constants[f"{layer.name}_wf"] = (weight * _wide(per / scales[layer.input[0]], weight.ndim)).astype(np.float32)
+            constants[f"{layer.name}_wf"] = (weight * _wide(per / scales[layer.input[0]], weight.ndim)).astype(
+                np.float32
+            )
             inputs = [layer.input[0], f"{layer.name}_wf"]
             if len(layer.input) > 2:
                 constants[f"{layer.name}_bf"] = (constants[layer.input[2]] * deq).astype(np.float32)

@@ -58,11 +58,15 @@ def _check_pairs(model):
     if not quantisers or sorted(dequantisers) != sorted(n.name for [n] in fed):
         raise RuntimeError("QuantizeLinear and DequantizeLinear do not come in pairs")
     for quantiser, [dequantiser] in zip(quantisers, fed):
-        if any(not np.array_equal(constants[a], constants[b]) for a, b in zip(quantiser.input[1:], dequantiser.input[1:])):
+        if any(
+            not np.array_equal(constants[a], constants[b]) for a, b in zip(quantiser.input[1:], dequantiser.input[1:])
+        ):
             raise RuntimeError(f"{quantiser.name}: the pair does not have the same quantization factors")
         layers = users.get(dequantiser.output[0], [])
         if [x.op_type in _LAYERS for x in layers] != [True]:
-            raise RuntimeError(f"{quantiser.name}: no layer matches this fake quant pair: {[x.op_type for x in layers]}")
+            raise RuntimeError(
+                f"{quantiser.name}: no layer matches this fake quant pair: {[x.op_type for x in layers]}"
+            )
         per_channel = constants[quantiser.input[1]].ndim > 0
         if per_channel and (quantiser.input[0] not in constants or layers[0].op_type not in _PER_CHANNEL):
             raise RuntimeError(f"{layers[0].name}: only per-tensor quantization is supported here")
@@ -83,7 +87,13 @@ def convert_qat_model(model_file, save_path, record_file=None):
 
 
 def create_quant_config(
-    config_file, model_file, skip_layers=None, batch_num=1, activation_offset=True, config_defination=None, updated_model=None
+    config_file,
+    model_file,
+    skip_layers=None,
+    batch_num=1,
+    activation_offset=True,
+    config_defination=None,
+    updated_model=None,
 ):
     model = _load(model_file, "model_file")
     if type(batch_num) is not int or batch_num < 1:
@@ -124,7 +134,9 @@ def save_model(modified_onnx_file, record_file, save_path):
     seen = _seen[modified_onnx_file]
     config, model = seen["config"], seen["model"]
     if seen["runs"] < config["batch_num"]:
-        raise RuntimeError(f"{seen['runs']} of {config['batch_num']} batches were run; the quantization factors are not there")
+        raise RuntimeError(
+            f"{seen['runs']} of {config['batch_num']} batches were run; the quantization factors are not there"
+        )
     constants, nodes = constants_of(model), []
     for node in model.graph.node:
         if not config.get(node.name, {}).get("quant_enable"):

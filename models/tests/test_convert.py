@@ -1,0 +1,408 @@
+"""The road to the chip, walked with stand-ins for the vendors' tools (stand_ins/)."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import yaml
+
+from models import BUNDLE, convert
+from models.chip import explain, socs, steps
+from sonic_edge.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+STAND_INS = Path(__file__).parent / "stand_ins"
+sys.path.insert(0, str(STAND_INS))
+import carried  # noqa: E402
+
+SOC = "Ascend310B4"
+N_SAMPLES = 6
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch) -> Path:
+    """A folder on the PATH with the tools."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("atc", "converter_lite"):
+        script(folder / name, f'exec "{sys.executable}" "{STAND_INS / name}.py" "$@"')
+    script(folder / "amct-python", f'PYTHONPATH="{STAND_INS}" exec "{sys.executable}" "$@"')
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    for name in ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def words(tmp_path: Path, *more: str) -> List[str]:
+    return [
+        "--soc", SOC, "--work", str(tmp_path / "work"), "--amct-python", "amct-python", "--samples", str(N_SAMPLES),
+        *([] if "--in-place" in more else ["--out", str(tmp_path / "out")]), *more,
+    ]  # fmt: skip
+
+
+def feeds(session: ort.InferenceSession, seed: int) -> Dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {i.name: rng.uniform(-0.5, 0.5, i.shape).astype(np.float32) for i in session.get_inputs()}
+
+
+def agreement(model: onnx.ModelProto, stage: str) -> float:
+    """Least correlation of an output with the bundle's own INT8 graph."""
+    ours = ort.InferenceSession(str(Bundle(BUNDLE).stage(stage, "cpu").path), providers=["CPUExecutionProvider"])
+    theirs = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    runs = [(ours.run(None, feeds(ours, seed)), theirs.run(None, feeds(ours, seed))) for seed in range(8)]
+    columns = [[np.concatenate([r[k][i].ravel() for r in runs]) for k in (0, 1)] for i in range(len(runs[0][0]))]
+    return min(float(np.corrcoef(a, b)[0, 1]) for a, b in columns)
+
+
+@pytest.mark.parametrize(("route", "backends"), [
+    ("qat", {"acl", "mindspore_lite"}), ("calibrate", {"acl", "mindspore_lite"}), ("lite", {"mindspore_lite"}),
+])  # fmt: skip
+def test_the_whole_road(route, backends, tools, tmp_path, capsys):
+    assert convert.main(words(tmp_path, "--route", route)) == 0
+    said = capsys.readouterr().out
+    assert "  $ " in said and f"by route {route}" in said and "not tried on the chip" in said
+    made, shipped = Bundle(tmp_path / "out"), Bundle(BUNDLE)
+    assert made.spec.version == f"{shipped.spec.version}+{SOC}.{route}"
+    for name in ("encoder", "denoiser"):
+        assert made.stage(name, "cpu").path.read_bytes() == shipped.stage(name, "cpu").path.read_bytes()
+        assert made.stage(name, "cpu").soc == ""
+        for backend in backends:
+            stage = made.stage(name, backend)  # its hash is checked here
+            assert stage.soc == SOC and stage.path.name == f"{name}.{SOC}.{'om' if backend == 'acl' else 'mindir'}"
+            model, soc = (carried.read_om if backend == "acl" else carried.read_mindir)(stage.path)
+            assert soc == SOC
+            assert agreement(model, name) > 0.95
+    named = {f.path for s in made.spec.stages.values() for f in s.files.values()}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == named | {"bundle.yaml"}
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert convert.main(words(tmp_path, "--route", route)) == 0  # again: nothing is left to do
+    assert "  $ " not in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("asked", "there"), [("acl", {"acl"}), ("mindspore_lite", {"mindspore_lite"})])
+def test_only_the_backend_that_is_asked_for(asked, there, tools, tmp_path):
+    assert convert.main(words(tmp_path, "--backend", asked)) == 0
+    for spec in Bundle(tmp_path / "out").spec.stages.values():
+        assert {name for name, file in spec.files.items() if file.soc} == there
+        assert set(spec.files) == {"cpu", "mindspore_lite", *there}  # what the bundle had else is still there
+
+
+def test_a_dry_run_needs_no_tool_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    for route in ("qat", "calibrate", "lite"):
+        assert convert.main(words(tmp_path, "--route", route, "--dry-run")) == 0
+        said = capsys.readouterr().out
+        assert said.count("NOT HERE: ") == {"qat": 3, "calibrate": 3, "lite": 1}[route]
+        assert (
+            (f"{SOC}" in said and "converter_lite --fmk=" in said and "quant_type=FULL_QUANT" in said) or route != "lite"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("route", ["qat", "lite"])
+def test_a_dry_run_says_the_very_commands(route, tools, tmp_path, capsys):
+    """What is shown, fed to a shell, does the work: the real run has nothing left to do."""
+    assert convert.main(words(tmp_path, "--route", route, "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "every tool is here" in shown
+    shell = "set -e\n" + shown.replace("every tool is here", "")
+    subprocess.run(["sh"], input=shell, text=True, check=True, capture_output=True, cwd=tmp_path)
+    by_hand = {
+        p.relative_to(tmp_path / "work"): p.read_bytes()
+        for p in (tmp_path / "work").rglob("*")
+        if p.suffix in (".om", ".mindir", ".onnx", ".bin", ".cfg")
+    }
+    assert by_hand
+    shutil.rmtree(tmp_path / "work")
+    assert convert.main(words(tmp_path, "--route", route)) == 0
+    for name, content in by_hand.items():
+        assert (tmp_path / "work" / name).read_bytes() == content, name
+
+
+class Killed(BaseException):
+    """Nothing in the code may catch this."""
+
+
+def killing(monkeypatch, at, kill):
+    """The step after `at` others leaves every file half written, and nothing runs after it."""
+    real, left = subprocess.run, [at]
+
+    def run(command, **options):
+        if "cwd" not in options:
+            return real(command, **options)
+        done = real(command, **options)
+        if not left[0]:
+            for path in options["cwd"].rglob("*"):
+                if path.is_file():
+                    os.truncate(path, path.stat().st_size // 2)
+            kill()
+        left[0] -= 1
+        return done
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def killed() -> None:
+    raise Killed
+
+
+def test_cut_off_at_any_step_it_goes_on_from_there(tools, tmp_path, capsys, monkeypatch):
+    n_steps = 9
+    for at in range(n_steps):
+        with monkeypatch.context() as patch:
+            killing(patch, min(at, 1), killed)  # one more step gets done each time
+            with pytest.raises(Killed):
+                convert.main(words(tmp_path, "--route", "calibrate"))
+        assert capsys.readouterr().out.count("done before") == max(0, at - 1)
+        assert not (tmp_path / "out").exists()
+    assert convert.main(words(tmp_path, "--route", "calibrate")) == 0
+    said = capsys.readouterr().out
+    assert said.count("done before") == n_steps - 1 and said.count("  $ ") == 1
+    assert not list((tmp_path / "work").glob("*.part"))
+    model, _ = carried.read_mindir(Bundle(tmp_path / "out").stage("denoiser", "mindspore_lite").path)
+    assert agreement(model, "denoiser") > 0.95
+
+
+def test_kill_9_in_the_middle_of_a_step(tools, tmp_path, capsys):
+    script(tools / "atc", f'touch "{tmp_path}/begun"; sleep 60')
+    argv = [sys.executable, "-m", "models.convert", *words(tmp_path)]
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    script(tools / "atc", f'exec "{sys.executable}" "{STAND_INS}/atc.py" "$@"')
+    assert convert.main(words(tmp_path)) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+
+
+def test_a_step_whose_command_or_files_changed_is_done_again(tools, tmp_path, capsys):
+    assert convert.main(words(tmp_path)) == 0
+    capsys.readouterr()
+    om = tmp_path / "work" / "encoder-om" / "encoder.om"
+    om.write_bytes(om.read_bytes()[:-9])  # damaged: made again, and what came of it is the same as before
+    assert convert.main(words(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert said.count("  $ ") == 1 and "encoder: ATC\n  $ atc" in said
+    other = [w if w != SOC else "Ascend310" for w in words(tmp_path)]
+    other[other.index("--out") + 1] = str(tmp_path / "other")
+    assert convert.main(other) == 0
+    said = capsys.readouterr().out
+    assert said.count("done before") == 4 and said.count("--soc_version=Ascend310 ") == 2  # AMCT knows no chip
+
+
+def test_in_place_changes_the_bundle_itself(tools, tmp_path):
+    bundle = tmp_path / "mine"
+    shutil.copytree(BUNDLE, bundle)
+    assert convert.main(words(tmp_path, "--in-place", "--bundle", str(bundle))) == 0
+    made = Bundle(bundle)
+    for name in ("encoder", "denoiser"):
+        for backend in ("acl", "mindspore_lite"):
+            assert made.stage(name, backend).soc == SOC
+    assert not (bundle / "encoder.mindir").exists()  # nothing names it any more
+    assert not list(bundle.glob("*.part"))
+    assert convert.main(words(tmp_path, "--in-place", "--bundle", str(bundle))) == 0  # again
+    assert Bundle(bundle).spec.version == made.spec.version
+
+
+def test_another_bundle_is_not_written_over(tools, tmp_path, capsys):
+    shutil.copytree(BUNDLE, tmp_path / "out")
+    assert convert.main(words(tmp_path)) == 78
+    assert f"{tmp_path / 'out'}: is there and holds something else" in capsys.readouterr().err
+    assert (tmp_path / "out" / "bundle.yaml").read_bytes() == (BUNDLE / "bundle.yaml").read_bytes()
+
+
+def test_after_a_failure_is_mended_it_goes_on(tools, tmp_path, capsys):
+    working = (tools / "atc").read_text()
+    script(tools / "atc", 'echo "E16002: No ONNX parser is registered for optype X."; exit 1')
+    assert convert.main(words(tmp_path)) == 1
+    told = capsys.readouterr().err
+    assert "encoder: ATC: exit status 1\n    $ atc --mode=0" in told and "E16002: no parser" in told
+    assert not (tmp_path / "out").exists()
+    (tools / "atc").write_text(working)
+    assert convert.main(words(tmp_path)) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+
+
+@pytest.mark.parametrize(("tool", "body", "said"), [
+    ("atc", 'echo "E16005: 9 domains"; exit 1', ["E16005: the ONNX model names more than one domain"]),
+    ("atc", 'echo "EZ3003: no kernel"; exit 1', ["EZ3003: there is no kernel", "opp"]),
+    ("atc", 'echo "E19999: Inner Error!"; exit 1', ["E19999", "ascend/log", "MAX_COMPILE_CORE_NUMBER"]),
+    ("atc", 'echo "EH9999: new"; exit 1', ["EH9999: look it up at hiascend.com"]),
+    ("atc", "exit 0", ["exit status 0, but x.out is not there", "its log is all there is"]),
+    ("atc", ': >"$1"', ["exit status 0, but x.out is empty"]),
+    ("atc", "kill -9 $$", ["killed by signal 9", "the memory was full"]),
+    ("atc", "seq 1000; exit 3", ["exit status 3", "    | 1000", "    | 976", "whole log: "]),
+    ("atc", None, ["atc cannot be run", "atc is not on the PATH", "set_env.sh"]),
+    ("converter_lite", "exit 127", ["converter_lite is not on the PATH", "LD_LIBRARY_PATH"]),
+    ("converter_lite", 'echo "INPUT ILLEGAL: no fmk" >&2; exit 1', ["    | INPUT ILLEGAL", "\nINPUT ILLEGAL: no fmk"]),
+    ("converter_lite", 'echo "libascendcl.so: not found" >&2; exit 1', ["CANN's libraries are missing", "set_env.sh"]),
+    ("converter_lite", "exit 1", ["it said nothing", "GLOG_v=1"]),
+    ("amct", 'echo "ValueError: no"; exit 1', ["AMCT refused", "--route calibrate"]),
+    ("amct", 'echo "ImportError: no x"; exit 1', ["amct_onnx_op", "--amct-python"]),
+    ("ours", "echo \"ModuleNotFoundError: No module named 'onnx'\"; exit 1", ["[cpu,convert]"]),
+])  # fmt: skip
+def test_a_failing_step_is_explained(tool, body, said, tmp_path):
+    if body is not None:
+        script(tmp_path / tool, body)
+    step = steps.Step(
+        "a step", tool, tmp_path / "step", lambda out: [str(tmp_path / tool), str(out / "x.out")], (), ("x.out",)
+    )
+    with pytest.raises(steps.StepError) as e:
+        steps.run(step, explain.explain)
+    for part in said:
+        assert part in str(e.value)
+    assert str(e.value).startswith("a step: ") and not step.folder.exists()
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_step_without_its_input_does_not_begin(content, tmp_path):
+    needed = tmp_path / "needed"
+    if content is not None:
+        needed.write_bytes(content)
+    step = steps.Step("a step", "atc", tmp_path / "step", lambda out: ["false"], (needed,), ())
+    with pytest.raises(steps.StepError, match=f"needs {needed}, which is"):
+        steps.run(step, explain.explain)
+
+
+@pytest.mark.parametrize(("tool", "said"), [
+    ("atc", "set_env.sh"), ("converter_lite", "tools/converter/converter"), ("amct-python", "--amct-python"),
+])  # fmt: skip
+def test_a_missing_tool_is_told_before_anything_runs(tool, said, tools, tmp_path, capsys):
+    (tools / tool).unlink()
+    assert convert.main(words(tmp_path)) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
+
+
+def test_amct_that_does_not_import_is_told(tools, tmp_path, capsys):
+    argv = words(tmp_path)
+    argv[argv.index("amct-python")] = sys.executable
+    assert convert.main(argv) == 1
+    assert "No module named 'amct_onnx': AMCT for ONNX is not in this Python" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "near"), [
+    ("310B4", "Ascend310B4"), ("ascend310b4", "Ascend310B4"), ("Ascend310C", "Ascend310"), ("Ascend310p3", "Ascend310P3"),
+])  # fmt: skip
+def test_an_unknown_chip_gets_the_nearest_name(name, near, tmp_path, capsys, tools):
+    with pytest.raises(SystemExit) as e:
+        convert.main(["--soc", name, "--dry-run"])
+    assert e.value.code == 2
+    said = capsys.readouterr().err
+    assert near in said.partition("did you mean")[2].partition("?")[0] and "npu-smi info" in said
+
+
+def test_with_cann_in_the_shell_its_own_chips_count(tmp_path, monkeypatch):
+    folder = tmp_path / "x86_64-linux" / "data" / "platform_config"
+    folder.mkdir(parents=True)
+    (folder / "Ascend310Z9.ini").touch()
+    monkeypatch.delenv("ASCEND_TOOLKIT_HOME", raising=False)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert socs.check_soc("Ascend310Z9") == ""
+    assert "the CANN of this shell has no such chip; it has: Ascend310Z9" in socs.check_soc("Ascend310B4")
+    assert "did you mean Ascend310Z9" in socs.check_soc("310Z9")
+
+
+@pytest.mark.parametrize(("argv", "said"), [
+    (["--route", "lite", "--backend", "both"], "route lite makes no .om"),
+    (["--in-place", "--out", "x"], "exclude each other"),
+    (["--samples", "0"], "at least 1 is needed"),
+    (["--route", "other"], "invalid choice"),
+])  # fmt: skip
+def test_what_does_not_go_together(argv, said, capsys, tools):
+    with pytest.raises(SystemExit) as e:
+        convert.main(["--soc", SOC, *argv])
+    assert e.value.code == 2 and said in capsys.readouterr().err
+
+
+def changed(tmp_path: Path, change) -> Path:
+    """A bundle whose denoiser is another."""
+    bundle = tmp_path / "changed"
+    shutil.copytree(BUNDLE, bundle)
+    described = yaml.safe_load((bundle / "bundle.yaml").read_text())
+    entry = described["stages"]["denoiser"]["files"]["cpu"]
+    model = onnx.load(str(bundle / entry["path"]))
+    change(model)
+    onnx.save(model, str(bundle / entry["path"]))
+    entry["sha256"] = hashlib.sha256((bundle / entry["path"]).read_bytes()).hexdigest()
+    (bundle / "bundle.yaml").write_text(yaml.safe_dump(described))
+    return bundle
+
+
+def old_opset(model):
+    next(o for o in model.opset_import if o.domain == "").version = 15
+
+
+def new_operator(model):
+    model.graph.node.append(onnx.helper.make_node("Unique", ["step"], ["more"], name="extra"))
+
+
+def turned_inputs(model):
+    first = model.graph.input.pop(0)
+    model.graph.input.append(first)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (old_opset, "opset 15: AMCT takes 8 to 14"),
+    (new_operator, "operator Unique (1x) is not on the list of ATC"),
+    (turned_inputs, "in this order"),
+])  # fmt: skip
+def test_a_graph_that_would_be_refused_is_refused_before_anything_runs(change, said, tools, tmp_path, capsys):
+    bundle = changed(tmp_path, change)
+    for more in ([], ["--dry-run"]):
+        assert convert.main([*words(tmp_path), "--bundle", str(bundle), *more]) == 78
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_graph_is_told(tools, tmp_path, capsys):
+    bundle = tmp_path / "damaged"
+    shutil.copytree(BUNDLE, bundle)
+    with (bundle / "encoder.int8.onnx").open("r+b") as file:
+        file.truncate(1000)
+    assert convert.main([*words(tmp_path), "--bundle", str(bundle)]) == 78
+    assert "is damaged or changed" in capsys.readouterr().err
+
+
+def test_a_work_folder_that_the_tools_could_not_be_told_is_refused(tools, tmp_path, capsys):
+    argv = words(tmp_path, "--route", "lite")
+    argv[argv.index("--work") + 1] = str(tmp_path / "a,b")
+    assert convert.main(argv) == 78
+    assert "are split at" in capsys.readouterr().err
+
+
+def test_trained_graphs_are_taken_when_they_are_given(tools, tmp_path, capsys):
+    """The fp32 graphs of models.export; here the float form of the shipped ones stands for them."""
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    for stage in ("encoder", "denoiser"):
+        source = onnx.load(str(BUNDLE / f"{stage}.int8.onnx"))
+        onnx.save(convert.rewritten(source, False), str(trained / f"{stage}.onnx"))
+    assert convert.main(words(tmp_path, "--route", "calibrate", "--trained", str(trained))) == 0
+    assert f"graphs.py float {trained}/encoder.onnx" in capsys.readouterr().out
+    model, _ = carried.read_om(Bundle(tmp_path / "out").stage("encoder", "acl").path)
+    assert agreement(model, "encoder") > 0.95
+
+
+def test_every_code_has_a_meaning():
+    for code, meaning in explain.CODES.items():
+        assert meaning in explain.explain("atc", 1, f"[ERROR] {code}: something [PID: 1]")
