@@ -1,39 +1,28 @@
-"""What stands for a compiled model: a head that says for which chip, and the ONNX that it computes."""
+"""Compiled models as the doubles of pyACL and MindSpore Lite load them (tests/doubles/chip_double/file.py)."""
 
-import json
-import struct
+import sys
 from pathlib import Path
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import onnx
 
-OM, MINDIR = b"IMOD", b"MIND"
-
-
-def _write(path: Path, magic: bytes, model: onnx.ModelProto, soc: str) -> None:
-    head = json.dumps({"soc": soc}).encode()
-    path.write_bytes(magic + struct.pack("<I", len(head)) + head + model.SerializeToString())
-
-
-def _read(path: Path, magic: bytes) -> Tuple[onnx.ModelProto, str]:
-    whole = path.read_bytes()
-    if whole[:4] != magic:
-        raise SystemExit(f"{path} is not a {magic.decode()} file")
-    (size,) = struct.unpack("<I", whole[4:8])
-    return onnx.load_from_string(whole[8 + size :]), json.loads(whole[8 : 8 + size])["soc"]
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests" / "doubles"))
+from chip_double import file
 
 
 def write_om(path: Path, model: onnx.ModelProto, soc: str) -> None:
-    _write(path, OM, model, soc)
+    """ATC calls an output by the operator that makes it, too: Conv_12:0:lips."""
+    made_by = {output: (node.name, i) for node in model.graph.node for i, output in enumerate(node.output)}
+    names = ["{}:{}:{}".format(*made_by[o.name], o.name) for o in model.graph.output]
+    file.write(path, file.OM, model.SerializeToString(), file.Description(soc=soc, output_names=names))
 
 
 def read_om(path: Path) -> Tuple[onnx.ModelProto, str]:
-    return _read(path, OM)
+    description, graph = file.read(str(path), file.OM)
+    return onnx.load_from_string(graph), description.soc
 
 
-def write_mindir(path: Path, model: onnx.ModelProto, soc: str) -> None:
-    _write(path, MINDIR, model, soc)
-
-
-def read_mindir(path: Path) -> Tuple[onnx.ModelProto, str]:
-    return _read(path, MINDIR)
+def write_mindir(path: Path, model: onnx.ModelProto, soc: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """`inputs` and `outputs` are what the file calls them, in the graph's order."""
+    told = file.Description(soc=soc, input_names=list(inputs), output_names=list(outputs))
+    file.write(path, file.MINDIR, model.SerializeToString(), told)

@@ -116,7 +116,7 @@ def wrap(flags, sections):
         has = [",".join(str(d.dim_value) for d in t.type.tensor_type.shape.dim) for t in tensors]
         if dims != has or set(types) != {"FLOAT32"}:
             fail(f"{kind}s: told {dims} {types}, the .om has {has}")
-    return model, soc
+    return model, soc, *(told[f"{kind}_name_vector"].split(":") for kind in ("input", "output"))
 
 
 def quantise(flags, sections):
@@ -148,14 +148,15 @@ def quantise(flags, sections):
                 fail(f"Input size:{len(raw)} is not equal to tensor size")
             feeds[tensor.name] = np.frombuffer(raw, np.float32).reshape(tensor.shape)
         session.run(None, feeds)
-    return model, sections["acl_init_options"]["ge.socVersion"]
+    names = ([t.name for t in tensors] for tensors in (model.graph.input, model.graph.output))
+    return model, sections["acl_init_options"]["ge.socVersion"], *names
 
 
 def main():
     flags = flags_of(sys.argv[1:])
     sections = sections_of(flags["configFile"])
-    model, soc = (wrap if flags["fmk"] == "OM" else quantise)(flags, sections)
-    write_mindir(Path(flags["outputFile"] + ".mindir"), model, soc)
+    made = (wrap if flags["fmk"] == "OM" else quantise)(flags, sections)
+    write_mindir(Path(flags["outputFile"] + ".mindir"), *made)
     print("CONVERT RESULT SUCCESS:0")
 
 
