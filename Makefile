@@ -9,11 +9,12 @@
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
 # make model-test   the tests that need MindSpore
+# make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 check example-config render-eval model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 check example-config render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -70,6 +71,16 @@ example-config: .venv/ready
 .venv/ready-lint: $(SETUP)
 	board/setup.sh test lint
 	@touch .venv/ready .venv/ready-test $@
+
+SOC =
+
+convert: .venv/ready-convert
+	@test -n "$(SOC)" || { echo "SOC=chip is needed, as ATC calls it: Ascend310, Ascend310B4; see npu-smi info"; exit 2; }
+	.venv/bin/python -m models.convert --soc "$(SOC)" $(ARGS)
+
+.venv/ready-convert: $(SETUP)
+	board/setup.sh convert
+	@touch .venv/ready $@
 
 SPEECH =
 PEOPLE =

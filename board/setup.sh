@@ -3,6 +3,7 @@
 # the sample photo and recording, the model. Safe to run again; what is there is left alone.
 #
 #   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), journal (systemd's journal with fields),
+#                                 convert (what models.convert needs),
 #                                 test (what the tests need: both, and a sound server, a screen and a player without
 #                                 hardware), lint (what `make check` needs)
 #

@@ -2,9 +2,9 @@
 
     python -m models.quantize [--trained models/build/trained] [--bundle models/bundles/sonic-net]
 
-Static QDQ: symmetric signed weights per channel, activations with a zero point, calibrated on windows of the corpus: a
-form that onnxruntime and Ascend's AMCT both take. Only convolutions and dense layers are INT8; the sums and curves
-between them stay float.
+Static QDQ: symmetric signed weights per channel, activations with a zero point, calibrated on windows of the corpus.
+onnxruntime runs it as it is; `models.convert` rewrites it for Ascend's AMCT. Only convolutions and dense layers are
+INT8; the sums and curves between them stay float.
 """
 
 import argparse
