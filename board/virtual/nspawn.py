@@ -11,11 +11,7 @@ from follow import Tell, bake_in, follow
 from pieces import BUILD, CHECKOUT, NotRun
 
 NEEDS = ("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap")
-NEEDS += (
-    "pkg-config=pkg-config",
-    "/usr/include/systemd/sd-journal.h=libsystemd-dev",
-)  # to ask what systemd-python needs
-_CHECKS = "/release/board/virtual/inside/tier1.py"
+_BROKEN = 'raise RuntimeError("this release was made to fail")\n'
 
 
 def run(tell: Tell) -> bool:
@@ -32,13 +28,12 @@ def run(tell: Tell) -> bool:
     shutil.rmtree(work, ignore_errors=True)
     root, result = work / "root", work / "result"
     result.mkdir(parents=True)
-    release = make_release(work / "release")
-    pieces.product(release / "again")
-    pieces.product(release / "next", "+next")
+    stick = make_stick(work / "stick", work / "source")
     pieces.unpack(pieces.root("tier1"), root)
-    bake_in(root, "/usr/bin/python3", _CHECKS)
+    bake_in(root, "/usr/bin/python3", "/inside/tier1.py")
     must_start(root)
-    binds = [f"--bind-ro={release}:/release", f"--bind={result}:/result"]
+    binds = [f"--bind-ro={stick}:/stick", f"--bind-ro={CHECKOUT / 'board/virtual/inside'}:/inside"]
+    binds.append(f"--bind={result}:/result")
     with (work / "console.txt").open("wb") as console:
         board = subprocess.Popen(
             [*command(root), *binds, "--boot"],
@@ -48,25 +43,24 @@ def run(tell: Tell) -> bool:
             stderr=subprocess.STDOUT,
         )
     passed = follow(board, result, tell, boot_s=60, all_s=900)
-    shutil.rmtree(root)
+    for folder in (root, stick, work / "source"):
+        shutil.rmtree(folder)
     return passed
 
 
-def make_release(folder: Path) -> Path:
-    """What an integrator would carry to a board: install.sh and what it puts there, a wheel in now/, all in wheels/."""
-    for name in ("board", "systemd"):
-        shutil.copytree(CHECKOUT / name, folder / name)
-    shutil.copytree(pieces.wheels(), folder / "wheels", copy_function=copy_or_link)
-    pieces.product(folder / "now")
-    return folder
-
-
-def copy_or_link(source: str, target: str) -> None:
-    """A hard link where the two are on one file system."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def make_stick(stick: Path, scratch: Path) -> Path:
+    """What an integrator carries to the board, in now/; in next/ a newer release, in broken/ one that does not start."""
+    pieces.bundle(stick / "now", "screen")
+    newer = pieces.other_release(scratch / "next", "+next")
+    pieces.bundle(stick / "next", "screen", checkout=newer)
+    broken = pieces.other_release(scratch / "broken", "+broken")
+    with (broken / "sonic_edge/daemon/__init__.py").open("a") as program:
+        program.write(_BROKEN)
+    unit = broken / "systemd/sonic-edge.service"
+    unit.write_text(unit.read_text().replace("Description=", "Description=Broken "))
+    (broken / "systemd/sonic-edge-more.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
+    pieces.bundle(stick / "broken", "screen", checkout=broken)
+    return stick
 
 
 def command(root: Path) -> List[str]:

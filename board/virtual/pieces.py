@@ -1,11 +1,7 @@
 """What a virtual board is made of: Debian roots and wheels, each made once and kept under the hash of what made it."""
 
-import configparser
 import hashlib
-import inspect
 import os
-import platform
-import runpy
 import shutil
 import subprocess
 import sys
@@ -19,16 +15,13 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "soni
 BUILD = CHECKOUT / "build" / "virtual"
 
 SUITE = "bookworm"
-PYTHON = "3.11"
-"""Of that suite; wheels are fetched for it whatever Python runs here."""
-
 _BASE = ["systemd", "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "mount", "procps"]
-_BASE += ["python3", "python3-venv", "libportaudio2"]
 ROOTS: Dict[str, Sequence[str]] = {
-    "tier1": _BASE,
-    "tier2": [*_BASE, "linux-image-amd64", "mpv", "alsa-utils", "v4l-utils"],
+    "tier1": [*_BASE, "python3"],  # for the checks
+    "tier2": [*_BASE, "linux-image-amd64", "alsa-utils", "v4l-utils"],
 }
-_TO_BUILD = ["gcc", "libc6-dev", "python3-dev", "python3-pip", "portaudio19-dev", "libsystemd-dev", "pkg-config"]
+_CARRIED = ("board", "docs", "models/bundles", "sonic_edge", "systemd", "setup.cfg", "pyproject.toml", "LICENSE")
+_CARRIED += ("README.md", "README.zh.md")
 _KEPT = 2
 _KEPT_S = 30 * 86400.0
 
@@ -69,41 +62,36 @@ def root(name: str) -> Path:
     return _piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
 
 
-def wheels() -> Path:
-    """A folder with every wheel the board needs, so that it is installed without a network."""
-    made_by = [*_requirements("install_requires"), *_requirements("cpu"), *_sources(), *_TO_BUILD, SUITE, PYTHON]
-    made_by += [inspect.getsource(_make_wheels), (CHECKOUT / "board/fetch_assets.py").read_text()]
-    return _piece("wheels", made_by, _make_wheels)
+def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT) -> str:
+    """What an integrator carries to a box like the boards: the file that board/make_bundle.sh makes.
+
+    Args:
+        folder: Where it goes.
+        without: Parts that are left out.
+        checkout: Whose product it is.
+
+    Returns:
+        The name of the folder in it.
+    """
+    command: List[object] = [checkout / "board/make_bundle.sh", "--arch", "x86_64", "--suite", SUITE, "--out", folder]
+    for part in without:
+        command += ["--without", part]
+    done = subprocess.run(
+        [str(word) for word in command], env={**os.environ, "VENV": sys.prefix}, stdout=subprocess.PIPE, check=True
+    )
+    return Path(done.stdout.decode().strip()).stem
 
 
-def _requirements(name: str) -> List[str]:
-    """What setup.cfg asks for, in all or for an extra."""
-    settings = configparser.ConfigParser()
-    settings.read(CHECKOUT / "setup.cfg")
-    section = "options" if name == "install_requires" else "options.extras_require"
-    return settings[section][name].split()
-
-
-def _sources() -> List[str]:
-    """Of these there are no wheels."""
-    return [*_requirements("live"), *_requirements("journal")]
-
-
-def product(folder: Path, version_suffix: str = "") -> Path:
-    """A wheel of this checkout, with something added to its version."""
-    folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch)  # a copy: what an earlier build left in the checkout would get into the wheel
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(CHECKOUT / name, source)
-        lines = (CHECKOUT / "setup.cfg").read_text().splitlines()
-        lines = [line + version_suffix if line.startswith("version = ") else line for line in lines]
-        (source / "setup.cfg").write_text("\n".join(lines) + "\n")
-        shutil.copytree(CHECKOUT / "sonic_edge", source / "sonic_edge")
-        shutil.copytree(CHECKOUT / "models" / "bundles", source / "models" / "bundles")
-        _pip("wheel", "--no-deps", "--wheel-dir", folder, source)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+def other_release(folder: Path, version_suffix: str) -> Path:
+    """A checkout like this one, of a version with something added to it."""
+    for name in _CARRIED:
+        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(CHECKOUT / name, folder / name)
+    lines = (CHECKOUT / "setup.cfg").read_text().splitlines()
+    lines = [line + version_suffix if line.startswith("version = ") else line for line in lines]
+    (folder / "setup.cfg").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 def unpack(tar: Path, folder: Path) -> None:
@@ -112,27 +100,6 @@ def unpack(tar: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     # devices cannot always be made here; who starts the root makes its own
     _run("tar", "--extract", "--preserve-permissions", "--exclude=./dev/*", "--directory", folder, "--file", tar)
-
-
-def _make_wheels(part: Path) -> None:
-    machine = platform.machine()
-    target = ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
-    for level in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014"):
-        target += ["--platform", f"{level}_{machine}"]
-    wheel = product(part / "own")
-    _pip("download", *target, "--dest", part, f"sonic-edge[cpu] @ {wheel.as_uri()}")
-    for requirement in runpy.run_path(str(CHECKOUT / "board/fetch_assets.py"))["WHEELS"]:
-        _pip("download", "--no-deps", *target, "--dest", part, requirement)
-    _pip("download", "--no-deps", "--no-binary=:all:", "--dest", part / "sources", *_sources())
-    build = "pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir /built /sources/*"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_TO_BUILD)}"]
-    command += [f"--customize-hook=copy-in {part}/sources /"]
-    command += [f'--customize-hook=chroot "$1" sh -c "{build}" >&2', f"--customize-hook=sync-out /built {part}"]
-    _run(*command, SUITE, "/dev/null")
-    shutil.rmtree(part / "sources")
-    shutil.rmtree(part / "own")
-    for own in part.glob("sonic_edge-*.whl"):
-        own.unlink()
 
 
 def _piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None]) -> Path:
@@ -156,10 +123,6 @@ def _piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None]) -> P
         if number > _KEPT or other.stat().st_mtime < time.time() - _KEPT_S:
             shutil.rmtree(other)
     return folder
-
-
-def _pip(*arguments: object) -> None:
-    _run(sys.executable, "-m", "pip", "--disable-pip-version-check", arguments[0], "--quiet", *arguments[1:])
 
 
 def _run(*command: object) -> None:

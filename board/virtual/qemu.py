@@ -49,10 +49,10 @@ def run(tell: Tell) -> bool:
     shutil.rmtree(work, ignore_errors=True)
     root, result = work / "root", work / "result"
     result.mkdir(parents=True)
-    release = nspawn.make_release(work / "release")
+    name = pieces.bundle(work / "stick")
     pieces.unpack(pieces.root("tier2"), root)
     nspawn.must_start(root)
-    _furnish(root, release)
+    _furnish(root, work / "stick", name)
     for name in ("vmlinuz", "initrd.img"):
         (found,) = (root / "boot").glob(f"{name}-*")
         shutil.copy(found, work / name)
@@ -83,7 +83,7 @@ def run(tell: Tell) -> bool:
     return passed
 
 
-def _furnish(root: Path, release: Path) -> None:
+def _furnish(root: Path, stick: Path, name: str) -> None:
     """Install the product, its settings and what the checks use, as far as that needs no kernel."""
     shutil.copytree(CHECKOUT / "board/virtual/inside", root / _INSIDE[1:])
     for name, text in _FILES.items():
@@ -94,8 +94,8 @@ def _furnish(root: Path, release: Path) -> None:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (root / "etc/sonic-edge").mkdir()
     shutil.copy(CHECKOUT / "board/virtual/inside/tier2.yaml", root / "etc/sonic-edge/sonic-edge.yaml")
-    install = "/release/board/install.sh --wheel /release/now/*.whl --find-links /release/wheels live journal"
-    nspawn.inside(root, "sh", "-c", install, binds={release: "/release"})
+    install = f"cd /tmp && tar -xf /stick/{name}.tar && {name}/install.sh && rm -r {name}"
+    nspawn.inside(root, "sh", "-c", install, binds={stick: "/stick"})
     python = "/opt/sonic-edge/current/bin/python"
     nspawn.inside(root, python, f"{_INSIDE}/material.py", _INSIDE)
     bake_in(root, python, f"{_INSIDE}/tier2.py")

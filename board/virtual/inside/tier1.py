@@ -6,24 +6,11 @@ from pathlib import Path
 from typing import List
 
 import box
+import installing
 import sandbox
-from box import CURRENT, SETTINGS, UNIT, Wrong, run
+from box import SETTINGS, UNIT, Wrong, run
 
-RELEASE = Path("/release")  # what an integrator would carry to the board
-INSTALL = [str(RELEASE / "board/install.sh"), "--find-links", str(RELEASE / "wheels"), "live", "journal"]
 SLOW = {"min_resolution": 512, "fps": 25}
-
-
-def _wheel(which: str) -> str:
-    (wheel,) = (RELEASE / which).glob("*.whl")
-    return str(wheel)
-
-
-def installs() -> str:
-    """board/install.sh on a bare Debian, no network."""
-    run(*INSTALL, "--wheel", _wheel("now"), timeout_s=300)
-    box.wait_until_ready()
-    return f"{CURRENT.resolve().name}, {UNIT} is {box.state()}"
 
 
 def notifies() -> str:
@@ -157,42 +144,10 @@ def ends_with_78() -> str:
     return f"failed with 78 and still so 10 s later: {words!r}"
 
 
-def installs_again() -> str:
-    """install.sh once more, with a wheel built a second time: the same release, settings untouched."""
-    SETTINGS.write_text(SETTINGS.read_text() + "# an integrator's own\n")
-    settings, release = SETTINGS.read_text(), CURRENT.resolve()
-    began = time.monotonic()
-    run(*INSTALL, "--wheel", _wheel("again"))
-    box.wait_until_ready()
-    if (SETTINGS.read_text(), CURRENT.resolve()) != (settings, release):
-        raise Wrong(f"settings or release changed: {CURRENT.resolve()}")
-    return f"{release.name}, {time.monotonic() - began:.0f} s"
-
-
-def upgrades() -> str:
-    """Upgrade with a job running: parked within 10 s, done once by the new release."""
-    old = CURRENT.resolve()
-    box.put("upgraded", {"min_resolution": 1024, "fps": 40})
-    doing = box.wait_until_rendering("upgraded")
-    run(*INSTALL, "--wheel", _wheel("next"), timeout_s=300)
-    new = CURRENT.resolve()
-    if len(box.said("upgraded: parked")) != 1:
-        raise Wrong("the job was not parked, or was done before the upgrade")
-    times = {
-        w: [int(e["__MONOTONIC_TIMESTAMP"]) for e in box.said(w)][-1] for w in (f"Stopping {UNIT}", f"Stopped {UNIT}")
-    }
-    took_s = (times[f"Stopped {UNIT}"] - times[f"Stopping {UNIT}"]) / 1e6
-    program = Path(f"/proc/{box.main_pid()}/cmdline").read_bytes().split(b"\0")[0].decode()
-    previous = Path("/opt/sonic-edge/previous").resolve()
-    told = f"{old.name} -> {new.name}, running {program}, stopped in {took_s:.1f} s"
-    if new == old or not program.startswith(str(new)) or previous != old or took_s > 10:
-        raise Wrong(f"{told}, previous {previous}")
-    run(previous / "bin/sonic-edge", "check-config", "--config", SETTINGS)  # it could be gone back to
-    return f"{doing!r}; {told}; {box.wait_until_done('upgraded', 240)}"
-
-
 CHECKS = [
-    installs,
+    installing.refuses,
+    installing.fails_at_first,
+    installing.installs,
     notifies,
     doctor_is_content,
     does_a_job,
@@ -206,8 +161,15 @@ CHECKS = [
     survives_a_hang,
     reloads,
     ends_with_78,
-    installs_again,
-    upgrades,
+    installing.installs_again,
+    installing.goes_back_by_itself,
+    installing.waits_no_longer,
+    installing.survives_a_kill,
+    installing.upgrades,
+    installing.goes_back_by_hand,
+    installing.uninstalls,
+    installing.comes_back,
+    installing.purges,
 ]
 
 if __name__ == "__main__":

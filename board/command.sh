@@ -1,0 +1,8 @@
+#!/bin/sh
+# The command sonic-edge for people: with the environment that the service has. On a box it is /usr/local/bin/sonic-edge.
+if [ -r /etc/sonic-edge/ascend.env ]; then
+    set -a
+    . /etc/sonic-edge/ascend.env
+    set +a
+fi
+exec /opt/sonic-edge/current/bin/sonic-edge "$@"

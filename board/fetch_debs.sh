@@ -1,0 +1,58 @@
+# Sourced by make_bundle.sh: Debian packages of any suite and architecture, through a root of apt's own in a folder.
+# Nothing of this machine's own apt and dpkg is changed.
+
+mirror_for() ( # SUITE [MIRROR]: lines of "URI suite components", of the mirror that this machine uses unless one is given
+    case $1 in
+    jammy) name=ubuntu parts="main universe" ;;
+    *) name=debian parts=main ;;
+    esac
+    uri=${2:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
+    [ -n "$uri" ] || refuse "--suite $1: this machine's apt knows no mirror of it, say which: --mirror URI (it ends with /$name)"
+    uri=${uri%/}
+    echo "$uri $1 $parts"
+    case $1 in
+    bullseye) ;; # past its end: what bullseye-security lists has left the mirrors
+    jammy) echo "$uri $1-updates $parts" && echo "$uri $1-security $parts" ;;
+    *) echo "$uri-security $1-security $parts" ;;
+    esac
+)
+
+fetch_debs() ( # ROOT SUITE ARCH MIRROR PACKAGE ...: with all they need, into ROOT/var/cache/apt/archives
+    root=$1 suite=$2 deb_arch=$3 mirror=$4
+    shift 4
+    case $suite in jammy) ring=ubuntu ;; *) ring=debian ;; esac
+    keys=/usr/share/keyrings/$ring-archive-keyring.gpg
+    [ -e "$keys" ] || refuse "$keys is missing, apt cannot check $suite without it: apt-get install $ring-keyring or $ring-archive-keyring"
+    if [ ! -e "$root/var/lib/dpkg/status" ]; then
+        mkdir -p "$root/etc/apt/apt.conf.d" "$root/etc/apt/preferences.d" "$root/etc/apt/trusted.gpg.d" \
+            "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/log/apt" "$root/var/lib/dpkg"
+        mirror_for "$suite" "$mirror" >"$root/mirrors"
+        while read -r line; do echo "deb [arch=$deb_arch signed-by=$keys] $line"; done \
+            <"$root/mirrors" >"$root/etc/apt/sources.list"
+        : >"$root/var/lib/dpkg/status" # a machine on which nothing is installed: all that is needed is taken
+        own_apt update || refuse "--suite $suite --arch $arch: its package lists cannot be fetched from $(head -n 1 "$root/mirrors")"
+    fi
+    own_apt install --yes --download-only "$@" ||
+        refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"
+)
+
+own_apt() {
+    apt-get -qq -o Dir="$root" -o Dir::State::status="$root/var/lib/dpkg/status" -o Debug::NoLocking=1 \
+        -o APT::Architecture="$deb_arch" -o APT::Architectures="$deb_arch" -o APT::Sandbox::User="$(id -un)" \
+        -o APT::Install-Recommends=false -o Acquire::Languages=none -o Acquire::Retries=3 \
+        -o APT::Update::Error-Mode=any "$@" >&2 </dev/null
+}
+
+index_debs() ( # FOLDER: make it a repository that apt can install from
+    cd "$1"
+    for file in *%3a*.deb; do # apt would take this for a colon, and not find the file
+        [ ! -e "$file" ] || mv "$file" "$(echo "$file" | sed 's/_[0-9]*%3a/_/')"
+    done
+    for file in *.deb; do
+        dpkg-deb --field "$file"
+        echo "Filename: ./$file"
+        echo "Size: $(stat -c %s "$file")"
+        echo "SHA256: $(sha256sum <"$file" | cut -d ' ' -f 1)"
+        echo
+    done >Packages
+)

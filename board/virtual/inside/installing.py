@@ -1,0 +1,235 @@
+"""The bundle that is carried to a board: installing, upgrading, going back, taking it off."""
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Dict
+
+import box
+from box import CURRENT, SETTINGS, SPOOL, UNIT, Wrong, run
+
+STICK, HOME = Path("/stick"), Path("/opt/sonic-edge")
+PREVIOUS = HOME / "previous"
+UNPACKED = Path("/root/unpacked")
+UNIT_FILE = Path("/etc/systemd/system") / UNIT
+MORE = Path("/etc/systemd/system/sonic-edge-more.service")
+OWN = "# an integrator's own\n"
+
+
+@functools.cache
+def bundle(which: str) -> Path:
+    """One of the bundles on the stick, unpacked."""
+    (file,) = (STICK / which).glob("*.tar")
+    run("sh", "-c", f"cd {file.parent} && sha256sum --check {file}.sha256")
+    (UNPACKED / which).mkdir(parents=True)
+    run("tar", "--extract", "--file", file, "--directory", UNPACKED / which)
+    return UNPACKED / which / file.stem
+
+
+def install(which: str, status: int = 0, **environment: str) -> str:
+    """Run install.sh of a bundle; what it says."""
+    words = [f"{name}={value}" for name, value in environment.items()]
+    return run("env", *words, bundle(which) / "install.sh", status=status, timeout_s=300)
+
+
+def runs(release: Path) -> str:
+    """See that the service is up, and of a release.
+
+    Raises:
+        Wrong: If not.
+    """
+    box.wait_until_up()
+    program = Path(f"/proc/{box.main_pid()}/cmdline").read_bytes().split(b"\0")[0].decode()
+    if CURRENT.resolve() != release or not program.startswith(f"{release}/"):
+        raise Wrong(f"current is {CURRENT.resolve()}, {program} runs; {release} was to run")
+    return release.name
+
+
+def refuses() -> str:
+    """A bundle that is damaged, not whole, for another processor, Debian or Python: refused, nothing changed."""
+    real = bundle("now")
+    wheel = next((real / "wheels").glob("numpy-*.whl"))
+    told = {}
+    for name, change in {
+        "damaged": f"printf x | dd of={wheel.relative_to(real)} bs=1 seek=5000 conv=notrunc status=none",
+        "missing": f"rm {wheel.relative_to(real)}",
+        "added": "touch wheels/more.whl",
+        "arch": "sed -i s/^arch=.*/arch=aarch64/ bundle.txt",
+        "suite": "sed -i s/^suite=.*/suite=bullseye/ bundle.txt",
+    }.items():
+        copy = UNPACKED / name
+        run("cp", "-r", real, copy)
+        run("sh", "-c", f"cd {copy} && {change}")
+        said = run(copy / "install.sh", status=1).splitlines()
+        told[name] = said[-1]
+        shutil.rmtree(copy)
+        if HOME.exists() or UNIT_FILE.exists() or SETTINGS.exists() or "nothing was changed" not in said[-1]:
+            raise Wrong(f"{name}: {said}; {HOME} {HOME.exists()}, {UNIT_FILE} {UNIT_FILE.exists()}")
+    return str(told)
+
+
+def fails_at_first() -> str:
+    """A first installation that does not start: the service stopped and disabled, and words."""
+    said = install("broken", status=1)
+    time.sleep(7)  # RestartSec
+    enabled = run("systemctl", "is-enabled", UNIT, status=None)
+    if box.state() not in ("inactive", "failed") or enabled != "disabled" or box.prop("Job"):
+        raise Wrong(f"{UNIT} is {box.state()} and {enabled}")
+    wanted = ("does not start", "made to fail", "none before it")
+    if not all(words in said for words in wanted):
+        raise Wrong(f"it says {said!r}; {wanted} must be in it")
+    return f"{UNIT} is {box.state()} and {enabled}; it says {said.splitlines()[-2]!r}"
+
+
+def installs() -> str:
+    """The bundle on a bare Debian, no network."""
+    install("now")
+    box.wait_until_ready()
+    if PREVIOUS.exists() or MORE.exists():
+        raise Wrong(f"what never ran was kept: {PREVIOUS} {PREVIOUS.exists()}, {MORE} {MORE.exists()}")
+    return f"{runs(CURRENT.resolve())}, {UNIT} is {box.state()}"
+
+
+def installs_again() -> str:
+    """install.sh once more: the same release, settings untouched."""
+    SETTINGS.write_text(SETTINGS.read_text() + OWN)
+    before, began = _state(), time.monotonic()
+    install("now")
+    box.wait_until_ready()
+    if _state() != before:
+        raise Wrong(f"changed: {before}, then {_state()}")
+    return f"{CURRENT.resolve().name}, {time.monotonic() - began:.0f} s"
+
+
+def _state() -> Dict[str, str]:
+    """Everything that installing may change."""
+    releases = sorted(folder.name for folder in (HOME / "releases").iterdir() if (folder / ".ran").exists())
+    told = {"releases": str(releases), "current": str(CURRENT.resolve()), "previous": str(PREVIOUS.resolve())}
+    for folder in ("/etc/systemd/system", "/etc/udev/rules.d", "/etc/sysusers.d", "/etc/tmpfiles.d", "/etc/sonic-edge"):
+        for file in sorted(Path(folder).rglob("*sonic-edge*")):
+            told[str(file)] = file.read_text() if file.is_file() else ""
+    return told
+
+
+def goes_back_by_itself() -> str:
+    """An upgrade that does not start: back to the release and the units before, which do a job."""
+    before, began = _state(), time.monotonic()
+    said = install("broken", status=1)
+    took_s = time.monotonic() - began
+    if _state() != before:
+        raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
+    if "made to fail" not in said or "runs, as before" not in said or box.prop("Description").startswith("Broken"):
+        raise Wrong(f"it says {said!r}; the unit's description is {box.prop('Description')!r}")
+    name = runs(Path(before["current"]))
+    box.put("back")
+    return f"{name} runs again after {took_s:.0f} s; it says {said.splitlines()[-1]!r}; {box.wait_until_done('back')}"
+
+
+def waits_no_longer() -> str:
+    """An upgrade that does not get ready in time: back to the release before."""
+    before = _state()
+    hang = "case $(readlink /opt/sonic-edge/current) in *next*) exec sleep 300 ;; esac"
+    box.drop_in("hang", f"ExecStartPre=/bin/sh -c '{hang}'")
+    began = time.monotonic()
+    said = install("next", status=1, READY_S="8")
+    took_s = time.monotonic() - began
+    box.drop_in("hang")
+    if _state() != before or "runs, as before" not in said:
+        raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
+    return f"{runs(Path(before['current']))} runs again after {took_s:.0f} s, 8 s of which it waited"
+
+
+def survives_a_kill() -> str:
+    """install.sh killed in the middle: the old release or the new one starts, and installing again is well."""
+    old, told = CURRENT.resolve(), []
+    for moment in ("checking", "making", "starting"):
+        shutil.rmtree(next((HOME / "releases").glob("*next*"), HOME / "none"), ignore_errors=True)
+        process = subprocess.Popen(
+            [bundle("next") / "install.sh"], stdout=subprocess.PIPE, start_new_session=True, text=True
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if moment in line:
+                break
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        run("systemctl", "restart", UNIT)  # as the box would after a power cut
+        box.wait_until_ready()
+        told.append(f"{moment}: {runs(CURRENT.resolve())}")
+    install("now")
+    return f"killed after saying {', '.join(told)}; then {runs(old)}"
+
+
+def upgrades() -> str:
+    """Upgrade with a job running: parked within 10 s, done once by the new release."""
+    old = CURRENT.resolve()
+    box.put("upgraded", {"min_resolution": 1024, "fps": 40})
+    doing = box.wait_until_rendering("upgraded")
+    install("next")
+    new = CURRENT.resolve()
+    if len(box.said("upgraded: parked")) != 1:
+        raise Wrong("the job was not parked, or was done before the upgrade")
+    times = {
+        w: [int(e["__MONOTONIC_TIMESTAMP"]) for e in box.said(w)][-1] for w in (f"Stopping {UNIT}", f"Stopped {UNIT}")
+    }
+    took_s = (times[f"Stopped {UNIT}"] - times[f"Stopping {UNIT}"]) / 1e6
+    told = f"{old.name} -> {runs(new)}, stopped in {took_s:.1f} s"
+    if new == old or PREVIOUS.resolve() != old or took_s > 10:
+        raise Wrong(f"{told}, previous {PREVIOUS.resolve()}")
+    return f"{doing!r}; {told}; {box.wait_until_done('upgraded', 240)}"
+
+
+def goes_back_by_hand() -> str:
+    """/opt/sonic-edge/rollback: the release before; once more: the newer one again."""
+    new, old = CURRENT.resolve(), PREVIOUS.resolve()
+    told = []
+    for target in (old, new):
+        run(HOME / "rollback", timeout_s=120)
+        told.append(runs(target))
+    if PREVIOUS.resolve() != old:
+        raise Wrong(f"previous is {PREVIOUS.resolve()}")
+    return ", then ".join(told)
+
+
+def uninstalls() -> str:
+    """Uninstall, twice: the settings, the spool with its videos and the models are all that stays."""
+    (Path("/var/lib/sonic-edge/models") / "own").mkdir(parents=True)
+    kept = sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run")))
+    said = run(HOME / "uninstall").splitlines()
+    run(bundle("now") / "board/uninstall.sh")
+    left = run("find", "/", "-xdev", "-name", "*sonic*edge*", "-not", "-path", "/root/*", "-not", "-path", "/proc/*")
+    there = sorted(line for line in left.splitlines() if not line.startswith(("/var/spool/", "/var/log/", "/tmp/")))
+    if there != ["/etc/sonic-edge", "/etc/sonic-edge/sonic-edge.yaml", "/var/lib/sonic-edge"]:
+        raise Wrong(f"left: {there}")
+    if kept != sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run"))):
+        raise Wrong("the spool is not as it was")
+    if box.state() != "inactive" or box.prop("LoadState") != "not-found" or not SETTINGS.read_text().endswith(OWN):
+        raise Wrong(
+            f"{UNIT} is {box.prop('LoadState')}, {box.state()}; the settings end in {SETTINGS.read_text()[-30:]!r}"
+        )
+    return f"left: {there} and {len(kept)} files and folders in the spool; it says {said}"
+
+
+def comes_back() -> str:
+    """Install after uninstalling: the settings and the videos of before are there, and a job is done."""
+    install("now")
+    box.wait_until_ready()
+    if not SETTINGS.read_text().endswith(OWN) or not (SPOOL / "outbox/first.mp4").exists():
+        raise Wrong(f"the settings end in {SETTINGS.read_text()[-30:]!r}")
+    box.put("after")
+    return f"{runs(CURRENT.resolve())}; {box.wait_until_done('after')}"
+
+
+def purges() -> str:
+    """Uninstall with --purge: nothing stays."""
+    run(HOME / "uninstall", "--purge")
+    places = [p for p in (HOME, SETTINGS.parent, SPOOL, Path("/var/lib/sonic-edge"), UNIT_FILE) if p.exists()]
+    user = run("getent", "passwd", "sonic-edge", status=None)
+    if places or user:
+        raise Wrong(f"left: {places} {user}")
+    return "no file, no user"

@@ -1,0 +1,98 @@
+"""What wheels say they need, for a machine that is not this one.
+
+    python board/wheelhouse.py needs WHEEL [EXTRA ...]             what it needs for these extras alone; all it says without
+    python board/wheelhouse.py check FOLDER PYTHON ARCH REQUIREMENT ...
+
+``pip download --python-version`` evaluates the markers of requirements for the Python that runs it
+(https://github.com/pypa/pip/issues/11664), so what it brings may be too little for the box; ``check`` walks all
+requirements with the box's own values and names what is missing or too many.
+"""
+
+import sys
+import zipfile
+from email.message import Message
+from email.parser import BytesHeaderParser
+from pathlib import Path
+from typing import Dict, List, Set, Tuple
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+
+def metadata(wheel: Path) -> Message:
+    """What a wheel says of itself."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA"))
+        return BytesHeaderParser().parsebytes(archive.read(name))
+
+
+def requirements(wheel: Path) -> List[Requirement]:
+    """What a wheel needs, each with its marker."""
+    return [Requirement(line) for line in metadata(wheel).get_all("Requires-Dist", [])]
+
+
+def needs(wheel: Path, extras: List[str]) -> List[str]:
+    """What a wheel needs for extras and not without them; all it says if none is named."""
+    if not extras:
+        return sorted(str(r) for r in requirements(wheel))
+    wanted = [r for r in requirements(wheel) if r.marker and any(r.marker.evaluate({"extra": e}) for e in extras)]
+    return sorted(f"{r.name}{r.specifier}" for r in wanted if r.marker and not r.marker.evaluate({"extra": ""}))
+
+
+def check(folder: Path, python: str, arch: str, wanted: List[str]) -> List[str]:
+    """What is wrong with a folder of wheels that is to hold all that is wanted, for a Python and a processor."""
+    box = {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": arch,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    there: Dict[NormalizedName, Path] = {}
+    wrong = []
+    for wheel in sorted(folder.glob("*.whl")):
+        name, _, _, _ = parse_wheel_filename(wheel.name)
+        if name in there:
+            wrong.append(f"{wheel.name}: so is {there[name].name}; one of them must go")
+        there[name] = wheel
+    todo: List[Tuple[str, Requirement]] = [("the product", Requirement(text)) for text in wanted]
+    seen: Set[Tuple[NormalizedName, str]] = set()
+    used: Set[NormalizedName] = set()
+    while todo:
+        who, need = todo.pop()
+        name = canonicalize_name(need.name)
+        if name not in there:
+            wrong.append(f"{need}, which {who} needs: there is no wheel of it")
+            continue
+        used.add(name)
+        _, version, _, _ = parse_wheel_filename(there[name].name)
+        if not need.specifier.contains(version, prereleases=True):
+            wrong.append(f"{need}, which {who} needs: there is {there[name].name}")
+        for extra in need.extras or {""}:
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            for more in requirements(there[name]):
+                if more.marker is None or more.marker.evaluate({**box, "extra": extra}):
+                    todo.append((there[name].name, more))
+    return wrong + [f"{wheel.name}: nothing needs it" for name, wheel in there.items() if name not in used]
+
+
+def main() -> int:
+    """One of the two commands."""
+    command, place, *words = sys.argv[1:]
+    if command == "needs":
+        print("\n".join(needs(Path(place), words)))
+        return 0
+    wrong = check(Path(place), words[0], words[1], words[2:])
+    for line in wrong:
+        print(f"bundle: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
