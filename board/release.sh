@@ -117,6 +117,7 @@ start() { # Start what is current; fails unless its model has run once in time. 
 }
 
 last_words() { # SINCE: of the service
+    journalctl --sync || true
     journalctl --quiet --no-pager --output=cat --unit="$unit" --since="@$1" --lines=15 | sed 's/^/    /' >&2 || true
 }
 

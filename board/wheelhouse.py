@@ -1,6 +1,7 @@
 """What wheels say they need, for a machine that is not this one.
 
-    python board/wheelhouse.py needs WHEEL [EXTRA ...]             what it needs for these extras alone; all it says without
+    python board/wheelhouse.py needs WHEEL EXTRA ...     what it needs for these extras alone
+    python board/wheelhouse.py needs WHEEL               all it says that it needs
     python board/wheelhouse.py check FOLDER PYTHON ARCH REQUIREMENT ...
 
 ``pip download --python-version`` evaluates the markers of requirements for the Python that runs it

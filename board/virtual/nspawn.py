@@ -42,14 +42,14 @@ def run(tell: Tell) -> bool:
             stdout=console,
             stderr=subprocess.STDOUT,
         )
-    passed = follow(board, result, tell, boot_s=60, all_s=900)
+    passed = follow(board, result, tell, boot_s=60, all_s=1500)
     for folder in (root, stick, work / "source"):
         shutil.rmtree(folder)
     return passed
 
 
 def make_stick(stick: Path, scratch: Path) -> Path:
-    """What an integrator carries to the board, in now/; in next/ a newer release, in broken/ one that does not start."""
+    """What an integrator carries to the board, in now/; in next/ a newer release; in broken/ one that cannot start."""
     pieces.bundle(stick / "now", "screen")
     newer = pieces.other_release(scratch / "next", "+next")
     pieces.bundle(stick / "next", "screen", checkout=newer)
