@@ -5,6 +5,7 @@
 # make bench     processor time of every stage, of whole videos and of the box at rest; ARGS="--only stages"
 # make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
+# make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
@@ -14,7 +15,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 bundle check example-config render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -56,6 +57,9 @@ board-test-1: .venv/ready
 
 torture: .venv/ready-test
 	.venv/bin/python -m tests.torture $(ARGS)
+
+bundle: .venv/ready
+	@board/make_bundle.sh $(ARGS)
 
 example-config: .venv/ready
 	.venv/bin/sonic-edge check-config > board/sonic-edge.yaml

@@ -201,8 +201,8 @@ def uninstalls() -> str:
     kept = sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run")))
     said = run(HOME / "uninstall").splitlines()
     run(bundle("now") / "board/uninstall.sh")
-    left = run("find", "/", "-xdev", "-name", "*sonic*edge*", "-not", "-path", "/root/*", "-not", "-path", "/proc/*")
-    there = sorted(line for line in left.splitlines() if not line.startswith(("/var/spool/", "/var/log/", "/tmp/")))
+    left = run("find", "/etc", "/home", "/opt", "/run", "/usr", "/var", "-name", "*sonic*edge*").splitlines()
+    there = sorted(line for line in left if not line.startswith((f"{SPOOL}", "/var/log/", "/var/tmp/")))
     if there != ["/etc/sonic-edge", "/etc/sonic-edge/sonic-edge.yaml", "/var/lib/sonic-edge"]:
         raise Wrong(f"left: {there}")
     if kept != sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run"))):
