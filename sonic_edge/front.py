@@ -27,6 +27,7 @@ from .control import Control, Order
 from .display import Screen, Stream, words
 from .errors import ConfigError, DeviceError, SonicEdgeError
 from .machine import temperatures
+from .npu import Watch, needs_chip
 from .studio import COMMAND, Answer, Live, Message, Ready, Recorded, Scene, State, Studio, Words
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Front:
         self._stream: Optional[Stream] = None
         self._stick = ""
         self._stick_until = 0.0
+        self._npu = Watch() if needs_chip(config.model.backend) else None
         self._todo: Deque[Callable[[], None]] = deque()
         self._ends = False
         self._error: Optional[BaseException] = None
@@ -211,6 +213,11 @@ class Front:
                 self._screen = Screen(config.display, self._folder)
                 self._screen.idle(self._scene)
                 self._screen.live(self._stream)
+            if self._npu is not None and not needs_chip(config.model.backend):
+                self._npu.close()
+                self._npu = None
+            elif self._npu is None and needs_chip(config.model.backend):
+                self._npu = Watch()
             scene = (config.display.output == "none", config.display.idle)
             if scene != (old.display.output == "none", old.display.idle) or any(
                 getattr(config, name) != getattr(old, name) for name in _OF_STUDIO
@@ -242,6 +249,8 @@ class Front:
                     self._screen.close()
                     if self._studio is not None:
                         self._studio.kill()
+                    if self._npu is not None:
+                        self._npu.close()
         except BaseException as e:
             self._error = e
 
@@ -260,6 +269,8 @@ class Front:
         self._talk_on_screen()
         self._screen.tick()
         self._playing = self._screen.clips()
+        if self._npu is not None:
+            self._npu.tick()
         self._measure()
         self._turned = time.monotonic()
 
@@ -334,6 +345,7 @@ class Front:
             "error": "",
             **self._facts,
             "temperature_c": temperatures(),
+            "npu": self._npu.status() if self._npu is not None else {},
             "job": self._job,
             "screen": self._screen.status(),
             "live": {**self._state, "muted": self._muted.exists(), "error": self._studio_error},

@@ -18,6 +18,15 @@ _MIB = float(1 << 20)  # of the memory
 _STAGES = ("portrait", "listening", "thinking", "rendering")
 _SCREEN_STATES = ("none", "starting", "running", "failed")
 _DROPS = ("late", "refused", "unseen")
+_HEALTH = ("OK", "Warning", "Alarm", "Critical", "UNKNOWN")
+_OF_CHIP: Tuple[Tuple[str, str, float, str], ...] = (
+    ("npu_temperature_celsius", "temperature_c", 1, "How warm the chip is."),
+    ("npu_power_watts", "power_w", 1, "What the chip takes."),
+    ("npu_aicore_ratio", "aicore_percent", 0.01, "How busy the chip's AI cores are, 0 to 1."),
+    ("npu_memory_used_bytes", "memory_used_mb", _MIB, "Used of the memory the chip works in."),
+    ("npu_memory_size_bytes", "memory_total_mb", _MIB, "Size of the memory the chip works in."),
+)
+"""Name, what of a chip, times what, help."""
 
 Sample = Tuple[Dict[str, str], float]
 
@@ -130,6 +139,24 @@ def _families(status: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, List[S
     latency = _each(status, "live.mirror.latency_ms", "part", 1e-3)
     yield "mirror_latency_seconds", "gauge", "From sound to picture, the median of each part.", latency
     yield "temperature_celsius", "gauge", "How warm it is.", _each(status, "temperature_c", "sensor")
+    yield from _of_chips(status)
+
+
+def _of_chips(status: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, List[Sample]]]:
+    """The figures of Ascend chips, where one is used."""
+    error, listed = _get(status, "npu.error"), _get(status, "npu.chips")
+    answers = None if error is None else float(not error)
+    yield "npu_answers", "gauge", "1 while npu-smi tells of the chip.", _one(answers)
+    chips = {str(chip.get("device")): chip for chip in listed or () if isinstance(chip, Mapping)}
+    for name, what, factor, help_text in _OF_CHIP:
+        of_each = (({"chip": device}, _times(chip.get(what), factor)) for device, chip in chips.items())
+        yield name, "gauge", help_text, _known(of_each)
+    health = [
+        ({"chip": device, "state": state}, float(chip.get("health") == state))
+        for device, chip in chips.items()
+        for state in _HEALTH
+    ]
+    yield "npu_health", "gauge", "1 for the health the chip reports.", health
 
 
 # ---- reading the status -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         _status,
         "what the daemon is doing",
         "Tell what the running daemon does: its job and how long it will take, those that wait, what went wrong "
-        "lately, disk, temperature, screen, microphone.",
+        "lately, disk, temperature, chip, screen, microphone.",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="everything, for programs")
@@ -111,6 +111,23 @@ def _of_box(status: Dict[str, Any]) -> List[str]:
         lines.append(f"worker      {worker['state']}{memory}")
     if warmth:
         lines.append("warmth      " + ", ".join(f"{name} {degrees:.0f} C" for name, degrees in warmth.items()))
+    return [*lines, *_of_chips(status.get("npu", {}))]
+
+
+def _of_chips(npu: Dict[str, Any]) -> List[str]:
+    """The Ascend chips, where one is used."""
+    lines = [f"chip        {npu['error']}"] if npu.get("error") else []
+    for chip in npu.get("chips", []):
+        told = [str(chip["health"])]
+        if chip["temperature_c"] is not None:
+            told.append(f"{chip['temperature_c']:.0f} C")
+        if chip["power_w"] is not None:
+            told.append(f"{chip['power_w']:.1f} W")
+        if chip["aicore_percent"] is not None:
+            told.append(f"AI cores {chip['aicore_percent']:.0f} % busy")
+        if chip["memory_total_mb"] is not None:
+            told.append(f"{chip['memory_used_mb'] or 0:.0f} of {chip['memory_total_mb']:.0f} MB used")
+        lines.append(f"chip {chip['device']:<6} {chip['name']}: {', '.join(told)}")
     return lines
 
 
