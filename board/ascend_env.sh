@@ -6,8 +6,9 @@
 #
 #   PLACE    a set_env.sh, or the folder that holds it; without it ASCEND_HOME, else where CANN's installers put it
 #
-# Places: "Environment Variable Configuration" of CANN 8.0 (hiascend.com, appdevg/aclpythondevg_02_0004): toolkit, nnae or
-# nnrt below /usr/local/Ascend or $HOME/Ascend, /opt/ascend on an Atlas 500. CANN 8.5 and later: /usr/local/Ascend/cann*.
+# Places: "Environment Variable Configuration" of CANN 8.0 (hiascend.com, appdevg/aclpythondevg_02_0004): toolkit, nnae
+# or nnrt below /usr/local/Ascend or $HOME/Ascend, /opt/ascend on an Atlas 500. Since CANN 8.5 /usr/local/Ascend/cann*.
+# Atlas 200 DK: in the home of HwHiAiUser (Atlas200DKDeveloperKit 1.0.13, atlased_04_0017). NOT RUN with a real CANN.
 set -eu
 
 say() { echo "ascend_env: $*" >&2; }
@@ -38,28 +39,34 @@ if [ -n "$place" ]; then
         exit 1
     fi
 else
-    for folder in /usr/local/Ascend /opt/ascend "${HOME:-/root}/Ascend"; do
+    for folder in /usr/local/Ascend /opt/ascend "${HOME:-/root}/Ascend" /home/HwHiAiUser/Ascend; do
         found=$(below "$folder")
         [ -z "$found" ] || break
     done
     [ -n "$found" ] || exit 0
 fi
 found=$(realpath "$found")
-case $found in /home/* | /root/*)
-    say "$found: the service cannot see it (ProtectHome=yes in its unit); install CANN as root, with --install-for-all" ;;
+case $found in
+/home/HwHiAiUser/Ascend/*) ;; # ascend.conf shows it to the service
+/home/* | /root/*) say "$found: the service sees no home; install CANN as root, with --install-for-all" ;;
 esac
 command -v bash >/dev/null || {
     say "$found needs bash, which is not here: apt install bash"
     exit 1
 }
 say "as $found says"
+as= # root runs nothing that somebody else may change
+owner=$(stat -c %u "$found")
+if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
+    as="setpriv --reuid=$owner --regid=$(stat -c %g "$found") --clear-groups"
+fi
 
 # In a clean environment, so that nothing of this shell gets into the service; not under set -u, which these files do
 # not stand; with a deadline; and told at the end even if the file ends the shell.
 # Empty entries are left out of paths: the loader takes one for the folder that the program is run in.
-# shellcheck disable=SC2016 # bash expands it
+# shellcheck disable=SC2016,SC2086 # bash expands it; a word each
 lines=$(env -i HOME=/nonexistent PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    timeout 30 bash --noprofile --norc -c '
+    timeout 30 $as bash --noprofile --norc -c '
 ours=/opt/sonic-edge/current/bin
 tell() {
     local kept= part name value

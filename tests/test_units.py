@@ -142,3 +142,51 @@ def test_the_slice_leaves_a_board_usable():
     assert board_mb * high / 100 > 1500 + 700, "a worker at its limit, studio and player fit"
     assert board_mb * (100 - most) / 100 > 900, "and the system too"
     assert int(limits["CPUWeight"]) < 100
+
+
+# ---- with an Ascend chip ----
+
+CHIP_DEVICES = {
+    *("davinci0", "davinci1", "davinci_manager", "dvpp_cmdlist", "devmm_svm", "hisi_hdc"),
+    *("svm0", "ts_aisle", "upgrade", "sys", "vdec", "vpc", "pngd", "venc", "log_drv"),
+}
+
+
+@pytest.fixture
+def with_chip(tmp_path):
+    """The service with its drop-in, as systemd finds them."""
+    unit = tmp_path / "sonic-edge.service"
+    shutil.copy(SYSTEMD / unit.name, unit)
+    (tmp_path / f"{unit.name}.d").mkdir()
+    shutil.copy(SYSTEMD / "ascend.conf", tmp_path / f"{unit.name}.d")
+    return unit
+
+
+def test_systemd_understands_every_line_of_the_drop_in(request, with_chip):
+    said = analyze(request, "verify", "--man=no", str(with_chip))
+    if said is not None:
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+        drop_in = with_chip.parent / f"{with_chip.name}.d" / "ascend.conf"
+        drop_in.write_text(drop_in.read_text() + "Nonsense=1\n")  # it was looked at
+        assert "Nonsense" in analyze(request, "verify", "--man=no", str(with_chip)).stderr
+
+
+def test_the_chip_opens_its_devices_and_nothing_else():
+    assert {value for value in values("ascend.conf", "DeviceAllow")} == {f"/dev/{name} rw" for name in CHIP_DEVICES}
+    assert values("ascend.conf", "EnvironmentFile") == ["-/etc/sonic-edge/ascend.env"]
+    changed = {key for _, key, _ in lines("ascend.conf")}
+    assert changed == {
+        *("SupplementaryGroups", "DeviceAllow", "EnvironmentFile", "Environment", "ExecStartPre"),
+        *("ProtectHome", "BindReadOnlyPaths"),
+    }
+    assert values("ascend.conf", "ProtectHome") == ["tmpfs"]
+    assert values("ascend.conf", "BindReadOnlyPaths") == ["-/home/HwHiAiUser/Ascend"]
+
+
+def test_what_cann_writes_goes_where_the_daemon_may_write_and_is_tidied():
+    (root,) = values("sonic-edge.service", "ReadWritePaths")
+    paths = [v.partition("=")[2] for v in values("ascend.conf", "Environment") if "_PATH=" in v]
+    assert len(paths) == 3 and all(path.startswith(f"{root}/run/ascend") for path in paths)
+    made, tidied = values("ascend.conf", "ExecStartPre")
+    assert made.startswith("/bin/mkdir -p ") and set(paths[1:]) <= set(made.split())
+    assert tidied.startswith(f"-/usr/bin/find {root}/run/ascend ") and "-mtime +14 -delete" in tidied
