@@ -1,8 +1,8 @@
 """board/ascend_env.sh, on trees that look like CANN's. Nobody here has a real one.
 
 The set_env.sh files are ours, after what CANN's do: lists of exports that put themselves before what is there, set or
-not (5 to 8.0, as people have copied them into their own scripts); since 8.5 a bash script that finds itself and asks the
-set-up files of its parts (github repo-mirror-test/opbase scripts/package/ops_base/scripts/setenv.bash).
+not (5 to 8.0, as people have copied them into their own scripts); since 8.5 a bash script that finds itself and asks
+the set-up files of its parts (github repo-mirror-test/opbase scripts/package/ops_base/scripts/setenv.bash).
 """
 
 import os

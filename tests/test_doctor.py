@@ -695,7 +695,7 @@ def test_the_parcel_holds_no_face_no_voice_and_no_name(tmp_path):
     files = _unpacked(parcel, tmp_path / "out")
     assert set(files) == {
         *("about.txt", "doctor.txt", "doctor.json", "settings.yaml", "status.json", "spool.json"),
-        *("versions.txt", "box.txt", "units.txt", "log.txt", "mpv.log"),
+        *("versions.txt", "box.txt", "chip.txt", "units.txt", "log.txt", "mpv.log"),
     }
     everything = b"\n".join(files.values())
     for name in (*NAMES, "孙八", "小明", "梅梅", "xiaohong", "Wěi", "138123", "Qian", "李"):

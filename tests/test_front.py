@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +17,7 @@ from sonic_edge.config import Config
 from sonic_edge.control import ask
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.front import Front
+from sonic_edge.npu import Watch
 
 
 def until(condition, what, seconds=20):
@@ -202,3 +205,66 @@ def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
         front.answer(order, job="课文-2")
         caller.join(20)
         assert answers == [{"error": "", "job": "课文-2"}]
+
+
+# ---- the chip ----
+
+
+@pytest.fixture
+def chip(tmp_path, monkeypatch):
+    """Has npu-smi say something, and be asked all the time."""
+    said = tmp_path / "said"
+    monkeypatch.setattr("sonic_edge.npu._PLACES", (str(tmp_path),))
+    monkeypatch.setattr("sonic_edge.front.Watch", partial(Watch, every_s=0.0))
+    (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
+    (tmp_path / "npu-smi").chmod(0o755)
+    tables = Path(__file__).with_name("npu_smi")
+    return lambda name: said.write_text((tables / name).read_text())
+
+
+def _config(tmp_path, backend):
+    (tmp_path / "box.yaml").write_text(f"spool: {{root: {tmp_path}}}\n")
+    return Config.model_validate({"spool": {"root": str(tmp_path)}, "model": {"backend": backend}})
+
+
+def test_the_chip_is_in_the_status_and_what_is_wrong_with_it_in_the_log(chip, tmp_path, capsys, caplog):
+    chip("310B4_board.txt")
+    with Front(_config(tmp_path, "acl"), tmp_path / "run"):
+        until(lambda: status(tmp_path)["npu"], "told")
+        assert sonic_edge(tmp_path, "status") == 0
+        told = capsys.readouterr().out
+        assert "chip 0      310B4: OK, 51 C, 8.1 W, AI cores 12 % busy, 2040 of 3513 MB used" in told
+        chip("310B1_alarm.txt")
+        until(lambda: len(status(tmp_path)["npu"]["chips"]) == 2, "two chips")
+        until(lambda: "its health is Alarm" in caplog.text, "logged")
+        assert sonic_edge(tmp_path, "status") == 0
+        assert "chip 0      310B1: Alarm, 45 C" in capsys.readouterr().out
+        chip("broken_not_initialised.txt")
+        until(lambda: status(tmp_path)["npu"]["error"], "an error")
+        assert sonic_edge(tmp_path, "status") == 0
+        assert "chip        npu-smi: dcmi module initialize failed. ret is -8005" in capsys.readouterr().out
+    assert caplog.text.count("its health is Alarm; ") == 1
+
+
+def test_npu_smi_is_run_only_where_the_settings_want_the_chip(chip, tmp_path):
+    chip("310_board.txt")
+    with Front(_config(tmp_path, "cpu"), tmp_path / "run") as front:
+        time.sleep(0.6)
+        assert status(tmp_path)["npu"] == {}
+        front.configure(_config(tmp_path, "acl"))
+        until(lambda: status(tmp_path)["npu"], "told")
+        front.configure(_config(tmp_path, "cpu"))
+        until(lambda: status(tmp_path)["npu"] == {}, "no more")
+
+
+def test_an_npu_smi_that_hangs_holds_nobody_up(chip, tmp_path, monkeypatch):
+    (tmp_path / "npu-smi").write_text("#!/bin/sh\nsleep 300\n")
+    monkeypatch.setattr("sonic_edge.front.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
+    with Front(_config(tmp_path, "acl"), tmp_path / "run") as front:
+        until(lambda: "no answer" in status(tmp_path)["npu"].get("error", ""), "given up")
+        for _ in range(20):
+            since = time.monotonic()
+            status(tmp_path)
+            assert time.monotonic() - since < 2 and front.check()
+        since = time.monotonic()
+    assert time.monotonic() - since < 3

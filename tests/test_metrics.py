@@ -21,6 +21,23 @@ STATUS = {
     "errors": [{"time": "2026-11-25T10:00:00+00:00", "what": "赵六: the worker was killed by SIGKILL"}],
     "disk": {"free_mb": 1000.5, "total_mb": 30000.0, "floor_mb": 500, "outbox_mb": 12.0, "removed": 4},
     "temperature_c": {"cpu-thermal": 51.2, 'odd "name"\\ with\nall': -3.0},
+    "npu": {
+        "error": "",
+        "driver": "23.0.rc3",
+        "chips": [
+            {
+                "device": 0,
+                "name": "310B4",
+                "health": "Alarm",
+                "temperature_c": 61.0,
+                "power_w": 8.5,
+                "aicore_percent": 40.0,
+                "memory_used_mb": 2000.0,
+                "memory_total_mb": 3513.0,
+            },
+            {"device": 1, "name": "310B4", "health": "OK", "temperature_c": None},
+        ],
+    },
     "worker": {"pid": 8, "memory_mb": 350.0, "state": "ready"},
     "screen": {"state": "running", "showing": "clip", "clip": "张三.mp4", "waiting": 1, "restarts": 2, "skipped": 0},
     "live": {
@@ -70,6 +87,13 @@ def test_every_figure_of_a_status_is_there():
     assert value("outbox_removed_total") == 4
     assert value("temperature_celsius", sensor="cpu-thermal") == 51.2
     assert value("temperature_celsius", sensor='odd "name"\\ with\nall') == -3
+    assert value("npu_answers") == 1 and value("npu_temperature_celsius", chip="0") == 61
+    assert value("npu_health", chip="0", state="Alarm") == 1 and value("npu_health", chip="0", state="OK") == 0
+    assert value("npu_health", chip="1", state="OK") == 1
+    assert value("npu_power_watts", chip="0") == 8.5 and value("npu_aicore_ratio", chip="0") == 0.4
+    assert value("npu_memory_used_bytes", chip="0") == 2000 * 2**20
+    assert value("npu_memory_size_bytes", chip="0") == 3513 * 2**20
+    assert ("sonic_edge_npu_temperature_celsius", (("chip", "1"),)) not in samples
     assert value("worker_running") == 1 and value("worker_memory_bytes") == 350 * 2**20
     assert value("screen_state", state="running") == 1 and value("screen_state", state="failed") == 0
     assert value("microphone_overruns_total") == 3 and value("live_talking") == 1
@@ -111,6 +135,9 @@ def test_each_figure_has_help_and_type_once_and_its_samples_together():
         {"job": {}, "queue": {}, "disk": {}, "live": {}, "screen": {}, "worker": {}, "counts": {}},
         {"job": None, "queue": 3, "disk": "full", "live": [], "temperature_c": [1], "errors": None, "up_s": "long"},
         {"temperature_c": {"a": float("nan"), "b": float("inf"), "c": None}, "up_s": float("nan")},
+        {"npu": {}},
+        {"npu": {"error": "npu-smi said nothing", "driver": "", "chips": []}},
+        {"npu": {"error": "", "chips": "none"}},
         {"live": {"mirror": {"latency_ms": 3, "speaker": None}}, "screen": {"state": "odd"}, "worker": {"pid": None}},
     ],
 )

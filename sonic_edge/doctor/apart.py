@@ -9,11 +9,13 @@ import json
 import multiprocessing
 import os
 import pwd
+import re
 import shlex
 import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..process import bind_to_parent
@@ -117,7 +119,7 @@ def account_of(unit: Mapping[str, str]) -> Optional[Account]:
         groups = {user.pw_gid, *os.getgrouplist(user.pw_name, user.pw_gid)}
     except (KeyError, OSError):
         return None
-    groups.update(_groups(unit.get("SupplementaryGroups", "audio video")))
+    groups.update(_groups(unit.get("SupplementaryGroups", "audio video HwHiAiUser")))
     around = {k: v for k, v in os.environ.items() if not unit or k.startswith(("LANG", "LC_", "TZ"))}
     environment = {"PATH": _SYSTEM_PATH, **around, "HOME": user.pw_dir, "USER": name, **_environment(unit)}
     return Account(name, user.pw_uid, user.pw_gid, tuple(sorted(groups)), environment)
@@ -132,7 +134,17 @@ def _groups(names: str) -> List[int]:
 
 
 def _environment(unit: Mapping[str, str]) -> Dict[str, str]:
+    """What the unit sets, and what the file says that it names: that of an Ascend chip."""
+    found = _assigned(unit.get("Environment", ""))
+    file = unit.get("EnvironmentFiles", "").partition(" (")[0]  # /etc/sonic-edge/ascend.env (ignore_errors=yes)
+    with contextlib.suppress(OSError):
+        text = Path(file).read_text(encoding="utf-8", errors="replace") if file else ""
+        found.update({k: re.sub(r"\\([$`])", r"\1", v) for k, v in _assigned(text).items()})  # shlex leaves these two
+    return found
+
+
+def _assigned(text: str) -> Dict[str, str]:
     with contextlib.suppress(ValueError):
-        pairs = (word.partition("=") for word in shlex.split(unit.get("Environment", "")))
+        pairs = (word.partition("=") for word in shlex.split(text))
         return {name: value for name, equals, value in pairs if equals}
     return {}

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..config import Config, load_config
 from ..control import ask
 from ..errors import ConfigError, DeviceError, RequestError
-from . import box, devices, model, program, service
+from . import box, chip, devices, model, program, service
 from .apart import account_of
 from .finding import FAILED, Case, Check, Finding, carry_out, failed, not_checked, ok
 
@@ -34,6 +34,9 @@ BY_SETTINGS = (
     Check("folders", box.folders),
     Check("failed jobs", service.failures),
     Check("memory", box.memory),
+    Check("chip", chip.health, _RARELY_S),
+    Check("chip devices", chip.devices),
+    Check("CANN", chip.cann, _RARELY_S),
     Check("model files", model.bundle, _RARELY_S),
     Check("model", model.backend, 0.0),  # worker.start_s: as long as the daemon would wait
     Check("face networks", model.faces, _RARELY_S),

@@ -29,6 +29,8 @@ _PROPERTIES = (
     "User",
     "SupplementaryGroups",
     "Environment",
+    "EnvironmentFiles",
+    "DropInPaths",
 )
 _RECENT = timedelta(days=1)
 _NEARLY = 0.9

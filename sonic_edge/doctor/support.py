@@ -17,6 +17,7 @@ from .. import machine
 from ..errors import DeviceError, RequestError
 from .apart import Broke, Hung, run_apart
 from .box import FOUR
+from .chip import in_words
 from .finding import Case, Finding
 from .redact import Redactor
 from .service import UNIT
@@ -116,6 +117,7 @@ def pieces(case: Case, findings: Sequence[Finding]) -> Iterator[Tuple[str, str]]
         ("spool.json", lambda: _json(spool_counts(case.root))),
         ("versions.txt", _versions),
         ("box.txt", lambda: clean.known(_box(case))),
+        ("chip.txt", lambda: clean.known("\n".join(in_words(case)) + "\n")),
         ("units.txt", lambda: _units(clean)),
         ("log.txt", lambda: "\n".join(log_lines(_log(), clean)) + "\n"),
         ("mpv.log", lambda: clean.text(_tail(case.root / "run" / "mpv.log"))),

@@ -1,0 +1,241 @@
+"""The Ascend chip: what it says of itself, whether the daemon may use it, and CANN, the software it is used through."""
+
+import grp
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator, List, Mapping, Tuple
+
+from .. import npu
+from ..errors import ConfigError
+from .finding import Case, Finding, failed, not_checked, ok, warning
+
+GROUP = "HwHiAiUser"
+_NEEDED = ("davinci_manager",)
+_WHERE_THERE = (
+    *("dvpp_cmdlist", "devmm_svm", "hisi_hdc", "svm0", "ts_aisle", "upgrade", "sys"),
+    *("vdec", "vpc", "pngd", "venc", "log_drv"),
+)
+"""As in systemd/ascend.conf, which says where this is known from."""
+_FEW_MB = 200.0
+"""Ours, and not measured on a chip: the model's files are under 10 MB, the runtime is the larger part."""
+
+_MODULES = {"mindspore_lite": "mindspore_lite", "acl": "acl"}
+"""What each backend imports."""
+_LOAD = """
+import ctypes, importlib, sys
+module = importlib.import_module(sys.argv[1])
+ctypes.CDLL("libascendcl.so")
+print("\\nloaded", getattr(module, "__version__", ""))
+"""
+_LOAD_S = 45.0
+_ENV = "as root: board/ascend_env.sh >/etc/sonic-edge/ascend.env, as board/install.sh does; restart the service"
+
+
+def health(case: Case) -> Iterator[Finding]:
+    """What the chip says of itself: driver, health, warmth, memory; and whether the model was made for it."""
+    settings = case.config.model
+    if not npu.needs_chip(settings.backend):
+        yield _not_needed(case)
+        return
+    report = _told(case) or npu.ask()
+    if report.error:
+        yield failed(report.error, report.todo)
+        return
+    yield ok(f"npu-smi answers; driver {report.driver or 'of an untold version'}")
+    chip = next((chip for chip in report.chips if chip.device == settings.device_id), None)
+    if chip is None:
+        there = ", ".join(f"{chip.device} ({chip.name})" for chip in report.chips)
+        yield failed(f"model.device_id = {settings.device_id}: there is no such chip; there: {there}", "correct it")
+        return
+    yield from _health(chip)
+    yield from _warmth(chip)
+    yield from _memory(chip)
+    yield from _soc(case, chip)
+
+
+def _told(case: Case) -> Any:
+    """What the running daemon was told: `npu-smi` is not to be run twice at once (its manual). None if nothing."""
+    told = case.told("npu")
+    if not isinstance(told, Mapping) or told.get("error") or not told.get("chips"):
+        return None
+    chips = ({name: value for name, value in chip.items() if name != "soc"} for chip in told["chips"])
+    return npu.Report(tuple(npu.Npu(**chip) for chip in chips), str(told.get("driver", "")))
+
+
+def _health(chip: npu.Npu) -> Iterator[Finding]:
+    seen = f"chip {chip.device} is a {chip.name}; its health is {chip.health}"
+    why = f"as root: npu-smi info -t health -i {chip.npu} -c {chip.chip} says why; restart the box"
+    if chip.health == npu.HEALTHY:
+        yield ok(seen)
+    elif chip.health == "Warning":
+        yield warning(seen, why)
+    else:
+        yield failed(seen, why)
+
+
+def _warmth(chip: npu.Npu) -> Iterator[Finding]:
+    if chip.temperature_c is None:
+        yield not_checked(f"chip {chip.device} tells no temperature")
+        return
+    seen = f"{chip.temperature_c:g} °C" + (f", {chip.power_w:g} W" if chip.power_w is not None else "")
+    if chip.temperature_c >= npu.TOO_HOT_C:
+        yield failed(f"too hot: {seen}; it may have {npu.TOO_HOT_C:g}", "clean the fan and its way, give the box air")
+    elif chip.temperature_c >= npu.HOT_C:
+        yield warning(f"hot: {seen}", "see that the box gets air")
+    else:
+        yield ok(seen)
+
+
+def _memory(chip: npu.Npu) -> Iterator[Finding]:
+    if chip.memory_used_mb is None or not chip.memory_total_mb:
+        yield not_checked(f"chip {chip.device} tells no memory")
+        return
+    free_mb = chip.memory_total_mb - chip.memory_used_mb
+    seen = f"{free_mb:.0f} of {chip.memory_total_mb:.0f} MB of the chip's memory free"
+    if free_mb < _FEW_MB:
+        yield warning(seen, "end what else uses the chip (npu-smi info lists it), or restart the box")
+    else:
+        yield ok(seen)
+
+
+def _soc(case: Case, chip: npu.Npu) -> Iterator[Finding]:
+    """Whether what is to run was compiled for this chip."""
+    from ..bundle import find_bundle
+
+    backend = case.config.model.backend
+    try:
+        spec = find_bundle(case.config.model.bundle).spec
+    except ConfigError:
+        yield not_checked("which chip the model was compiled for: see what is said of the model's files")
+        return
+    files = {name: stage.files[backend] for name, stage in spec.stages.items() if backend in stage.files}
+    wrong = [f"{name} for {file.soc}" for name, file in files.items() if not npu.fits(file.soc, chip)]
+    if wrong:
+        yield failed(
+            f"the chip is an {chip.soc}; {spec.name} was compiled otherwise: {', '.join(wrong)}",
+            f"python -m models.convert --soc {chip.soc}, on a machine with CANN; then sonic-edge model install",
+        )
+    elif files and all(file.soc for file in files.values()):
+        yield ok(f"{spec.name} was compiled for this chip, an {chip.soc}")
+    elif files:
+        yield ok(f"{spec.name} is for any chip: it is compiled each time it is loaded, which takes its time")
+
+
+def devices(case: Case, dev: Path = Path("/dev")) -> Iterator[Finding]:
+    """Whether the daemon's user may use what the driver made."""
+    if not npu.needs_chip(case.config.model.backend):
+        yield _not_needed(case)
+        return
+    again = "as root: run board/install.sh again, now that the driver is there"
+    try:
+        gid = grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        yield failed(
+            f"there is no group {GROUP}; the chip's driver makes it", "install the driver, then Sonic Edge again"
+        )
+        return
+    groups = {os.getegid(), *os.getgroups()} if case.account is None else set(case.account.groups)
+    if gid not in groups and os.geteuid() != 0:
+        yield failed(f"{case.user} is not in the group {GROUP}", f"{again}; or, for a person: usermod -aG {GROUP} NAME")
+    if case.unit.get("LoadState") == "loaded" and "ascend.conf" not in case.unit.get("DropInPaths", ""):
+        yield failed("the unit lets the daemon at no chip: it has no ascend.conf", again)
+    needed = [*_NEEDED, f"davinci{case.config.model.device_id}"]
+    missing = [name for name in needed if not (dev / name).exists()]
+    if missing:
+        there = sorted(path.name for path in dev.glob("davinci*"))
+        yield failed(
+            f"{', '.join(str(dev / name) for name in missing)}: not there; there: {', '.join(there) or 'none'}",
+            "the driver has not found the chip: dmesg | grep -i davinci; or correct model.device_id",
+        )
+    present = [name for name in (*needed, *_WHERE_THERE) if (dev / name).exists()]
+    closed = [name for name in present if not os.access(dev / name, os.R_OK | os.W_OK)]
+    if closed:
+        yield failed(
+            f"{case.user} may not use {', '.join(str(dev / name) for name in closed)}",
+            f"they must belong to the group {GROUP}, mode 660: ls -l {dev}/davinci*; install the driver again",
+        )
+    elif not missing:
+        yield ok(f"{case.user} may use {', '.join(present)}")
+
+
+def cann(case: Case) -> Iterator[Finding]:
+    """Whether what the backend imports can be imported, in a process like the daemon's."""
+    backend = case.config.model.backend
+    if not npu.needs_chip(backend):
+        yield _not_needed(case)
+        return
+    module = _MODULES[backend]
+    versions = ", ".join(installed())
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _LOAD, module], capture_output=True, text=True, timeout=_LOAD_S, errors="replace"
+        )
+    except subprocess.TimeoutExpired:
+        yield failed(f"import {module} does not end ({versions})", "the driver hangs: restart the box")
+        return
+    loaded = re.search(r"^loaded (.*)$", done.stdout, re.MULTILINE)
+    if done.returncode == 0 and loaded is not None:
+        yield ok(f"{module} {loaded[1].strip() or 'of an untold version'} loads; {versions}")
+        return
+    last = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+    yield failed(f"import {module}: {last}; {versions}", _todo(module, last, done.returncode))
+
+
+def _todo(module: str, said: str, status: int) -> str:
+    if status < 0:
+        return f"it takes its process down: {module}, CANN, driver and Python are not for each other (docs/CHIP.md)"
+    if "No module named 'mindspore_lite'" in said:
+        python = ".".join(map(str, sys.version_info[:2]))
+        return f"install the vendor's wheel for Python {python}: {sys.executable} -m pip install mindspore_lite-*.whl"
+    if "No module named 'acl'" in said or "cannot open shared object" in said:
+        return f"CANN is not installed, or the service does not know where: {_ENV}"
+    return "CANN, driver and Python must be for each other: see the vendor's table of versions (docs/CHIP.md)"
+
+
+def installed(root: Path = Path("/")) -> List[str]:
+    """Versions of CANN and of the driver, in words, as their files tell."""
+    home = os.environ.get("ASCEND_TOOLKIT_HOME") or os.environ.get("ASCEND_HOME_PATH") or ""
+    found = []
+    for name, paths, key in (
+        ("CANN", _info_files(Path(home)) if home else [], "version"),
+        ("driver", [root / "usr/local/Ascend/driver/version.info", root / "etc/sys_version.conf"], "version"),
+    ):
+        version = next((v for v in (_value(path, key) for path in paths) if v), "")
+        if not version and name == "CANN" and home:
+            version = f"in {os.path.realpath(home)}"
+        found.append(f"{name} {version or 'not found'}")
+    return found
+
+
+def _info_files(home: Path) -> List[Path]:
+    """``ascend_toolkit_install.info`` lies in a folder named after the machine."""
+    try:
+        return sorted([*home.glob("*/ascend_*_install.info"), *home.glob("ascend_*_install.info")])
+    except OSError:
+        return []
+
+
+def _value(path: Path, key: str) -> str:
+    """Of a line ``version=7.0.RC1``."""
+    try:
+        text = path.read_text(errors="replace")[:65536]
+    except OSError:
+        return ""
+    found = re.search(rf"^{key}\s*=\s*(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def _not_needed(case: Case) -> Finding:
+    return ok(f"not needed: model.backend = {case.config.model.backend}")
+
+
+def in_words(case: Case) -> Tuple[str, ...]:
+    """For whoever helps from afar."""
+    if not npu.needs_chip(case.config.model.backend):
+        return ("no chip is used",)
+    report = _told(case) or npu.ask()
+    chips = [str(chip) for chip in report.chips]
+    return (*installed(), f"npu-smi: {report.error or report.driver}", *chips)
