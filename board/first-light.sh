@@ -26,13 +26,17 @@ stop() { # WHAT [WHAT TO DO ...]
     exit 1
 }
 
-backend=mindspore_lite bundle= device=0 cann= out=first-light
+backend=mindspore_lite bundle=sonic-net device=0 cann= out=first-light
 while [ $# -gt 0 ]; do
     case $1 in
     --backend | --bundle | --device | --cann | --out)
         [ $# -ge 2 ] || stop "$1: a value must follow it"
         case $1 in
-        --backend) backend=$2 ;; --bundle) bundle=$2 ;; --device) device=$2 ;; --cann) cann=$2 ;; --out) out=$2 ;;
+        --backend) backend=$2 ;;
+        --bundle) bundle=$2 ;;
+        --device) device=$2 ;;
+        --cann) cann=$2 ;;
+        --out) out=$2 ;;
         esac
         shift 2 ;;
     --*) stop "$1: means nothing here; the head of $0 says what does" ;;
@@ -44,6 +48,7 @@ case $device in '' | *[!0-9]*) stop "--device $device: must be a whole number" ;
 [ $# = 0 ] || [ $# = 2 ] || stop "a photo and a recording, or neither"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+if [ -d "$bundle" ]; then bundle=$(cd "$bundle" && pwd); fi
 
 program=${SONIC_EDGE:-/opt/sonic-edge/current/bin/sonic-edge}
 [ -x "$program" ] || program=$home/.venv/bin/sonic-edge
@@ -96,7 +101,7 @@ main() {
     fi
 
     step 3 "The model, for $soc"
-    if [ -n "$bundle" ]; then
+    if [ "$bundle" != sonic-net ]; then
         say "as given: $bundle"
     elif [ "$backend" = mindspore_lite ] && ! command -v atc >/dev/null; then
         say "the one that came with the product: a MindIR for any chip, in floating point, compiled at each start"
@@ -107,11 +112,12 @@ main() {
     settings "$backend" "$bundle"
 
     step 4 "The model runs on the chip: checked, each output a number"
-    "$program" model check "${bundle:-sonic-net}" --config "$out/$backend.yaml" ||
-        stop "the model does not run on the chip" "the words above say why; docs/CHIP.md, 'Errors'; CANN's own log: ~/ascend/log or /var/log/npu/slog"
+    "$program" model check "$bundle" --config "$out/$backend.yaml" ||
+        stop "the model does not run on the chip" "the words above say why; docs/CHIP.md, 'Errors'" \
+            "CANN's own log: ~/ascend/log, or /var/log/npu/slog"
 
     step 5 "One video on the chip, the same on the CPU: a face that speaks, in $out"
-    settings cpu ''
+    settings cpu "$bundle"
     render "$backend" || stop "no video was made on the chip" "the words above say why; docs/CHIP.md, 'Errors'"
     say "made $out/$backend.mp4"
     render cpu || stop "no video was made on the CPU, which is no fault of the chip's" "sonic-edge doctor"
