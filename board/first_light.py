@@ -31,9 +31,8 @@ def chip(device: int) -> int:
         print(f"chip {one.device}: " + ", ".join(f"{name} {value}" for name, value in known.items()))
     found = [one for one in report.chips if one.device == device]
     if not found:
-        print(
-            f"{report.error or f'there is no chip {device}'}: {report.todo or 'say another --device'}", file=sys.stderr
-        )
+        error = report.error or f"there is no chip {device}"
+        print(f"{error} -> {report.todo or 'say another --device'}", file=sys.stderr)
         return 1
     print(found[0].soc)
     return 0

@@ -40,7 +40,7 @@ def _by_state(found):
 def smi(tmp_path, monkeypatch):
     """Has npu-smi say something; how often it was asked is in `asked`."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
-    monkeypatch.setattr(npu, "_PLACES", ())
+    monkeypatch.setattr(npu.watch, "_PLACES", ())
     asked = tmp_path / "asked"
 
     def say(text):

@@ -214,7 +214,7 @@ def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
 def chip(tmp_path, monkeypatch):
     """Has npu-smi say something, and be asked all the time."""
     said = tmp_path / "said"
-    monkeypatch.setattr("sonic_edge.npu._PLACES", (str(tmp_path),))
+    monkeypatch.setattr("sonic_edge.npu.watch._PLACES", (str(tmp_path),))
     monkeypatch.setattr("sonic_edge.front.Watch", partial(Watch, every_s=0.0))
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)

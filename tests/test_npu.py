@@ -161,7 +161,7 @@ def test_a_chip_is_too_hot_until_it_is_well_below():
 def smi(tmp_path, monkeypatch):
     """Puts an npu-smi on the path: a shell script."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(npu, "_PLACES", ())
+    monkeypatch.setattr(npu.watch, "_PLACES", ())
 
     def put(script):
         path = tmp_path / "npu-smi"
@@ -199,7 +199,7 @@ def test_where_there_is_no_npu_smi_it_says_so(smi):
 def test_it_is_found_where_drivers_put_it(smi, tmp_path, monkeypatch):
     path = smi("echo")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    monkeypatch.setattr(npu, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(npu.watch, "_PLACES", (str(tmp_path),))
     assert npu.find_command() == str(path)
 
 
@@ -235,7 +235,7 @@ def test_while_one_hangs_in_the_kernel_no_other_is_started(smi, tmp_path, monkey
     """Nothing here can hang so; one that no signal reaches looks the same from outside."""
     smi(f"echo x >>{tmp_path}/started; sleep 300")
     pids = []
-    monkeypatch.setattr(npu.os, "killpg", lambda pid, number: pids.append(pid))
+    monkeypatch.setattr(npu.watch.os, "killpg", lambda pid, number: pids.append(pid))
     watch = Watch(every_s=0.1, patience_s=0.3)
     _until(watch, lambda report: report is not None)
     for _ in range(100):
@@ -266,7 +266,7 @@ def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
 
 
 def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
-    caplog.set_level(logging.INFO, "sonic_edge.npu")
+    caplog.set_level(logging.INFO, "sonic_edge.npu.watch")
     watch = Watch(every_s=0.0)
     smi(f"cat {SAID}/310B1_alarm.txt")
     for _ in range(3):

@@ -1,0 +1,19 @@
+"""What an Ascend chip says of itself, through the vendor's `npu-smi info`. Nothing here raises, nothing here waits."""
+
+from .table import HEALTHY, Npu, Report, fits, needs_chip, parse
+from .watch import HOT_C, TOO_HOT_C, Watch, ask, find_command, troubles
+
+__all__ = [
+    "HEALTHY",
+    "HOT_C",
+    "TOO_HOT_C",
+    "Npu",
+    "Report",
+    "Watch",
+    "ask",
+    "find_command",
+    "fits",
+    "needs_chip",
+    "parse",
+    "troubles",
+]

@@ -1,0 +1,193 @@
+"""The table of `npu-smi info`, as the vendor's tool prints it: read, and said in words what is wrong with it.
+
+From the vendor's manual ("npu-smi info", Atlas 200I A2 25.2.0, hiascend.com re/npu/npusmi_007) and from what
+people have posted (tests/npu_smi/README.md): a head of two lines that names the columns, then two lines for each chip.
+Which columns there are differs by product and version, so they are found by their names:
+
+    | NPU     Name       | Health     | Power(W)     Temp(C)           Hugepages-Usage(page) |
+    | Chip    Device     | Bus-Id     | AICore(%)    Memory-Usage(MB)                        |
+    +====================+============+======================================================+
+    | 0       310B4      | OK         | 8.1          51                15    / 15            |
+    | 0       0          | NA         | 0            2040 / 3513                             |
+"""
+
+import re
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+HEALTHY = "OK"
+"""The others are Warning, Alarm, Critical and UNKNOWN: not there, or not started (re/npu/npusmi_028)."""
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Npu:
+    """A chip. What it does not tell is None."""
+
+    npu: int
+    """The card's number."""
+    chip: int
+    """The chip's number on its card."""
+    device: int
+    """What programs call it, and `model.device_id`."""
+    name: str
+    """310, 310B4, 310P3, 910B3..."""
+    health: str
+    """See `HEALTHY`."""
+    power_w: Optional[float] = None
+    temperature_c: Optional[float] = None
+    aicore_percent: Optional[float] = None
+    memory_used_mb: Optional[float] = None
+    """On a 310 or 310B the chip's memory is that of the whole board: programs and files are in it."""
+    memory_total_mb: Optional[float] = None
+    hugepages_used: Optional[float] = None
+    """Of 2 MB each."""
+    hugepages_total: Optional[float] = None
+
+    @property
+    def soc(self) -> str:
+        """As ATC's ``--soc_version`` calls it."""
+        return self.name if self.name.startswith("Ascend") else f"Ascend{self.name}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `npu-smi` said."""
+
+    chips: Tuple[Npu, ...] = ()
+    driver: str = ""
+    """The driver's version."""
+    error: str = ""
+    """Why nothing is known of any chip."""
+    todo: str = ""
+    """What to do about that."""
+
+
+def needs_chip(backend: str) -> bool:
+    """Whether a backend works on the chip."""
+    return backend != "cpu"
+
+
+def fits(soc: str, chip: Npu) -> bool:
+    """Whether what was compiled for `soc` runs on a chip: its own name only, a 310B1 is no 310B4.
+
+    Args:
+        soc: As ATC calls it; empty: any.
+        chip: Some drivers name the family alone (310B): then any of it will do.
+    """
+    wanted, there = soc.lower(), chip.soc.lower()
+    of_family = re.fullmatch(r"ascend\d+[a-z]", there) is not None and wanted.startswith(there)
+    return not soc or wanted == there or of_family
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Report:
+    """What the words of `npu-smi info` mean."""
+    rows = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in text.splitlines() if _is_row(line)]
+    version = re.search(r"Version:\s*([\w.-]+)", text)
+    driver = version[1] if version else ""
+    head = next((i for i, row in enumerate(rows) if len(row) == 3 and row[0].split()[:1] == ["NPU"]), None)
+    if head is None or head + 1 >= len(rows) or len(rows[head + 1]) != 3:
+        return _no_table(text, driver)
+    names = [*rows[head][2].split(), *rows[head + 1][2].split()]
+    has_device = len(rows[head + 1][0].split()) > 1
+    chips: List[Npu] = []
+    of_chip: List[List[str]] = []
+    for row in rows[head + 2 :]:
+        if len(row) == 4:  # the table of processes
+            break
+        if len(row) == 3:
+            of_chip.append(row)
+        if len(of_chip) == 2:
+            chips += _chip(of_chip[0], of_chip[1], names, has_device, len(chips))
+            of_chip = []
+    if not chips:
+        return Report((), driver, "npu-smi lists no chip", "the driver sees none: dmesg | grep -i -e davinci -e devdrv")
+    return Report(tuple(chips), driver)
+
+
+def _is_row(line: str) -> bool:
+    line = line.strip()
+    return len(line) > 2 and line[0] == line[-1] == "|"
+
+
+def _chip(first: List[str], second: List[str], names: Sequence[str], has_device: bool, position: int) -> List[Npu]:
+    """One chip of its two lines; none if they make no sense."""
+    npu, _, name = first[0].partition(" ")
+    numbers = second[0].split()
+    if not npu.isdigit() or not name.strip() or not numbers or not all(n.isdigit() for n in numbers):
+        return []
+    values = dict(zip(names, [*_values(first[2]), *_values(second[2])]))
+    memory = _pair(values.get("Memory-Usage(MB)", ""))
+    on_chip = _pair(values.get("HBM-Usage(MB)", ""))
+    if on_chip[1]:  # a training chip: what models lie in
+        memory = on_chip
+    pages = _pair(values.get("Hugepages-Usage(page)", ""))
+    device = int(numbers[1]) if has_device and len(numbers) > 1 else position
+    return [
+        Npu(
+            int(npu),
+            int(numbers[0]),
+            device,
+            name.strip(),
+            first[1] or "UNKNOWN",
+            _figure(values.get("Power(W)", "")),
+            _figure(values.get("Temp(C)", "")),
+            _figure(values.get("AICore(%)", "")),
+            *memory,
+            *pages,
+        )
+    ]
+
+
+def _values(cell: str) -> List[str]:
+    """``8.1  51  15 / 15``: one word for each column."""
+    return re.sub(r"\s*/\s*", "/", cell).split()
+
+
+def _figure(word: str) -> Optional[float]:
+    """None for NA, a dash, or anything else that is no number."""
+    return float(word) if _NUMBER.fullmatch(word) else None
+
+
+def _pair(word: str) -> Tuple[Optional[float], Optional[float]]:
+    used, _, total = word.partition("/")
+    return _figure(used), _figure(total)
+
+
+_KNOWN_ERRORS: Tuple[Tuple[str, str], ...] = (
+    ("-8020", "another program or container holds the chip: end it"),
+    (
+        "dcmi module initialize failed",
+        "the driver is not loaded, was updated without a restart, or this user may not use it: restart the box; see "
+        "that the user is in the group HwHiAiUser; lsmod | grep drv",
+    ),
+    (
+        "ermission denied",
+        "this user may not use the chip: as root, usermod -aG HwHiAiUser USER (for the service: ascend.conf)",
+    ),
+    (
+        "error while loading shared libraries",
+        "the driver's libraries are not found: /usr/local/Ascend/driver/lib64 must be there, and in LD_LIBRARY_PATH",
+    ),
+)
+"""Words of `npu-smi`, and what to do. -8005: mind-cluster's FAQ (github Ascend/mind-cluster), vllm-ascend issue 2698;
+-8020: Ascend/cann-container-image issue 46."""
+
+
+def _no_table(text: str, driver: str) -> Report:
+    said = " ".join(text.split())
+    if not said:
+        return Report((), driver, "npu-smi said nothing", "run `npu-smi info` by hand; restart the box")
+    for words, todo in _KNOWN_ERRORS:
+        if words in said:
+            return Report((), driver, f"npu-smi: {said[:200]}", todo)
+    return Report(
+        (),
+        driver,
+        f"npu-smi said something that is not understood: {said[:200]}",
+        "send what `npu-smi info` prints to whoever keeps this program",
+    )
