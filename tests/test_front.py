@@ -219,7 +219,12 @@ def chip(tmp_path, monkeypatch):
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)
     tables = Path(__file__).with_name("npu_smi")
-    return lambda name: said.write_text((tables / name).read_text())
+
+    def say(name):
+        (tmp_path / "draft").write_text((tables / name).read_text())
+        (tmp_path / "draft").replace(said)  # it is read all the time
+
+    return say
 
 
 def _config(tmp_path, backend):

@@ -103,11 +103,12 @@ def _memory(chip: npu.Npu) -> Iterator[Finding]:
 
 def _soc(case: Case, chip: npu.Npu) -> Iterator[Finding]:
     """Whether what is to run was compiled for this chip."""
-    from ..bundle import find_bundle
+    from ..store import find_bundle
 
-    backend = case.config.model.backend
+    settings = case.config.model
+    backend = settings.backend
     try:
-        spec = find_bundle(case.config.model.bundle).spec
+        spec = find_bundle(settings.bundle, Path(settings.store).absolute()).spec
     except ConfigError:
         yield not_checked("which chip the model was compiled for: see what is said of the model's files")
         return
