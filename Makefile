@@ -6,6 +6,7 @@
 # make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
+# make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; half an hour
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
@@ -15,7 +16,7 @@
 SETUP = setup.cfg pyproject.toml board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 bundle check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test bundle check example-config render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -54,6 +55,11 @@ board-test: .venv/ready
 
 board-test-1: .venv/ready
 	.venv/bin/python board/virtual 1
+
+arm64-test: .venv/ready
+	.venv/bin/python board/arm64
+
+ARGS =
 
 torture: .venv/ready-test
 	.venv/bin/python -m tests.torture $(ARGS)

@@ -59,21 +59,25 @@ def root(name: str) -> Path:
     """A tar of a Debian root, one of `ROOTS`."""
     packages = ",".join(ROOTS[name])
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", SUITE]
-    return _piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
+    return piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
 
 
-def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT) -> str:
-    """What an integrator carries to a box like the boards: the file that board/make_bundle.sh makes.
+def bundle(
+    folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "x86_64", suite: str = SUITE
+) -> str:
+    """What an integrator carries to a box: the file that board/make_bundle.sh makes, for the boards unless told otherwise.
 
     Args:
         folder: Where it goes.
         without: Parts that are left out.
         checkout: Whose product it is.
+        arch: The box's processor.
+        suite: Its Debian.
 
     Returns:
         The name of the folder in it.
     """
-    command: List[object] = [checkout / "board/make_bundle.sh", "--arch", "x86_64", "--suite", SUITE, "--out", folder]
+    command: List[object] = [checkout / "board/make_bundle.sh", "--arch", arch, "--suite", suite, "--out", folder]
     for part in without:
         command += ["--without", part]
     done = subprocess.run(
@@ -102,15 +106,15 @@ def unpack(tar: Path, folder: Path) -> None:
     _run("tar", "--extract", "--preserve-permissions", "--exclude=./dev/*", "--directory", folder, "--file", tar)
 
 
-def _piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None]) -> Path:
+def piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None], cache: Path = CACHE) -> Path:
     """A folder, made unless it is there; of those made by something else the newest few are kept."""
     key = hashlib.sha256("\0".join(made_by).encode()).hexdigest()[:16]
-    folder = CACHE / f"{kind}-{key}"
+    folder = cache / f"{kind}-{key}"
     if not folder.exists():
         print(f"making {folder}", flush=True)
         began = time.monotonic()
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="part-") as scratch:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="part-") as scratch:
             part = Path(scratch) / kind
             part.mkdir()
             make(part)
@@ -118,7 +122,7 @@ def _piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None]) -> P
                 part.rename(folder)
         print(f"made in {time.monotonic() - began:.0f} s", flush=True)
     os.utime(folder)
-    others = sorted((f for f in CACHE.glob(f"{kind}-*") if f != folder), key=lambda f: f.stat().st_mtime, reverse=True)
+    others = sorted((f for f in cache.glob(f"{kind}-*") if f != folder), key=lambda f: f.stat().st_mtime, reverse=True)
     for number, other in enumerate(others, 2):
         if number > _KEPT or other.stat().st_mtime < time.time() - _KEPT_S:
             shutil.rmtree(other)

@@ -1,0 +1,162 @@
+"""A Debian for arm64 on another machine: the kernel hands each of its programs to qemu-user, which translates it."""
+
+import contextlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Dict, Iterator, Set
+
+import nspawn
+import pieces
+from pieces import CHECKOUT, NotRun
+
+CACHE = pieces.CACHE.parent / "arm64"
+BUILD = CHECKOUT / "build" / "arm64"
+ROOT, RESULT = BUILD / "root", BUILD / "result"
+SUITE, PYTHON = "bullseye", "3.9"
+_PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "procps", "python3")
+"""What a board has before anything is installed on it."""
+_MIRROR = f"deb http://deb.debian.org/debian {SUITE} main"
+"""This alone: what bullseye-security lists has left the mirrors."""
+CPU = "cortex-a76"
+"""Of those that qemu-user 7.2 knows, the one with a Cortex-A55's instructions: ARMv8.2 with half floats and dot
+products, no SVE. Without a name it plays a processor that has everything, and libraries take ways no board takes."""
+
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_NAME = "sonic-edge-arm64"
+# the head of an ELF file: 64 bits, little-endian, a program or a library, for AArch64 (183); as qemu-user-static has it
+_MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+_MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+
+_HWCAP = {"fp": 0, "asimd": 1, "asimdhp": 10, "asimddp": 20, "sve": 22}
+"""Bits of the kernel's word on the processor (arch/arm64/include/uapi/asm/hwcap.h)."""
+
+
+class Wrong(Exception):
+    """What was seen is not what is promised."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[str]:
+    """While this lasts the kernel runs arm64 programs; gives in words what does it.
+
+    Raises:
+        NotRun: If it cannot be had here.
+    """
+    pieces.need("qemu-aarch64-static=qemu-user-static", "arch-test=arch-test", "mmdebstrap=mmdebstrap", *nspawn.NEEDS)
+    if _runs():
+        yield "as it is"
+        return
+    register = _BINFMT / "register"
+    if not register.exists():
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)], check=False, capture_output=True)
+    if not register.exists():
+        raise NotRun(f"{_BINFMT} cannot be mounted, so that this kernel cannot be told who runs arm64 programs")
+    interpreter = shutil.which("qemu-aarch64-static")
+    try:
+        # F: opened now, so that it need not lie in the root
+        register.write_text(f":{_NAME}:M::{_MAGIC}:{_MASK}:{interpreter}:F")
+    except OSError as e:
+        raise NotRun(f"{register}: the kernel takes no translator for arm64 programs: {e}") from e
+    try:
+        if not _runs():
+            raise NotRun(f"{interpreter} is registered, but arm64 programs do not run: {_arch_test()}")
+        yield f"told the kernel to give them to {interpreter}"
+    finally:
+        (_BINFMT / _NAME).write_text("-1")  # forgotten again
+
+
+def _runs() -> bool:
+    return subprocess.run(["arch-test", "arm64"], capture_output=True, check=False).returncode == 0
+
+
+def _arch_test() -> str:
+    return subprocess.run(["arch-test", "arm64"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+
+
+def make_root() -> str:
+    """A board's Debian, as it is before anything is installed on it."""
+    command = ["mmdebstrap", "--quiet", "--arch=arm64", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
+
+    def make(part: Path) -> None:
+        subprocess.run([*command, SUITE, str(part / "root.tar"), _MIRROR], check=True, stdin=subprocess.DEVNULL)
+
+    tar = pieces.piece("root", [*command, SUITE, _MIRROR], make, CACHE) / "root.tar"
+    pieces.unpack(tar, ROOT)
+    return inside("cat", "/etc/debian_version", limit_s=60)
+
+
+def is_as_asked() -> str:
+    """Processor, Python and network are those of an offline board."""
+    machine = inside("uname", "-m", limit_s=60)
+    has = features(inside("/bin/true", limit_s=60, LD_SHOW_AUXV="1"))
+    if machine != "aarch64" or not {"asimddp", "asimdhp"} <= has or "sve" in has:
+        raise Wrong(f"{machine} with {sorted(has)}; aarch64 with asimddp and asimdhp, without sve is needed")
+    python = inside("python3", "--version", limit_s=60)
+    if not python.startswith(f"Python {PYTHON}."):
+        raise Wrong(f"{python}; {PYTHON} is needed")
+    networks = interfaces(inside("cat", "/proc/net/dev", limit_s=60))
+    if networks != {"lo"}:
+        raise Wrong(f"network interfaces {sorted(networks)}; only lo may be there")
+    return f"{machine} ({CPU}: {', '.join(sorted(has))}), {python}, no network but lo"
+
+
+def inside(*words: str, limit_s: float, **variables: str) -> str:
+    """What a program says that runs on the board, without a network; `RESULT` is its /result.
+
+    Args:
+        words: The program and its arguments.
+        limit_s: How long it may take.
+        variables: Of its environment.
+
+    Raises:
+        Wrong: If it fails or takes too long; its last words are in it, all of them in ``log.txt``.
+    """
+    environment: Dict[str, str] = {"QEMU_CPU": CPU, "LANG": "C.UTF-8", **variables}
+    command = [*nspawn.command(ROOT), f"--bind={RESULT}:/result", "--pipe"]
+    command += [f"--setenv={name}={value}" for name, value in environment.items()]
+    with (BUILD / "log.txt").open("a+") as log:
+        print("$", *words, file=log, flush=True)
+        began = log.tell()
+        try:
+            done = subprocess.run(
+                [*command, *words],
+                env=nspawn.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,  # not with the answer: nspawn has words of its own
+                timeout=limit_s,
+                text=True,
+                check=False,
+            )
+            status, said = done.returncode, done.stdout
+        except subprocess.TimeoutExpired as e:
+            status, said = None, (e.stdout or b"").decode(errors="replace")
+        log.write(said)
+        log.seek(began)
+        if status != 0:
+            how = f"took more than {limit_s:g} s" if status is None else f"ended with {status}"
+            raise Wrong(f"`{' '.join(words)}` {how}: {log.read().strip()[-800:]}")
+    return said.strip()
+
+
+def features(auxiliary: str) -> Set[str]:
+    """What a processor has, of what the libraries ask for.
+
+    Args:
+        auxiliary: What ``LD_SHOW_AUXV=1`` has a program print.
+
+    Raises:
+        Wrong: If it does not tell.
+    """
+    for line in auxiliary.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "AT_HWCAP":
+            bits = int(value.strip(), 16)
+            return {feature for feature, bit in _HWCAP.items() if bits >> bit & 1}
+    raise Wrong(f"no AT_HWCAP in {auxiliary[:200]!r}")
+
+
+def interfaces(proc_net_dev: str) -> Set[str]:
+    """The network interfaces that ``/proc/net/dev`` lists."""
+    return {line.partition(":")[0].strip() for line in proc_net_dev.splitlines() if ":" in line}
