@@ -29,7 +29,9 @@ def main() -> None:
     sessions = [backend.open(bundle.stage(name, "cpu")) for name in ("encoder", "denoiser")]
     speech = read_speech(recording, bundle.mel, config.limits)
     face = face_image(portrait, bundle)
-    raw = SonicNet(bundle, *sessions).motion(speech, face, controls.inference_steps, controls.seed)
+    raw = SonicNet(bundle, *sessions).motion(
+        speech, face, controls.inference_steps, controls.seed, lambda done, total: None
+    )
     n_frames = round(speech.duration_s * controls.fps)
     motion = shape_motion(raw, bundle.spec.closure, controls, n_frames, speech.duration_s)
     renderer = Renderer(portrait)
