@@ -1,7 +1,6 @@
 """The product on the board: its bundle, its installation, its doctor, and the sample that it makes speak."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from typing import List
 import av
 import compare
 import numpy as np
-from debian import BUILD, PYTHON, RESULT, ROOT, SUITE, Wrong, inside
-from pieces import CHECKOUT
+import pieces
+from debian import BUILD, RESULT, ROOT, SUITE, Wrong, inside
 
 from sonic_edge.config import Config
 from sonic_edge.label import Label
@@ -37,18 +36,7 @@ _PICTURES, _VIDEOS = 1.0, 4.0
 
 def bundle() -> str:
     """The bundle for such a board."""
-    command = [
-        "board/make_bundle.sh",
-        "--arch",
-        "aarch64",
-        "--suite",
-        SUITE,
-        "--python",
-        PYTHON,
-        "--out",
-        str(_BUNDLES),
-    ]
-    subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "VENV": sys.prefix}, stdin=subprocess.DEVNULL, check=True)
+    pieces.bundle(_BUNDLES, arch="aarch64", suite=SUITE)
     made = _bundle()
     listed = subprocess.run(["tar", "--list", "--file", str(made)], stdout=subprocess.PIPE, text=True, check=True)
     wheels = [wheel(Path(name).stem) for name in sorted(listed.stdout.split()) if name.endswith(".whl")]

@@ -62,10 +62,8 @@ def root(name: str) -> Path:
     return piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
 
 
-def bundle(
-    folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "x86_64", suite: str = SUITE
-) -> str:
-    """What an integrator carries to a box: the file that board/make_bundle.sh makes, for the boards unless told otherwise.
+def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "x86_64", suite: str = SUITE) -> str:
+    """What an integrator carries to a box, one like the boards unless told otherwise: board/make_bundle.sh's file.
 
     Args:
         folder: Where it goes.
