@@ -95,7 +95,7 @@ def photo(pinned: Pinned, faces: FaceFinder) -> Portrait:
 def aligned(portrait: Portrait) -> FloatArray:
     """The face as the runtime gives it to the model, [1, 3, 224, 224], RGB 0..1."""
     face = SimpleNamespace(size=SIZE, eye_left=EYES[0], eye_right=EYES[1])
-    bundle: Any = SimpleNamespace(spec=SimpleNamespace(face=face))
+    bundle: Any = SimpleNamespace(motion=SimpleNamespace(face=face))
     return face_image(portrait, bundle)
 
 

@@ -62,10 +62,17 @@ class Portrait:
     """What was hard about it, in words, for the report."""
 
     @property
+    def eyes(self) -> FloatArray:
+        """Centres of the two eyes, that on the left of an upright picture first, [2, 2], canvas pixels."""
+        points = self.landmarks[:, :2]
+        both: FloatArray = np.stack([points[[33, 133]].mean(0), points[[362, 263]].mean(0)])
+        return both
+
+    @property
     def interocular(self) -> float:
         """Distance between the two eye centres in the picture, pixels."""
-        eyes = self.landmarks[[33, 133, 362, 263], :2]
-        return float(np.linalg.norm(eyes[:2].mean(0) - eyes[2:].mean(0)))
+        left, right = self.eyes
+        return float(np.linalg.norm(left - right))
 
 
 CHANNELS: Mapping[str, Tuple[float, float]] = {

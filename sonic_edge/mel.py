@@ -58,6 +58,15 @@ class MelSettings:
     """Range kept about the mean of the speech frames, log10 power."""
     scale: float = 0.8
     """What the clipped value is divided by."""
+    bands: str = "htk"
+    """Where the bands lie: `htk` or `slaney`, see `filterbank`."""
+    summed: str = "power"
+    """What a band adds up: `power`, or `magnitude`, of which the square counts as its power."""
+    preemphasis: float = 0.0
+    """Share of the sample before that is taken from each sample first; 0: none."""
+    normalise: str = "speech"
+    """What the network is given: `speech`, clipped about the mean of the speech frames; `range`, clipped as it is and
+    less the middle of the range."""
 
     @property
     def frames_per_s(self) -> float:
@@ -65,19 +74,34 @@ class MelSettings:
         return self.sample_rate / self.hop
 
 
+EARS = MelSettings()
+"""What tells speech from silence where no model's own can: the levels above are of such mel."""
+
+
 @lru_cache(maxsize=4)
 def filterbank(settings: MelSettings) -> FloatArray:
     """Triangular mel filters of equal area, [n_mels, n_fft // 2 + 1].
 
-    Mel scale 2595 log10(1 + f / 700) (O'Shaughnessy 1987); area normalisation as in Slaney's Auditory Toolbox.
+    Mel scale of `htk`: 2595 log10(1 + f / 700) (O'Shaughnessy 1987); of `slaney`, as librosa's by default: linear up to
+    1 kHz, logarithmic above. Area normalisation as in Slaney's Auditory Toolbox.
     """
     freqs = np.linspace(0, settings.sample_rate / 2, settings.n_fft // 2 + 1)
-    lo, hi = (2595 * np.log10(1 + f / 700) for f in (settings.fmin, settings.fmax))
-    edges = 700 * (10 ** (np.linspace(lo, hi, settings.n_mels + 2) / 2595) - 1)
+    if settings.bands == "slaney":
+        lo, hi = (_slaney(f) for f in (settings.fmin, settings.fmax))
+        mels = np.linspace(lo, hi, settings.n_mels + 2)
+        edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * math.log(6.4) / 27))
+    else:
+        lo, hi = (2595 * np.log10(1 + f / 700) for f in (settings.fmin, settings.fmax))
+        edges = 700 * (10 ** (np.linspace(lo, hi, settings.n_mels + 2) / 2595) - 1)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((freqs - left) / (centre - left), (right - freqs) / (right - centre))
     bank: FloatArray = (np.maximum(triangles, 0) * 2 / (right - left)).astype(np.float32)
     return bank
+
+
+def _slaney(hz: float) -> float:
+    """Mels of Slaney's Auditory Toolbox: 15 of them up to 1 kHz, then 27 for each factor of 6.4."""
+    return hz * 3 / 200 if hz < 1000 else 15 + math.log(hz / 1000) * 27 / math.log(6.4)
 
 
 class MelStream:
@@ -88,23 +112,32 @@ class MelStream:
         self._window = np.hanning(settings.n_fft + 1)[:-1].astype(np.float32)
         # frame i is centred on sample i * hop: the first one looks half a window before the start
         self._pending: FloatArray = np.zeros(settings.n_fft // 2, np.float32)
+        self._before: FloatArray = np.zeros(1, np.float32)  # the last sample
 
     def push(self, samples: FloatArray) -> FloatArray:
         """Take samples [n], float -1..1; give the frames that are complete, [n_mels, n_frames], log10 power."""
+        if self._settings.preemphasis:
+            joined = np.concatenate([self._before, samples])
+            self._before = joined[-1:].copy()
+            samples = joined[1:] - np.float32(self._settings.preemphasis) * joined[:-1]
+        return self._transformed(samples)
+
+    def _transformed(self, samples: FloatArray) -> FloatArray:
         s = self._settings
         self._pending = np.concatenate([self._pending, samples])
         n_frames = max(0, (len(self._pending) - s.n_fft) // s.hop + 1)
         if n_frames == 0:
             return np.zeros((s.n_mels, 0), np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(self._pending, s.n_fft)[:: s.hop][:n_frames]
-        power = np.abs(np.fft.rfft(frames * self._window, axis=1)).astype(np.float32) ** 2
+        size = np.abs(np.fft.rfft(frames * self._window, axis=1)).astype(np.float32)
         self._pending = self._pending[n_frames * s.hop :].copy()
-        mel: FloatArray = np.log10(np.maximum(power @ filterbank(s).T, s.floor)).T.astype(np.float32)
+        power = size**2 @ filterbank(s).T if s.summed == "power" else (size @ filterbank(s).T) ** 2
+        mel: FloatArray = np.log10(np.maximum(power, s.floor)).T.astype(np.float32)
         return mel
 
     def finish(self) -> FloatArray:
         """The last frames, as if silence followed."""
-        return self.push(np.zeros(self._settings.n_fft // 2, np.float32))
+        return self._transformed(np.zeros(self._settings.n_fft // 2, np.float32))
 
 
 def log_mel(samples: FloatArray, settings: MelSettings) -> FloatArray:
@@ -154,8 +187,14 @@ def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
 
 
 def normalise(mel: FloatArray, mean: FloatArray, settings: MelSettings) -> FloatArray:
-    """What the network is given: mel less the speech mean, clipped and scaled; same shape as `mel`."""
+    """What the network is given: mel less the speech mean, clipped and scaled; same shape as `mel`.
+
+    Where `settings.normalise` is `range` the mean does not matter.
+    """
     low, high = settings.clip
+    if settings.normalise == "range":
+        ranged: FloatArray = (np.clip(mel, low, high) - np.float32((low + high) / 2)) / np.float32(settings.scale)
+        return ranged
     out: FloatArray = np.clip(mel - mean[:, None], low, high) / np.float32(settings.scale)
     return out
 

@@ -4,10 +4,10 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from .bundle import ClosureSpec
 from .config import Controls
 from .media import CHANNELS, CLOSURE, QUIET, FloatArray, Motion
 from .mel import runs
+from .spec import ClosureSpec
 
 LIPS = ("jaw", "width", "round", "tuck", "tongue")
 """Channels that rest in silence; close is made here, of the model's closures."""

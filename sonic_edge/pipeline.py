@@ -2,35 +2,31 @@
 
 import hashlib
 import math
-import queue
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 import cv2
 import numpy as np
 
+from .ahead import ahead
 from .backends.base import Backend, Session, Tensors
 from .bundle import Bundle, Stage
 from .config import Config, Controls, share_dir, with_controls
 from .encode import write_video
 from .errors import ConfigError, DeviceError, RequestError
 from .label import Label, aigc_metadata
-from .media import FloatArray, Image, Motion, Portrait, Request, Speech
+from .media import FloatArray, Image, Portrait, Request, Speech
 from .mel import loud_level, loudness
 from .mirror import Mirror
-from .motion import shape_motion
+from .performer import Performance, Performer, open_performer
 from .portrait import FaceFinder, face_alone, make_portrait, read_image
 from .record import Passage
-from .renderer import Renderer
-from .scene import idle_motion
 from .sheet import Sheet
-from .sonic import SonicNet, face_image
 from .speech import read_speech, sound
 from .store import find_bundle, resolve
 
@@ -80,14 +76,8 @@ class Pipeline:
             aigc_metadata(config.label.producer, "")
             self._finder = FaceFinder(share_dir() / "face")
             self._bundle = find_bundle(config.model.bundle, Path(config.model.store))
-            backend = _backend(config, self._bundle)
-            sessions = []
-            for name in ("encoder", "denoiser"):
-                session = backend.open(self._bundle.stage(name, backend.name))
-                stack.callback(session.close)
-                sessions.append(session)
-            self._net = SonicNet(self._bundle, *sessions)
-            self._net.warm_up()
+            self._performer = _performer(self._bundle, config, stack)
+            self._performer.warm_up()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Pipeline":
@@ -134,17 +124,11 @@ class Pipeline:
             _check_duration(controls, speech)
         n_frames = max(1, math.floor(speech.duration_s * controls.fps + 0.5))
         with clock("thinking"):
-            raw = self._net.motion(
-                speech,
-                face_image(portrait, self._bundle),
-                controls.inference_steps,
-                controls.seed,
-                lambda done, total: progress(Progress("thinking", done, total)),
+            performance = self._performer.perform(
+                portrait, speech, controls, n_frames, lambda done, total: progress(Progress("thinking", done, total))
             )
-            motion = shape_motion(raw, self._bundle.spec.closure, controls, n_frames, speech.duration_s)
-            sheet = _sheet(request, portrait, motion, speech, self._bundle)
+            sheet = _sheet(request, portrait, performance, speech, self._bundle)
             # What only thinking needs grows with the recording: let it go before rendering takes its own memory.
-            del raw
             speech = replace(speech, mel=speech.mel[:, :0].copy())
         inputs = {
             "portrait": {"name": request.portrait.name, "sha256": _sha256(request.portrait)},
@@ -152,7 +136,7 @@ class Pipeline:
         }
         with clock("rendering"):
             aigc = aigc_metadata(config.label.producer, _produce_id(inputs, controls, self._bundle))
-            self._write(request.output, portrait, speech, motion, label, sheet, config, aigc, progress)
+            self._write(request.output, portrait, speech, performance, label, sheet, config, aigc, progress)
         if sheet is not None:
             with clock("sheet"):
                 try:
@@ -181,7 +165,7 @@ class Pipeline:
             },
             "aigc": aigc,
             "timings_s": clock.seconds,
-            "warnings": [*portrait.warnings, *speech.warnings, *_control_warnings(config)],
+            "warnings": [*portrait.warnings, *speech.warnings, *_control_warnings(config, request, self._performer)],
         }
 
     def portrait(self, photo: Union[Path, Image], name: str) -> Portrait:
@@ -208,7 +192,7 @@ class Pipeline:
             ConfigError: If the label does not fit the picture.
         """
         height, width = portrait.image.shape[:2]
-        return Mirror(self._net, portrait, Label(width, height, self._config.label), self._config.controls)
+        return Mirror(self._performer, portrait, Label(width, height, self._config.label), self._config.controls)
 
     def warm_up(self) -> Tuple[float, float]:
         """Run the model once, on silence: seconds that took, seconds of speech it stands for.
@@ -217,9 +201,8 @@ class Pipeline:
             DeviceError: If the backend fails.
         """
         since = time.monotonic()
-        self._net.warm_up()
-        window = self._bundle.spec.window
-        return time.monotonic() - since, window.frames / window.fps
+        self._performer.warm_up()
+        return time.monotonic() - since, self._performer.window_s
 
     @property
     def sample_rate(self) -> int:
@@ -245,9 +228,8 @@ class Pipeline:
             raise DeviceError(f"{output}: cannot be written: {e}") from e
 
     def passage(self) -> Passage:
-        """Listens for a spoken passage with the model's ears."""
-        prior = np.array(self._bundle.spec.stream.prior, np.float32)
-        return Passage(self._config.live, self._bundle.mel, prior)
+        """Listens for a spoken passage."""
+        return Passage(self._config.live)
 
     def scene(self, photo: Path, output: Path, progress: Callable[[Progress], None] = _ignore) -> None:
         """Make the idle scene: a silent video of the portrait, alive, that begins where it ends.
@@ -265,18 +247,16 @@ class Pipeline:
         portrait = self.portrait(photo, photo.name)
         height, width = portrait.image.shape[:2]
         label = Label(width, height, self._config.label)
-        motion = idle_motion(
-            self._net,
-            face_image(portrait, self._bundle),
-            controls,
-            lambda done, total: progress(Progress("thinking", done, total)),
+        performance = self._performer.idle(
+            portrait, controls, lambda done, total: progress(Progress("thinking", done, total))
         )
+        n_frames = len(performance)
         aigc = aigc_metadata(self._config.label.producer, scene_key(photo, self._config)[:32])
-        with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
+        with ahead(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
             write_video(
                 output,
                 frames,
-                len(motion),
+                n_frames,
                 controls.fps,
                 (width, height),
                 iter(()),
@@ -284,7 +264,7 @@ class Pipeline:
                 aigc,
                 label.is_on,
                 self._config.encode,
-                lambda done: progress(Progress("rendering", done, len(motion))),
+                lambda done: progress(Progress("rendering", done, n_frames)),
             )
 
     def _write(
@@ -292,7 +272,7 @@ class Pipeline:
         output: Path,
         portrait: Portrait,
         speech: Speech,
-        motion: Motion,
+        performance: Performance,
         label: Label,
         sheet: Optional[Sheet],
         config: Config,
@@ -301,8 +281,8 @@ class Pipeline:
     ) -> None:
         """Render and encode, side by side."""
         height, width = portrait.image.shape[:2]
-        n_frames = len(motion)
-        with _ahead(_frames(Renderer(portrait), motion, label), FRAMES_AHEAD) as frames:
+        n_frames = len(performance)
+        with ahead(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
             write_video(
                 output,
                 frames if sheet is None else sheet.watch(frames),
@@ -352,18 +332,29 @@ def try_bundle(bundle: Bundle, config: Config) -> Tuple[float, float]:
         ConfigError: If it has no file for the backend, a file is not as its hash says, or an output is not a number.
         DeviceError: If the backend cannot open or run it.
     """
-    backend = _backend(config, bundle)
     with ExitStack() as stack:
-        sessions: List[Session] = []
-        for name in ("encoder", "denoiser"):
-            stage = bundle.stage(name, backend.name)
-            session = backend.open(stage)
-            stack.callback(session.close)
-            sessions.append(Checked(stage, session))
-        net = SonicNet(bundle, *sessions)
+        performer = _performer(bundle, config, stack, Checked)
         since = time.monotonic()
-        net.warm_up()
-        return time.monotonic() - since, bundle.spec.window.frames / bundle.spec.window.fps
+        performer.warm_up()
+        return time.monotonic() - since, performer.window_s
+
+
+def _performer(
+    bundle: Bundle,
+    config: Config,
+    stack: ExitStack,
+    wrapped: Callable[[Stage, Session], Session] = lambda stage, session: session,
+) -> Performer:
+    """The bundle's stages opened on the configured backend; the stack closes them."""
+    backend = _backend(config, bundle)
+
+    def opened(name: str) -> Session:
+        stage = bundle.stage(name, backend.name)
+        session = backend.open(stage)
+        stack.callback(session.close)
+        return wrapped(stage, session)
+
+    return open_performer(bundle, opened)
 
 
 class Checked:
@@ -412,10 +403,13 @@ def _check_duration(controls: Controls, speech: Speech) -> None:
         )
 
 
-def _control_warnings(config: Config) -> List[str]:
+def _control_warnings(config: Config, request: Request, performer: Performer) -> List[str]:
     warnings = []
-    steps = config.controls.inference_steps
-    if steps < WORST_STEPS:
+    steps, bundle = config.controls.inference_steps, performer.bundle.spec.name
+    idle = [name for name in request.controls if name in performer.ignores]
+    if idle:
+        warnings.append(f"{', '.join(idle)}: without effect: the model {bundle} paints the face itself")
+    if steps < WORST_STEPS and "inference_steps" not in performer.ignores:
         warnings.append(
             f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best"
         )
@@ -427,17 +421,19 @@ def _control_warnings(config: Config) -> List[str]:
     return warnings
 
 
-def _sheet(request: Request, portrait: Portrait, motion: Motion, speech: Speech, bundle: Bundle) -> Optional[Sheet]:
+def _sheet(
+    request: Request, portrait: Portrait, performance: Performance, speech: Speech, bundle: Bundle
+) -> Optional[Sheet]:
     """The contact sheet, if one is asked for."""
     if request.sheet is None:
         return None
     level = loudness(speech.mel)
-    return Sheet(request.sheet, portrait, motion, level, bundle.mel.frames_per_s, loud_level(level))
+    rate = bundle.mel.frames_per_s
+    return Sheet(request.sheet, portrait, performance.chooser(level, rate), level, rate, loud_level(level))
 
 
-def _frames(renderer: Renderer, motion: Motion, label: Label) -> Iterator[Image]:
-    for i in range(len(motion)):
-        image = renderer.frame(motion.frame(i))
+def _labelled(frames: Iterator[Image], label: Label) -> Iterator[Image]:
+    for image in frames:
         label.draw(image)
         yield image
 
@@ -477,59 +473,3 @@ class _Clock:
         start = time.monotonic()
         yield
         self.seconds[stage] = round(time.monotonic() - start, 3)
-
-
-T = TypeVar("T")
-
-
-class _End(Generic[T]):
-    """What the maker of a stream says last."""
-
-    def __init__(self, error: Optional[BaseException]) -> None:
-        self.error = error
-
-
-@contextmanager
-def _ahead(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
-    """The same stream, made by a thread of its own that is at most n items ahead.
-
-    Its error is raised where the item would have come; the thread has ended when the context ends.
-    """
-    items: queue.Queue[object] = queue.Queue(maxsize=n)
-    stop = threading.Event()
-
-    def put(item: object) -> None:
-        while not stop.is_set():
-            try:
-                items.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def make() -> None:
-        error: Optional[BaseException] = None
-        try:
-            for item in source:
-                put(item)
-                if stop.is_set():
-                    return
-        except BaseException as e:
-            error = e
-        put(_End(error))
-
-    def take() -> Iterator[T]:
-        while True:
-            item = items.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item  # type: ignore[misc]
-
-    thread = threading.Thread(target=make, name="renderer", daemon=True)
-    thread.start()
-    try:
-        yield take()
-    finally:
-        stop.set()
-        thread.join()

@@ -16,7 +16,7 @@ from .config import LiveSettings
 from .errors import DeviceError, RequestError
 from .inbox.give import Source, give
 from .media import FloatArray, Image
-from .mel import MelSettings, MelStream, SpeechTracker
+from .mel import EARS, MelStream, SpeechTracker
 
 PRE_ROLL_S = 0.4
 """Kept before the first word and after the last, seconds: breath, and consonants too soft to be told from silence."""
@@ -31,17 +31,15 @@ class Passage:
 
     Args:
         settings: pause_s, longest_s and trigger are used.
-        mel: How the model hears; it is what tells speech from silence here too.
-        prior: [n_mels], as `SpeechTracker` wants it.
     """
 
-    def __init__(self, settings: LiveSettings, mel: MelSettings, prior: FloatArray) -> None:
+    def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
-        self._rate = mel.sample_rate
-        self._hop = mel.hop
-        self._mel = MelStream(mel)
-        self._tracker = SpeechTracker(mel, prior)
-        self._recent: Deque[bool] = deque(maxlen=round(BEGINS[1] * mel.frames_per_s))
+        self._rate = EARS.sample_rate
+        self._hop = EARS.hop
+        self._mel = MelStream(EARS)
+        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))  # its mean is of no use here
+        self._recent: Deque[bool] = deque(maxlen=round(BEGINS[1] * EARS.frames_per_s))
         self._kept: List[NDArray[np.int16]] = []
         self._n_kept = 0
         self._n_waited = 0

@@ -40,7 +40,7 @@ def idle_motion(net: SonicNet, face: FloatArray, controls: Controls, progress: C
     silence = np.full((settings.n_mels, int(duration_s * settings.frames_per_s) + 1), np.log10(settings.floor))
     speech = Speech(Path("silence"), duration_s, settings.sample_rate, 1, silence.astype(np.float16))
     raw = net.motion(speech, face, controls.inference_steps, controls.seed, progress)
-    shaped = shape_motion(raw, net.bundle.spec.closure, controls, n_loop + n_over, duration_s)
+    shaped = shape_motion(raw, net.bundle.motion.closure, controls, n_loop + n_over, duration_s)
     values = shaped.values[:n_loop].copy()
     # what would come after the end goes over into the beginning
     share = (np.arange(n_over, dtype=np.float32) / n_over)[:, None]

@@ -23,9 +23,8 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
     Returns:
         [1, 3, size, size], RGB, 0..1.
     """
-    spec = bundle.spec.face
-    points = portrait.landmarks[:, :2]
-    eyes = np.stack([points[[33, 133]].mean(0), points[[362, 263]].mean(0)])
+    spec = bundle.motion.face
+    eyes = portrait.eyes
     target = np.array([spec.eye_left, spec.eye_right]) * spec.size
     # similarity from two points, as complex numbers: z -> a z + b
     source_z, target_z = (p[:, 0] + 1j * p[:, 1] for p in (eyes, target))
@@ -52,21 +51,21 @@ class SonicNet:
 
     def __init__(self, bundle: Bundle, encoder: Session, denoiser: Session) -> None:
         self.bundle = bundle
-        self._names = bundle.spec.tensors
+        self._names = bundle.motion.tensors
         self._encoder = encoder
         self._denoiser = denoiser
-        self._mean = np.array(bundle.spec.life.mean, np.float32)[:, None]
-        self._std = np.array(bundle.spec.life.std, np.float32)[:, None]
+        self._mean = np.array(bundle.motion.life.mean, np.float32)[:, None]
+        self._std = np.array(bundle.motion.life.std, np.float32)[:, None]
 
     @property
     def channels(self) -> Tuple[str, ...]:
         """What the raw motion has: what speech determines, life, `QUIET`."""
-        return (*self.spoken, *self.bundle.spec.life.channels, QUIET)
+        return (*self.spoken, *self.bundle.motion.life.channels, QUIET)
 
     @property
     def spoken(self) -> Tuple[str, ...]:
         """What speech determines: lips, `TONGUE` if the model tells it, `CLOSURE`."""
-        lips = self.bundle.spec.lips
+        lips = self.bundle.motion.lips
         return (*lips.channels, *([TONGUE] if lips.tongue else []), CLOSURE)
 
     def warm_up(self) -> None:
@@ -75,7 +74,7 @@ class SonicNet:
         Raises:
             DeviceError: If the backend fails.
         """
-        spec = self.bundle.spec
+        spec = self.bundle.motion
         heard = np.zeros((spec.mel.n_mels, spec.window.mel_frames), np.float32)
         face = np.zeros((1, 3, spec.face.size, spec.face.size), np.float32)
         Take(self, face, 1, 0, spec.life.noise).window(heard, spec.window.stride)
@@ -99,7 +98,7 @@ class SonicNet:
         Raises:
             DeviceError: If the backend fails.
         """
-        spec, settings = self.bundle.spec, self.bundle.mel
+        spec, settings = self.bundle.motion, self.bundle.mel
         window = spec.window
         lead = window.frames - window.stride  # the first window begins before the recording: the photo's own pose
         n_frames = int(np.ceil(speech.duration_s * window.fps)) + 2
@@ -144,7 +143,7 @@ class SonicNet:
         Returns:
             The channels of `spoken`, [L, frames]; the condition that sampling goes by, [1, C, frames].
         """
-        names, tongue = self._names, self.bundle.spec.lips.tongue
+        names, tongue = self._names, self.bundle.motion.lips.tongue
         made = self._encoder.run({names.speech: heard[None, None], names.face: face})
         rows = [made[names.lips][0]]
         if tongue:
@@ -165,7 +164,7 @@ class SonicNet:
             [K, frames], in the channels' own units.
         """
         names = self._names
-        frames, known = self.bundle.spec.window.frames, past.shape[1]
+        frames, known = self.bundle.motion.window.frames, past.shape[1]
         clean = (past - self._mean) / self._std
         past_motion = np.zeros((1, len(past) + 1, frames), np.float32)
         past_motion[0, :-1, :known] = clean
@@ -187,7 +186,7 @@ class SonicNet:
 
     def _piece(self, mel: NDArray[np.float16], at: int) -> FloatArray:
         """The window that begins at motion frame `at`, [n_mels, mel_frames]; silence outside the recording."""
-        window = self.bundle.spec.window
+        window = self.bundle.motion.window
         first = at * window.mel_frames // window.frames
         a, b = max(0, first), min(mel.shape[1], first + window.mel_frames)
         piece = np.full((len(mel), window.mel_frames), np.log10(self.bundle.mel.floor), np.float32)
@@ -208,7 +207,7 @@ class Take:
     """
 
     def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int, noise: Sequence[float]) -> None:
-        spec = net.bundle.spec
+        spec = net.bundle.motion
         self._net = net
         self._face = face
         self._steps = steps

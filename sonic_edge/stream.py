@@ -27,7 +27,7 @@ class SonicStream:
     def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int) -> None:
         self._net = net
         self._settings = net.bundle.mel
-        spec = net.bundle.spec
+        spec = net.bundle.motion
         self._window = window = spec.window
         self._ahead = spec.stream.look_ahead_frames
         self._hop = window.mel_frames // window.frames  # mel frames for one of motion
@@ -111,7 +111,7 @@ class SonicStream:
         channels, window = self._net.channels, self._window
         values = np.array(rows, np.float32).reshape(-1, len(channels))
         start_s = first / window.fps + window.offset_s
-        return Motion(channels, values, window.fps, start_s, self._net.bundle.spec.lips.lead_s)
+        return Motion(channels, values, window.fps, start_s, self._net.bundle.motion.lips.lead_s)
 
 
 def streamed_motion(net: SonicNet, speech: Speech, face: FloatArray, steps: int, seed: int) -> Motion:

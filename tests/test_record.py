@@ -21,10 +21,9 @@ def voice(sample):
 
 
 @pytest.fixture
-def listen(sonic_net):
+def listen():
     def make(**settings):
-        prior = np.array(sonic_net.bundle.spec.stream.prior, np.float32)
-        return Passage(LiveSettings(mode="record", **settings), sonic_net.bundle.mel, prior)
+        return Passage(LiveSettings(mode="record", **settings))
 
     return make
 

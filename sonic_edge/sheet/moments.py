@@ -1,12 +1,13 @@
-"""Which frames of a clip are worth a look, and where the mouth is in them."""
+"""Frames chosen by the motion they are to show, and where the mouth is in them."""
 
 import math
-from dataclasses import dataclass
 from typing import List, Tuple
 
 import numpy as np
 
-from ..media import FloatArray, Motion, Portrait
+from ..media import FloatArray, Image, Motion, Portrait
+from .chooser import Moment
+from .strip import Track
 
 N_CLOSE_UPS = 20
 """Close-ups of the mouth, or one for each frame of a shorter clip."""
@@ -25,16 +26,39 @@ _IN_FRONT, _ABOVE = 0.8, 0.9
 """The mouth is so far in front of the axis the head turns about, and above the point it tilts about, interoculars."""
 
 
-@dataclass(frozen=True)
-class Moment:
-    """A frame that shows something."""
+class Meant:
+    """See `Chooser`: the motion says it all, before a frame is made.
 
-    index: int
-    """Of the frame."""
-    what: str
-    """What it shows."""
-    value: str
-    """How much of it."""
+    Args:
+        portrait: What the frames are made of.
+        motion: What they do.
+    """
+
+    opening_words = "opening asked of the mouth (jaw)"
+
+    def __init__(self, portrait: Portrait, motion: Motion) -> None:
+        self._portrait = portrait
+        self._motion = motion
+        self._moments = moments(motion)
+        self.n_frames = len(motion)
+        self.fps = motion.fps
+        self.n_stills = len(self._moments)
+
+    def look(self, index: int, image: Image) -> List[int]:
+        """See `Chooser`."""
+        return [i for i, moment in enumerate(self._moments) if moment.index == index]
+
+    def part(self, index: int) -> Tuple[slice, slice]:
+        """See `Chooser`."""
+        return mouth_part(self._portrait, self._motion, index)
+
+    def moments(self) -> List[Moment]:
+        """See `Chooser`."""
+        return self._moments
+
+    def opening(self) -> Track:
+        """See `Chooser`."""
+        return Track(self._motion.channel("jaw"), self._motion.fps)
 
 
 def moments(motion: Motion) -> List[Moment]:
@@ -89,10 +113,16 @@ def close_ups(n_frames: int) -> List[int]:
 
 def mouth_part(portrait: Portrait, motion: Motion, index: int) -> Tuple[slice, slice]:
     """Rows and columns of a frame that hold the mouth, moved with the head; always the same size, never empty."""
-    height, width = portrait.image.shape[:2]
-    pose, unit = motion.frame(index), portrait.interocular
+    pose = motion.frame(index)
     right = pose.get("tx", 0) + _IN_FRONT * math.sin(pose.get("yaw", 0)) + _ABOVE * math.sin(pose.get("roll", 0))
-    down = _CHIN + pose.get("ty", 0) + _IN_FRONT * math.sin(pose.get("pitch", 0))
+    down = pose.get("ty", 0) + _IN_FRONT * math.sin(pose.get("pitch", 0))
+    return mouth_place(portrait, right, down)
+
+
+def mouth_place(portrait: Portrait, right: float = 0.0, down: float = 0.0) -> Tuple[slice, slice]:
+    """Rows and columns that hold the mouth of the portrait, moved by so many interoculars."""
+    height, width = portrait.image.shape[:2]
+    unit, down = portrait.interocular, _CHIN + down
     x, y = portrait.landmarks[list(_MOUTH), :2].mean(0) + np.array([right, down]) * unit
     return _span(float(y), _CROP[1] * unit, height), _span(float(x), _CROP[0] * unit, width)
 

@@ -8,8 +8,9 @@ from typing import Dict, Iterator, Optional, Tuple
 import cv2
 
 from ..errors import DeviceError
-from ..media import FloatArray, Image, Motion, Portrait
-from .moments import close_ups, moments, mouth_part
+from ..media import FloatArray, Image, Portrait
+from .chooser import Chooser
+from .moments import close_ups
 from .paper import INK, PALE, blank, put, resized, spot, write
 from .strip import HEIGHT, Track, draw_key, draw_strip, relative
 
@@ -31,25 +32,24 @@ class Sheet:
     Args:
         path: The PNG to be written.
         portrait: What the frames are made of.
-        motion: What they do; it says which of them are shown.
+        chooser: Says which of them are shown.
         level: Loudness of the sound, log10 power, [n], the first at 0 s.
         level_rate: Values of `level` a second.
         loud: Loudness of its loud parts, log10 power.
     """
 
     def __init__(
-        self, path: Path, portrait: Portrait, motion: Motion, level: FloatArray, level_rate: float, loud: float
+        self, path: Path, portrait: Portrait, chooser: Chooser, level: FloatArray, level_rate: float, loud: float
     ) -> None:
         self._path = path
         self._portrait = portrait
-        self._motion = motion
+        self._chooser = chooser
         self._loudness = Track(relative(level, loud), level_rate)
-        self._moments = moments(motion)
-        self._close_ups = close_ups(len(motion))
+        self._close_ups = close_ups(chooser.n_frames)
         height, width = portrait.image.shape[:2]
-        self._a_row = 3 if width > _WIDE * height else len(self._moments)
+        self._a_row = 3 if width > _WIDE * height else chooser.n_stills
         self._still_size = _fitted(width, height, _cell(self._a_row), _TALLEST)
-        rows, columns = mouth_part(portrait, motion, 0)
+        rows, columns = chooser.part(0)
         self._crop_size = _fitted(columns.stop - columns.start, rows.stop - rows.start, _cell(_A_ROW), _TALLEST)
         self._stills: Dict[int, Image] = {}
         self._crops: Dict[int, Image] = {}
@@ -66,10 +66,10 @@ class Sheet:
             yield image
 
     def _keep(self, index: int, image: Image) -> None:
-        if any(moment.index == index for moment in self._moments):
-            self._stills[index] = resized(image, *self._still_size)
+        for still in self._chooser.look(index, image):
+            self._stills[still] = resized(image, *self._still_size)
         if index in self._close_ups:
-            self._crops[index] = resized(image[mouth_part(self._portrait, self._motion, index)], *self._crop_size)
+            self._crops[index] = resized(image[self._chooser.part(index)], *self._crop_size)
 
     def write(self) -> None:
         """Write the PNG, whole or not at all. The same clip gives the same bytes.
@@ -95,16 +95,17 @@ class Sheet:
 
     def drawn(self) -> Image:
         """The page, once all frames have gone by."""
+        moments = self._chooser.moments()
         still_height, crop_height = self._still_size[1] + 64, self._crop_size[1] + 34
         stills_top = _MARGIN + 68
-        crops_top = stills_top + _rows(len(self._moments), self._a_row) * still_height + _HEADING
+        crops_top = stills_top + _rows(len(moments), self._a_row) * still_height + _HEADING
         strip_top = crops_top + _rows(len(self._close_ups), _A_ROW) * crop_height + _HEADING
         page = blank(_WIDTH, strip_top + HEIGHT)
 
         self._draw_head(page)
-        for i, moment in enumerate(self._moments):
+        for i, moment in enumerate(moments):
             x, y = _place(i, self._a_row, stills_top, still_height)
-            put(page, (x, y), self._stills[moment.index])
+            put(page, (x, y), self._stills[i])
             base = y + self._still_size[1] + 24
             spot(page, (x + 10, base - 5), i + 1)
             write(page, (x + 28, base), moment.what, 17)
@@ -118,21 +119,21 @@ class Sheet:
             write(page, (middle, y + self._crop_size[1] + 18), f"{self._seconds(index):.2f} s", 14, PALE, "ms")
 
         write(page, (_MARGIN, strip_top - 14), "Mouth and sound", 17)
-        draw_key(page, (_WIDTH - _MARGIN, strip_top - 14))
+        draw_key(page, (_WIDTH - _MARGIN, strip_top - 14), self._chooser.opening_words)
         draw_strip(
             page,
             (_MARGIN, strip_top, _WIDTH - 2 * _MARGIN),
-            Track(self._motion.channel("jaw"), self._motion.fps),
+            self._chooser.opening(),
             self._loudness,
-            self._seconds(len(self._motion)),
-            [self._seconds(moment.index) for moment in self._moments],
+            self._seconds(self._chooser.n_frames),
+            [self._seconds(moment.index) for moment in moments],
             [self._seconds(index) for index in self._close_ups],
         )
         return page
 
     def _draw_head(self, page: Image) -> None:
         height, width = self._portrait.image.shape[:2]
-        n, fps = len(self._motion), self._motion.fps
+        n, fps = self._chooser.n_frames, self._chooser.fps
         facts = f"{width} x {height} pixels, {n} frame{'s' * (n > 1)}, {fps:g} a second, {self._seconds(n):.2f} s"
         write(page, (_MARGIN, _MARGIN + 24), "Contact sheet", 26, INK)
         write(page, (_WIDTH - _MARGIN, _MARGIN + 24), facts, 17, PALE, "rs")
@@ -141,7 +142,7 @@ class Sheet:
 
     def _seconds(self, index: int) -> float:
         """When a frame is shown."""
-        return index / self._motion.fps
+        return index / self._chooser.fps
 
 
 def _cell(a_row: int) -> int:

@@ -124,13 +124,13 @@ def draw_strip(
         spot(page, (place, box[1] + 10), number)
 
 
-def draw_key(page: Image, at: Tuple[int, int]) -> None:
-    """What the colours of the strip mean, on one line that ends at a point."""
+def draw_key(page: Image, at: Tuple[int, int], opening: str) -> None:
+    """What the colours of the strip mean, on one line that ends at a point; `opening` is what the line shows."""
     column = at[0]
     for words, colour in (
         ("close-ups: short ticks", INK),
         ("loudness, dB to the loud parts", LOUDNESS),
-        ("opening asked of the mouth (jaw)", OPENING),
+        (opening, OPENING),
     ):
         write(page, (column, at[1]), words, 14, colour, "rs")
         column -= length(words, 14) + 28
