@@ -16,6 +16,7 @@ from stub_worker import __file__ as STUB
 from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import LimitSettings, share_dir
 from sonic_edge.media import Portrait, Speech
+from sonic_edge.performer import MotionPerformer
 from sonic_edge.portrait import FaceFinder
 from sonic_edge.renderer import Renderer
 from sonic_edge.sonic import SonicNet
@@ -55,13 +56,19 @@ def limits() -> LimitSettings:
 
 
 @pytest.fixture(scope="session")
-def sonic_net() -> Iterator[SonicNet]:
-    """The shipped model on the CPU."""
+def performer() -> Iterator[MotionPerformer]:
+    """The shipped model on the CPU, and what makes pictures of its motion."""
     bundle, backend = find_bundle("sonic-net"), CpuBackend(1)
     encoder, denoiser = (backend.open(bundle.stage(name, "cpu")) for name in ("encoder", "denoiser"))
-    yield SonicNet(bundle, encoder, denoiser)
+    yield MotionPerformer(bundle, encoder, denoiser)
     encoder.close()
     denoiser.close()
+
+
+@pytest.fixture(scope="session")
+def sonic_net(performer: MotionPerformer) -> SonicNet:
+    """The shipped model on the CPU."""
+    return performer.net
 
 
 @pytest.fixture(scope="session")

@@ -62,26 +62,29 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def conv(self, x: str, n_in: int, n_out: int, gain: float = 1.0, **attributes: object) -> str:
-        spread = gain * np.sqrt(2 / (9 * n_in))
-        weights = self._rng.standard_normal((n_out, n_in, 3, 3)) * spread
-        return self.add("Conv", x, self.constant(weights), pads=[1, 1, 1, 1], **attributes)
+    def random(self, *shape: int) -> str:
+        spread = np.sqrt(2 / (shape[0] if len(shape) == 2 else np.prod(shape[1:])))
+        return self.constant(self._rng.standard_normal(shape) * spread)
+
+    def conv(self, x: str, n_in: int, n_out: int, **attributes: object) -> str:
+        return self.add("Conv", x, self.random(n_out, n_in, 3, 3), pads=[1, 1, 1, 1], **attributes)
 
 
 def _random(g: _Graph, n_given: int, spec: Dict[str, Any]) -> str:
     """A small encoder and decoder, the sound added in the middle; nothing is learnt, so the mouth is noise."""
-    sound = g.add("Relu", g.conv("speech", 1, 16, strides=[2, 2]))
-    sound = g.add("Relu", g.conv(sound, 16, 24, strides=[2, 2]))
-    sound = g.add("GlobalAveragePool", sound)
-    sound = g.conv(sound, 24, 24, gain=8)
-    face = g.add("Relu", g.conv("face", n_given, 16, strides=[2, 2]))
-    face = g.add("Relu", g.conv(face, 16, 24, strides=[2, 2]))
+    n_heard = spec["mel"]["n_mels"] * spec["window"]["mel_frames"]
+    sound = g.add("Relu", g.conv("speech", 1, 2))
+    sound = g.add("Reshape", sound, g.constant([1, 2 * n_heard], np.int64))
+    sound = g.add("Tanh", g.add("MatMul", sound, g.random(2 * n_heard, 12)))
+    sound = g.add("Reshape", sound, g.constant([1, 12, 1, 1], np.int64))
+    face = g.add("Relu", g.conv("face", n_given, 8, strides=[2, 2]))
+    face = g.add("Relu", g.conv(face, 8, 12, strides=[2, 2]))
     both = g.add("Relu", g.add("Add", face, sound))
     up = g.constant([1.0, 1.0, 2.0, 2.0])
     for _ in range(2):
         both = g.add("Resize", both, "", up, mode="linear", coordinate_transformation_mode="half_pixel")
-        both = g.add("Relu", g.conv(both, 24, 24))
-    squashed = g.add("Sigmoid", g.conv(both, 24, 3))
+        both = g.add("Relu", g.conv(both, 12, 12))
+    squashed = g.add("Sigmoid", g.conv(both, 12, 3))
     low, high = spec["picture"]["range"]
     scaled = g.add("Mul", squashed, g.constant(high - low))
     return g.add("Add", scaled, g.constant(low))

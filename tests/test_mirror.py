@@ -23,9 +23,9 @@ def voice(sample):
 
 
 @pytest.fixture
-def mirror(sonic_net, portrait):
+def mirror(performer, portrait):
     height, width = portrait.image.shape[:2]
-    return Mirror(sonic_net, portrait, Label(width, height, LabelSettings()), Controls(inference_steps=4))
+    return Mirror(performer, portrait, Label(width, height, LabelSettings()), Controls(inference_steps=4))
 
 
 def speak(mirror, samples, piece=160, start=0):
@@ -53,12 +53,12 @@ def test_cues_come_at_the_models_rate_and_know_their_moment(mirror, voice):
 
 
 @pytest.mark.parametrize("piece", [80, 160, 1600, 333])
-def test_the_size_of_the_pieces_changes_nothing(sonic_net, portrait, voice, piece):
+def test_the_size_of_the_pieces_changes_nothing(performer, portrait, voice, piece):
     height, width = portrait.image.shape[:2]
     label = Label(width, height, LabelSettings())
 
     def poses(piece):
-        mirror = Mirror(sonic_net, portrait, label, Controls(inference_steps=2))
+        mirror = Mirror(performer, portrait, label, Controls(inference_steps=2))
         cues, _ = speak(mirror, voice[: 2 * RATE], piece)
         return np.array([list(cue.pose.values()) for cue, _ in cues])
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from sonic_edge.ahead import ahead
 from sonic_edge.bundle import Stage
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.label import Label
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Checked, Pipeline, Progress, _ahead, scene_key, try_bundle
+from sonic_edge.pipeline import Checked, Pipeline, Progress, scene_key, try_bundle
 from sonic_edge.store import find_bundle
 
 LABEL = Label(128, 128, LabelSettings())
@@ -165,7 +166,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, make_speech):
 
 
 def test_a_thread_ahead_gives_the_same_items():
-    with _ahead(iter(range(100)), 3) as items:
+    with ahead(iter(range(100)), 3) as items:
         assert list(items) == list(range(100))
     assert "renderer" not in [t.name for t in threading.enumerate()]
 
@@ -177,7 +178,7 @@ def test_a_thread_ahead_raises_where_it_happened():
         raise DeviceError("broken")
 
     got = []
-    with pytest.raises(DeviceError, match="broken"), _ahead(source(), 3) as items:
+    with pytest.raises(DeviceError, match="broken"), ahead(source(), 3) as items:
         got.extend(items)
     assert "renderer" not in [t.name for t in threading.enumerate()]
 
@@ -190,7 +191,7 @@ def test_a_thread_ahead_is_bounded_and_ends_with_its_context():
             made.append(i)
             yield i
 
-    with _ahead(source(), 3) as items:
+    with ahead(source(), 3) as items:
         next(items)
         time.sleep(0.3)
         assert len(made) <= 6

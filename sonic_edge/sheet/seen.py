@@ -59,14 +59,14 @@ class Seen:
         return self._place
 
     def moments(self) -> List[Moment]:
-        """See `Chooser`."""
+        """See `Chooser`: changes of black to white, a step from the frame before; loudness to the loudest frame's."""
         changed = "mouth changed most" if self._change.max() >= _CHANGED else "mouth never changed"
-        words = (changed, "mouth changed least", "largest step to the next frame", "loudest", "softest")
+        words = (changed, "mouth changed least", "largest step", "loudest", "softest")
         told = []
         for still, what in enumerate(words):
             value, index = self._best[still]
-            how = f"level {10 * abs(value):.0f} dB" if still > 2 else f"change {100 * abs(value):.1f} %"
-            told.append(Moment(index, what, how))
+            loud = 10 * float(self._level[index] - self._level.max())
+            told.append(Moment(index, what, f"{loud:.0f} dB" if still > 2 else f"{100 * abs(value):.1f} %"))
         return told
 
     def opening(self) -> Track:
