@@ -464,7 +464,8 @@ def allowed(field: FieldInfo) -> str:
     if "multiple_of" in limits:
         parts.append(f"a multiple of {limits['multiple_of']}")
     if "min_length" in limits or "max_length" in limits:
-        parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} characters")
+        counted = "entries" if getattr(field.annotation, "__origin__", None) is list else "characters"
+        parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} {counted}")
     if "pattern" in limits:
         quotes = "quotation marks, backslashes or " if '"' in limits["pattern"] else ""
         parts.append(f"without {quotes}control characters")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from daemon_parts import QUICK, RUN_WITH_STUB, Daemon
 from drawn_face import drawn
+from frames_bundle import frames_bundle
 from media_files import write_wav
 from stub_worker import __file__ as STUB
 
@@ -69,6 +70,18 @@ def performer() -> Iterator[MotionPerformer]:
 def sonic_net(performer: MotionPerformer) -> SonicNet:
     """The shipped model on the CPU."""
     return performer.net
+
+
+@pytest.fixture(scope="session")
+def painted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a bundle that paints the face, of a shape and with a network, once; its folder."""
+    root = tmp_path_factory.mktemp("bundles")
+
+    def make(shape: str, network: str = "random") -> Path:
+        folder = root / f"{shape}-{network}"
+        return folder if folder.exists() else frames_bundle(folder, shape, network)
+
+    return make
 
 
 @pytest.fixture(scope="session")

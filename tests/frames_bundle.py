@@ -1,9 +1,10 @@
 """Bundles that paint faces, made on the spot: real networks whose weights are random, or which do one plain thing.
 
-Two shapes: like Wav2Lip's generator (16 mel frames of its own kind, 96 pixels, the face with its lower half black and the
-whole one), and like a distilled Sonic (1.6 s of mel, 224 pixels, the face).
+Two shapes: like Wav2Lip's generator (16 mel frames of its own kind, 96 pixels, the face with its lower half black and
+the whole one), and like a distilled Sonic (1.6 s of mel, 224 pixels, the face).
 """
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -72,11 +73,13 @@ class _Graph:
 
 def _random(g: _Graph, n_given: int, spec: Dict[str, Any]) -> str:
     """A small encoder and decoder, the sound added in the middle; nothing is learnt, so the mouth is noise."""
-    n_heard = spec["mel"]["n_mels"] * spec["window"]["mel_frames"]
-    sound = g.add("Relu", g.conv("speech", 1, 2))
-    sound = g.add("Reshape", sound, g.constant([1, 2 * n_heard], np.int64))
-    sound = g.add("Tanh", g.add("MatMul", sound, g.random(2 * n_heard, 12)))
-    sound = g.add("Reshape", sound, g.constant([1, 12, 1, 1], np.int64))
+    n_heard = 2 * spec["mel"]["n_mels"] // 4 * spec["window"]["mel_frames"] // 2
+    sound = g.add("Relu", g.conv("speech", 1, 2, strides=[4, 2]))
+    sound = g.add("Reshape", sound, g.constant([1, n_heard], np.int64))
+    sound = g.add("Tanh", g.add("MatMul", sound, g.random(n_heard, 12 * 16)))
+    sound = g.add("Reshape", sound, g.constant([1, 12, 4, 4], np.int64))
+    wider = g.constant([1.0, 1.0, spec["crop"]["size"] / 16, spec["crop"]["size"] / 16])
+    sound = g.add("Resize", sound, "", wider, mode="linear", coordinate_transformation_mode="half_pixel")
     face = g.add("Relu", g.conv("face", n_given, 8, strides=[2, 2]))
     face = g.add("Relu", g.conv(face, 8, 12, strides=[2, 2]))
     both = g.add("Relu", g.add("Add", face, sound))
@@ -135,7 +138,7 @@ _NETWORKS: Dict[str, Callable[..., str]] = {
 
 def describe(shape: str) -> Dict[str, Any]:
     """Its bundle.yaml but for the files."""
-    spec = SHAPES[shape]
+    spec = copy.deepcopy(SHAPES[shape])
     size, n_given = spec["crop"]["size"], 3 * len(spec["picture"]["given"])
     inputs = {"speech": [1, 1, spec["mel"]["n_mels"], spec["window"]["mel_frames"]], "face": [1, n_given, size, size]}
     return {
