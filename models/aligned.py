@@ -30,8 +30,8 @@ from sonic_edge.media import Motion
 from sonic_edge.mel import MelSettings, log_mel, loudness, runs
 from sonic_edge.motion import shape_motion
 from sonic_edge.sonic import SonicNet
-from sonic_edge.speech import read_speech, sound
 from sonic_edge.spec import ClosureSpec
+from sonic_edge.speech import read_speech, sound
 
 Array = NDArray[np.float64]
 Samples = NDArray[np.float32]

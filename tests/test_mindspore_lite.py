@@ -12,8 +12,8 @@ from chip_parts import compiled, faults, mindspore_lite
 from sonic_edge.backends import mindspore_lite as module
 from sonic_edge.backends.mindspore_lite import MindSporeLiteBackend
 from sonic_edge.backends.om_config import om_config
-from sonic_edge.bundle import find_bundle
 from sonic_edge.errors import ConfigError, DeviceError
+from sonic_edge.store import find_bundle
 
 STATUSES = (
     "Common error code.",

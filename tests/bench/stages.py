@@ -17,9 +17,10 @@ from sonic_edge.label import Label
 from sonic_edge.media import Heard, Image, Motion, Portrait, Speech
 from sonic_edge.mirror import Mirror
 from sonic_edge.motion import shape_motion
+from sonic_edge.performer import MotionPerformer
 from sonic_edge.portrait import FaceFinder, make_portrait, read_image
 from sonic_edge.renderer import Renderer
-from sonic_edge.sonic import SonicNet, face_image
+from sonic_edge.sonic import face_image
 from sonic_edge.speech import read_speech, sound
 from sonic_edge.store import find_bundle
 
@@ -46,7 +47,7 @@ class Material:
     """What the stages work on: one portrait, ten seconds of it speaking."""
 
     size: int
-    net: SonicNet
+    performer: MotionPerformer
     portrait: Portrait
     path: Path
     speech: Speech
@@ -60,7 +61,8 @@ class Material:
         """Work everything out once; one thread for each runtime."""
         controls = Controls(min_resolution=size)
         bundle, backend = find_bundle("sonic-net"), CpuBackend(1)
-        net = SonicNet(bundle, *(backend.open(bundle.stage(name, "cpu")) for name in ("encoder", "denoiser")))
+        performer = MotionPerformer(bundle, *(backend.open(bundle.stage(n, "cpu")) for n in ("encoder", "denoiser")))
+        net = performer.net
         photo = read_image(PHOTO, LimitSettings())
         portrait = make_portrait(photo, FaceFinder(share_dir() / "face"), controls, PHOTO.name)
         path = recording(folder, seconds)
@@ -73,20 +75,21 @@ class Material:
         for i in range(len(motion)):
             pictures.append(renderer.frame(motion.frame(i)))
             label.draw(pictures[-1])
-        return cls(size, net, portrait, path, speech, motion, label, renderer, pictures)
+        return cls(size, performer, portrait, path, speech, motion, label, renderer, pictures)
 
     def before_pictures(self) -> Dict[str, Callable[[], int]]:
         """From sound to motion; a piece is a second of speech."""
-        bundle, controls, seconds = self.net.bundle, Controls(), round(self.speech.duration_s)
+        net, controls, seconds = self.performer.net, Controls(), round(self.speech.duration_s)
+        bundle = net.bundle
         face = face_image(self.portrait, bundle)
-        raw = self.net.motion(self.speech, face, 1, 0, lambda done, total: None)
+        raw = net.motion(self.speech, face, 1, 0, lambda done, total: None)
 
         def hear() -> int:
             read_speech(self.path, bundle.mel, LimitSettings())
             return seconds
 
         def think() -> int:
-            self.net.motion(self.speech, face, controls.inference_steps, 0, lambda done, total: None)
+            net.motion(self.speech, face, controls.inference_steps, 0, lambda done, total: None)
             return seconds
 
         def shape() -> int:
@@ -127,12 +130,12 @@ class Material:
 
     def mirror(self, seconds: float) -> Callable[[], int]:
         """The portrait speaks while sound comes in, everything but the screen; a piece is a second of sound."""
-        rate = self.net.bundle.mel.sample_rate
+        rate = self.performer.bundle.mel.sample_rate
         samples = np.resize(np.concatenate(list(sound(self.path)), axis=1)[0][::3], round(seconds * rate))
         samples = np.ascontiguousarray(samples, np.float32)
 
         def work() -> int:
-            mirror = Mirror(self.net, self.portrait, self.label, Controls())
+            mirror = Mirror(self.performer, self.portrait, self.label, Controls())
             step = rate // 100
             for at in range(0, len(samples), step):
                 for cue in mirror.hear(Heard(samples[at : at + step], at, time.monotonic())):
