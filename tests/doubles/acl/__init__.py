@@ -50,7 +50,8 @@ def finalize() -> int:
 @function(nothing)
 def create_data_buffer(data: int, size: int, /) -> int:
     """`buffer = acl.create_data_buffer(data, size)`, format "kk"; 0 if it fails (aclCreateDataBufferImpl: new)."""
-    state.buffers[made := handle()] = (whole(data), whole(size))
+    made = handle()
+    state.buffers[made] = (whole(data), whole(size))
     return made
 
 

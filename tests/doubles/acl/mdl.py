@@ -54,7 +54,8 @@ def load_from_file(path: str, /) -> Tuple[int, int]:
         return 0, RT_MEMORY
     now = context()
     assert now is not None
-    state.models[made := next(_ids)] = Model(graph, now)
+    made = next(_ids)
+    state.models[made] = Model(graph, now)
     return made, 0
 
 
@@ -72,7 +73,8 @@ def unload(model_id: int, /) -> int:
 @function(nothing)
 def create_desc() -> int:
     """`desc = acl.mdl.create_desc()`; 0 if it fails."""
-    state.descs[made := handle()] = None
+    made = handle()
+    state.descs[made] = None
     return made
 
 
@@ -189,7 +191,8 @@ def get_output_name_by_index(desc: int, index: int, /) -> str:
 @function(nothing)
 def create_dataset() -> int:
     """`dataset = acl.mdl.create_dataset()`; 0 if it fails."""
-    state.datasets[made := handle()] = []
+    made = handle()
+    state.datasets[made] = []
     return made
 
 

@@ -61,7 +61,8 @@ def create_context(device_id: int, /) -> Tuple[int, int]:
     """`context, ret = acl.rt.create_context(device_id)`: it becomes this thread's."""
     if not _is_device(device_id) or not state.devices[device_id]:
         return 0, RT_DEVICE
-    state.contexts[made := handle()] = device_id
+    made = handle()
+    state.contexts[made] = device_id
     current.context = made
     return made, 0
 
