@@ -120,14 +120,12 @@ def test_it_may_run_and_close_in_another_thread(backend, bundle):
     session = backend.open(stage)
     expected = session.run(noise(stage))
     made = []
-
-    def elsewhere():
-        made.append(session.run(noise(stage)))
-        session.close()
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join(60)
+    for elsewhere in (lambda: made.append(session.run(noise(stage))), session.close):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(60)
+    with pytest.raises(DeviceError, match="closed"):
+        session.run(noise(stage))
     np.testing.assert_array_equal(made[0]["velocity"], expected["velocity"])
 
 
