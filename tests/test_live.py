@@ -1,5 +1,6 @@
 """The whole box: the real daemon with a microphone, a loudspeaker, a screen and a camera that are not there."""
 
+import json
 import os
 import signal
 import subprocess
@@ -149,6 +150,34 @@ def test_a_voice_is_recorded_by_itself(tmp_path):
         pulse.play(sentence(3, clicks=False), RATE)
         until(lambda: list((tmp_path / "spool" / "outbox").glob("talk-*.mp4")), "done", 60)
         assert status()["live"]["talking"], "and listens on"
+
+
+def test_a_portrait_that_is_painted_speaks_live_and_is_recorded(tmp_path, painted_bundle):
+    """A bundle of kind frames, in both modes of the studio; between them the idle scene it has painted."""
+    model = {"bundle": str(painted_bundle("wav2lip"))}
+    with room(tmp_path / "mirror", model=model) as (pulse, environment, status, _):
+        display = environment["DISPLAY"]
+        until(lambda: status()["screen"]["showing"] == "live" and is_labelled(display), "live pictures")
+        before, silent = status()["live"]["mirror"]["shown"], grab(display).astype(int)
+        speaking = threading.Thread(target=pulse.play, args=(sentence(8, clicks=False), RATE))
+        speaking.start()
+        until(lambda: np.abs(grab(display) - silent).max() > 10, "the mouth moves", 12)
+        speaking.join()
+        assert status()["live"]["mirror"]["shown"] > before + 75
+        order(tmp_path / "mirror", "mute")
+        until(lambda: status()["screen"]["showing"] == "idle", "the scene instead")
+        assert is_labelled(display)
+        assert not status()["live"]["errors"]
+    live = {"mode": "record", "trigger": "voice", "pause_s": 1.0}
+    with room(tmp_path / "record", live=live, model=model) as (pulse, _, status, _):
+        until(lambda: status()["live"]["microphone"]["open"], "it listens")
+        time.sleep(2.5)
+        pulse.play(sentence(3, clicks=False), RATE)
+        outbox = tmp_path / "record" / "spool" / "outbox"
+        until(lambda: list(outbox.glob("talk-*.mp4")), "done", 60)
+        until(lambda: list(outbox.glob("talk-*.json")), "told", 5)
+        (report,) = outbox.glob("talk-*.json")
+        assert json.loads(report.read_text(encoding="utf-8"))["model"]["bundle"] == "painted-wav2lip"
 
 
 def test_sound_and_picture_stay_together():

@@ -199,3 +199,61 @@ def test_pauses_are_heard_through_noise_and_speech_is_not_taken_for_them():
         middle = np.arange(len(rest)) % 100
         assert rest[(middle > 65) & (middle < 85)].mean() > 0.9
         assert rest[(middle > 5) & (middle < 20)].mean() < 0.1
+
+
+# ---- mel of other models ------------------------------------------------------------------------------------------
+
+WAV2LIP = MelSettings(
+    n_fft=800,
+    hop=200,
+    fmin=55.0,
+    fmax=7600.0,
+    clip=(-8.0, 2.0),
+    scale=1.25,
+    bands="slaney",
+    summed="magnitude",
+    preemphasis=0.97,
+    normalise="range",
+)
+
+
+def slaney_bank():
+    """librosa.filters.mel(sr=16000, n_fft=800, n_mels=80, fmin=55, fmax=7600), by its documented formulas."""
+
+    def mel(hz):
+        return hz / (200 / 3) if hz < 1000 else 15 + np.log(hz / 1000) / (np.log(6.4) / 27)
+
+    def hertz(m):
+        return m * 200 / 3 if m < 15 else 1000 * np.exp((m - 15) * np.log(6.4) / 27)
+
+    edges = [hertz(m) for m in np.linspace(mel(55), mel(7600), 82)]
+    bank = np.zeros((80, 401))
+    for i in range(80):
+        low, middle, high = edges[i : i + 3]
+        for k in range(401):
+            hz = k * 20.0
+            bank[i, k] = max(0, min((hz - low) / (middle - low), (high - hz) / (high - middle))) * 2 / (high - low)
+    return bank
+
+
+def test_wav2lips_mel_can_be_described():
+    """Its audio.melspectrogram (github.com/Rudrabha/Wav2Lip, audio.py and hparams.py) written out once more."""
+    samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * np.float32(0.1)
+    samples[6000:9000] = 0
+    emphasised = np.concatenate([samples[:1], samples[1:] - 0.97 * samples[:-1]])
+    padded = np.pad(emphasised.astype(np.float64), 400)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(800) / 800)
+    spectra = np.stack([np.abs(np.fft.rfft(padded[i : i + 800] * window)) for i in range(0, 16001, 200)], axis=1)
+    decibels = 20 * np.log10(np.maximum(1e-5, slaney_bank() @ spectra)) - 20
+    expected = np.clip(8 * (decibels + 100) / 100 - 4, -4, 4)
+    ours = normalise(log_mel(samples, WAV2LIP), np.zeros(80, np.float32), WAV2LIP)
+    assert ours.shape == expected.shape == (80, 81)
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("piece", [1, 77, 200, 5000])
+def test_preemphasis_goes_on_from_piece_to_piece(piece):
+    samples = np.random.default_rng(1).standard_normal(6000).astype(np.float32)
+    stream = MelStream(WAV2LIP)
+    pieces = [stream.push(samples[i : i + piece]) for i in range(0, len(samples), piece)]
+    np.testing.assert_allclose(np.concatenate([*pieces, stream.finish()], axis=1), log_mel(samples, WAV2LIP), atol=1e-4)

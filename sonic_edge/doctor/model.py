@@ -66,7 +66,7 @@ def backend(case: Case) -> Iterator[Finding]:
             what = _INSTALL if settings.backend == "cpu" else "do what it says; docs/CHIP.md helps"
             yield failed(f"{settings.backend}: {line}", f"nothing can be rendered until this is right; {what}")
         return
-    told = f"{settings.backend}: loaded in {loaded_s:.1f} s; one window of {heard_s:.1f} s in {1000 * window_s:.0f} ms"
+    told = f"{settings.backend}: loaded in {loaded_s:.1f} s; one window of {heard_s:.2g} s in {1000 * window_s:.0f} ms"
     if window_s > heard_s:
         yield warning(f"{told}, slower than speech", "end other programs; see model.threads; live mode cannot keep up")
     else:
