@@ -1,7 +1,10 @@
 """The whole product with bundles that paint the face, and such bundles that are wrong."""
 
+import copy
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -10,6 +13,7 @@ import pytest
 import yaml
 from daemon_parts import QUICK, Daemon
 from frames_bundle import SHAPES, frames_bundle
+from test_bundle import SPEC as MOTION
 
 from sonic_edge.bundle import Bundle
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
@@ -18,6 +22,7 @@ from sonic_edge.label import Label
 from sonic_edge.media import Request
 from sonic_edge.pipeline import Pipeline, try_bundle
 from sonic_edge.scene import LENGTH_S
+from sonic_edge.spec import read_spec
 
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
 BOTH = pytest.mark.parametrize("shape", list(SHAPES))
@@ -175,7 +180,8 @@ def test_what_does_not_fit_together_is_told(tmp_path, shape, path, to, words):
 
 
 def test_a_bundle_is_tried_before_it_is_used(painted_bundle, tmp_path):
-    assert 0 < try_bundle(Bundle(painted_bundle("sonic")), Config()) < 30
+    seconds, heard_s = try_bundle(Bundle(painted_bundle("sonic")), Config())
+    assert 0 < seconds < 30 and heard_s == 1 / 25
     with pytest.raises(ConfigError, match=r"painter\.onnx: output picture: \d+ of 27648 values are not finite numbers"):
         try_bundle(Bundle(painted_bundle("wav2lip", "broken")), Config())
 
@@ -183,3 +189,39 @@ def test_a_bundle_is_tried_before_it_is_used(painted_bundle, tmp_path):
 def test_a_bundle_of_one_kind_is_not_taken_for_the_other(painted_bundle, tmp_path):
     with pytest.raises(TypeError, match="is of kind frames"):
         _ = Bundle(painted_bundle("sonic")).motion
+
+
+def test_what_the_read_me_shows_is_a_bundle():
+    """The two files that models/README.md has operators begin with; the figures they must fill in are filled in."""
+    text = (Path(__file__).parent.parent / "models" / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for block in re.findall(r"^```yaml\n(format: 1\n.*?)^```", text, re.MULTILINE | re.DOTALL):
+        spec = yaml.safe_load(block)
+        for stage in spec["stages"].values():
+            assert stage["files"]["cpu"]["sha256"] == "64 hexadecimal digits"
+            stage["files"]["cpu"]["sha256"] = "0" * 64
+        if spec["kind"] == "motion":
+            spec["stream"]["prior"] = [-5.0] * spec["mel"]["n_mels"]
+            spec["life"].update(mean=[0.0] * 9, std=[1.0] * 9)
+        found[spec["kind"]] = read_spec(spec, "README.md")
+    assert set(found) == {"motion", "frames"}
+    assert found["frames"].mel.settings().frames_per_s == 80
+
+
+@pytest.mark.parametrize(
+    "path, to, words",
+    [
+        ("mel.fmin", 9000.0, "mel.fmin, fmax = 9000, 8000: must rise"),
+        ("mel.sample_rate", 8000, "mel.sample_rate = 8000: must be 16000, as live sound is"),
+        ("mel.summed", "magnitude", "mel.normalise = speech: needs mel.summed = power"),
+        ("kind", 3, "kind = 3: must be motion or frames"),
+        ("crop", {}, "crop: there is no such setting"),
+    ],
+)
+def test_the_other_kind_is_held_to_the_same(path, to, words):
+    spec = copy.deepcopy(MOTION)
+    *above, key = path.split(".")
+    (spec[above[0]] if above else spec)[key] = to
+    with pytest.raises(ConfigError) as e:
+        read_spec(spec, "bundle.yaml")
+    assert words in str(e.value)
