@@ -1,9 +1,13 @@
 """``sonic-edge model`` as a person types it, with bundles that run, and with a daemon beside it."""
 
 import json
+import os
+import pwd
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -229,6 +233,45 @@ def test_a_graph_that_is_not_as_told_does_not_run(model, tmp_path):
     status, _, complaint = model("check", other)
     assert status == 1 and "bundle.yaml says" in complaint
     assert not any((tmp_path / "models").iterdir())
+
+
+def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, capfd):
+    """Whoever asks that is not root stays what they are, and can read what is theirs."""
+    from sonic_edge.doctor import apart
+
+    nobody = pwd.getpwnam("nobody")
+    account = apart.Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin"})
+    monkeypatch.setattr(apart, "account_of", lambda unit: account)
+    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, where nobody else may look
+        folder = Path(name)
+        folder.chmod(0o755)
+        settings = folder / "box.yaml"
+        settings.write_text(yaml.safe_dump({"model": {"store": str(folder / "models")}}))
+        source = own_bundle(tmp_path / "mine")
+        assert main(["model", "install", str(source), "--config", str(settings)]) == 0, capfd.readouterr().err
+        (victim,) = (folder / "models").glob("my-net*/encoder.int8.onnx")
+        victim.chmod(0o600)
+        status = main(["model", "use", "my-net", "--config", str(settings)])
+        complaint = capfd.readouterr().err
+        assert status == (78 if os.geteuid() == 0 else 0)
+        assert ("Permission denied" in complaint) == (os.geteuid() == 0)
+
+
+def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, settings):
+    """Whatever the runtime does, the store is as it was, and is free again."""
+    from sonic_edge import pipeline
+
+    source = own_bundle(tmp_path / "b")
+    settings(worker={"start_s": 2.0})
+    for do, words in (
+        (lambda *_: time.sleep(60), "did not run within worker.start_s = 2 s"),
+        (lambda *_: os.kill(os.getpid(), signal.SIGKILL), "running the model ended the process: SIGKILL"),
+        (lambda *_: {}["a mistake"], "running the model failed: KeyError"),
+    ):
+        monkeypatch.setattr(pipeline, "try_bundle", do)
+        status, _, complaint = model("install", source)
+        assert status == 1 and f"{source}: " in complaint and words in complaint
+        assert not any((tmp_path / "models").iterdir())
 
 
 def test_the_commands_are_quick_to_explain_themselves():
