@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from daemon_parts import QUICK, Daemon, drop
+from frames_bundle import frames_bundle
 from stub_studio import __file__ as STUDIO
 from stub_worker import __file__ as STUB
 
@@ -149,6 +150,18 @@ def test_a_bundle_is_installed_chosen_and_left(model, tmp_path, settings):
     assert status == 0 and f"({SHIPPED}): in use again" in said
     assert chosen(tmp_path) == (SHIPPED, id)
     assert model("rollback")[0] == 0 and chosen(tmp_path) == (id, SHIPPED)
+
+
+def test_a_bundle_that_paints_is_one_like_any_other(model, tmp_path):
+    source = frames_bundle(tmp_path / "painter", "sonic")
+    status, said, _ = model("install", source)
+    assert status == 0 and "painted-sonic 0.1.0: frames, Apache-2.0" in said and "are finite" in said
+    assert model("use", "painted-sonic")[0] == 0
+    _, said, _ = model("list")
+    assert said.startswith("> painted-sonic 0.1.0") and ": frames, cpu, " in said
+    broken = frames_bundle(tmp_path / "broken", "wav2lip", "broken")
+    status, _, complaint = model("check", broken)
+    assert status == 78 and f"{broken}/" in complaint and "values are not finite numbers" in complaint
 
 
 def test_a_render_is_made_with_the_bundle_in_use(model, installed, tmp_path, settings, short_speech):
