@@ -54,6 +54,8 @@ build_wheels() { # REQUIREMENT ...: into work/built
     # that Python's headers, and its own word on compilers and names: what CPython uses to build for another machine
     fetch_debs "$work/apt-$of" "$of" "$deb_arch" "$([ "$of" != "$suite" ] || echo "$mirror")" "libpython$python-dev"
     for deb in "$work/apt-$of/var/cache/apt/archives/libpython$python"*.deb; do dpkg-deb --extract "$deb" "$sysroot"; done
+    # what leads to the root of the file system leads out of the folder
+    find "$sysroot" -type l -lname '/*' | while read -r link; do ln -sfn "$sysroot$(readlink "$link")" "$link"; done
     about=_sysconfigdata__$triplet
     cp "$(find "$sysroot/usr/lib/python$python" -name "$about.py")" "$work/about"
     # setuptools names a wheel by what runs it, and must not be at odds with itself; named rightly below

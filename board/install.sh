@@ -57,7 +57,7 @@ if [ -n "$lacking" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get "$@" update
     # shellcheck disable=SC2086 # each word is a package
-    apt-get "$@" install --yes --no-upgrade $lacking </dev/null >"$scratch/apt.txt" 2>&1 || {
+    apt-get "$@" install --yes --no-upgrade $lacking </dev/null >"$scratch/apt.txt" 2>&1 9>&- || {
         cat "$scratch/apt.txt" >&2
         refuse "these cannot be installed on this box:$lacking"
     }
@@ -106,7 +106,7 @@ fi
 
 switch_to "$release"
 for model in models/*; do
-    [ ! -e "$model" ] || sonic-edge model install --config "$settings" "$model" ||
+    [ ! -e "$model" ] || /usr/local/bin/sonic-edge model install --config "$settings" "$model" ||
         refuse "${release##*/} runs, but could not keep the model ${model##*/}"
 done
 tidy

@@ -138,6 +138,7 @@ switch_to() { # RELEASE: from here on it runs; if that fails at any point, the o
         exit 1
     fi
     touch "$new/.ran"
+    sync -f "$home"
     switching=
 }
 
