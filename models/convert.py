@@ -1,6 +1,6 @@
 """From a bundle's INT8 ONNX to a bundle for one Ascend chip.
 
-    python -m models.convert --soc Ascend310B4 [--bundle FOLDER] [--route qat|calibrate|lite] [--dry-run] ...
+    python -m models.convert --soc Ascend310B4 [--bundle FOLDER] [--route qat|calibrate|lite|float] [--dry-run] ...
 
 Runs where CANN (atc), AMCT for ONNX and MindSpore Lite's converter are installed; `--dry-run` runs anywhere, shows
 every command and runs none. A second call goes on where the first one ended. `models/README.md` tells of the routes.
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import which
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from models import BUILD, BUNDLE
 
@@ -24,7 +24,7 @@ except ImportError as e:
 from models.chip import operators, steps
 from models.chip.explain import MISSING, explain
 from models.chip.graphs import rewritten
-from models.chip.plan import ROUTES, Choice, calibration_step, float_layers, stage_steps
+from models.chip.plan import CALIBRATED, ROUTES, Choice, calibration_step, float_layers, stage_steps
 from models.chip.result import write_bundle
 from models.chip.socs import check_soc
 from sonic_edge.bundle import Bundle, Stage
@@ -96,11 +96,11 @@ def _has_trained(folder: Path, bundle: Bundle) -> bool:
     return all((folder / f"{name}.onnx").is_file() for name in bundle.spec.stages)
 
 
-def examine(choice: Choice, stage: Stage) -> List[str]:
+def examine(choice: Choice, stage: Stage) -> Tuple[Stage, List[str]]:
     """Hold a graph against what the tools take, before any is run.
 
     Returns:
-        Its layers that stay float.
+        The stage with its tensors in the graph's order; the layers that stay float.
 
     Raises:
         ConfigError: If something is known to be refused, naming what and whose rule it is.
@@ -109,15 +109,14 @@ def examine(choice: Choice, stage: Stage) -> List[str]:
     try:
         source, quantised = (onnx.load(str(p)) for p in (path, stage.path))
         form = rewritten(source, choice.form == "qat")
+        ordered = operators.in_graph_order(form, stage)
     except Exception as e:  # onnx has no error of its own for a file that is none
-        raise ConfigError(f"{path}: cannot be used as an ONNX model: {e}") from e
-    wrong = operators.interface_problems(source, stage.inputs, stage.outputs, path)
-    wrong += [f"{path}: {problem}" for problem in operators.problems(form, choice.route)]
-    if wrong:
-        raise ConfigError("\n".join(wrong))
+        raise ConfigError(f"{path}: cannot be converted: {e}") from e
+    if wrong := operators.problems(form, choice.route):
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))
     for remark in operators.remarks(form):
         print(f"note: {stage.name}: {remark}")
-    return float_layers(quantised, source)
+    return ordered, float_layers(quantised, form)
 
 
 def missing_tools(plan: List[steps.Step], amct_python: str) -> List[str]:
@@ -144,13 +143,13 @@ def convert(args: argparse.Namespace) -> None:
     bundle = Bundle(args.bundle)
     choice = choose(args, bundle)
     out = choice.bundle if args.in_place else (args.out or BUILD / "chip" / f"{bundle.spec.name}-{args.soc}").resolve()
-    if args.route != "qat" and bundle.spec.kind != "motion":
+    if args.route in CALIBRATED and bundle.spec.kind != "motion":
         raise ConfigError(
-            f"{bundle.folder}: kind {bundle.spec.kind}: calibration data is made for motion; take --route qat"
+            f"{bundle.folder}: is of kind {bundle.spec.kind}; calibration data is for kind motion: take --route float"
         )
     stages = [bundle.stage(name, "cpu") for name in bundle.spec.stages]
-    data = calibration_step(choice, [stage.path for stage in stages]) if args.route != "qat" else None
-    results = {stage.name: stage_steps(choice, stage, examine(choice, stage), data) for stage in stages}
+    data = calibration_step(choice, [stage.path for stage in stages]) if args.route in CALIBRATED else None
+    results = {stage.name: stage_steps(choice, *examine(choice, stage), data) for stage in stages}
     plan = ([data] if data else []) + [step for result in results.values() for step in result.steps]
     missing = missing_tools(plan, args.amct_python)
     if args.dry_run:
@@ -164,12 +163,13 @@ def convert(args: argparse.Namespace) -> None:
         return
     if missing:
         raise steps.StepError("\n".join(missing))
-    for step in plan:
-        if steps.is_done(step):
-            print(f"{step.name}: done before")
-            continue
-        print(f"{step.name}\n  $ {step.shown}", flush=True)
-        steps.run(step, explain)
+    with steps.alone(choice.work) as lock:
+        for step in plan:
+            if steps.is_done(step):
+                print(f"{step.name}: done before")
+                continue
+            print(f"{step.name}\n  $ {step.shown}", flush=True)
+            steps.run(step, explain, lock)
     backends = BACKENDS[args.backend]
     made = {
         stage: {name: step.output(file) for name, (step, file) in result.files.items() if name in backends}

@@ -20,7 +20,7 @@ onnxruntime's quantiser writes a graph that AMCT and ATC refuse or would read ot
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 import onnx
@@ -102,7 +102,7 @@ def rewritten(model: onnx.ModelProto, quantised: bool) -> onnx.ModelProto:
         quantised: Whether the layers that are INT8 in `model` stay so.
 
     Returns:
-        Another model with the inputs and outputs of `model` and nodes of the domain ai.onnx only.
+        Another model with the inputs and outputs of `model`; its nodes are of ai.onnx, each with a name of its own.
 
     Raises:
         ValueError: If a Q/DQ pair does not share its scale, or a node is of another domain.
@@ -112,9 +112,13 @@ def rewritten(model: onnx.ModelProto, quantised: bool) -> onnx.ModelProto:
     renamed = {parts.float_name(o.name): o.name for o in model.graph.output if o.name in parts.pairs}
     nodes: List[onnx.NodeProto] = []
     constants = dict(parts.constants)
-    for original in parts.nodes:
+    names: Set[str] = set()
+    for i, original in enumerate(parts.nodes):
         node = onnx.NodeProto()
         node.CopyFrom(original)
+        if not node.name or node.name in names:
+            node.name = f"{node.name or node.op_type}_{i}"
+        names.add(node.name)
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"{node.name}: operator {node.domain}::{node.op_type}; only those of ai.onnx can be used")
         node.output[:] = [renamed.get(name, name) for name in node.output]

@@ -1,7 +1,7 @@
 """Whether Ascend's tools take a graph: its operators, its opset, how it is quantised. Asked before any tool is run."""
 
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE, folded
+from sonic_edge.bundle import Stage
 
 _PAIR = {"QuantizeLinear", "DequantizeLinear"}
 
@@ -23,7 +24,7 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
 
     Args:
         model: What the first vendor tool of the route gets.
-        route: qat, calibrate or lite.
+        route: qat, calibrate, lite or float.
 
     Returns:
         A sentence each, naming the node or operator and whose rule it is; empty if nothing is known against it.
@@ -40,8 +41,7 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
             if folded(name) in known.operators:
                 continue
             found.append(f"operator {name} ({counted[name]}x) is not on the list of {tool} [{known.source}]")
-    limits = {"MindSpore Lite's converter": LITE.opsets} if route == "lite" else {"AMCT": AMCT_OPSETS, **_newest_atc()}
-    for tool, (low, high) in limits.items():
+    for tool, (low, high) in _limits(route).items():
         if not low <= opset(model) <= high:
             found.append(f"opset {opset(model)}: {tool} takes {low} to {high}")
     names = Counter(n.name for n in model.graph.node)
@@ -50,7 +50,7 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
     if route == "qat":
         found += _pair_problems(model)
     elif has & _PAIR:
-        found.append(f"{counted['QuantizeLinear']} QuantizeLinear are left; calibration begins with a float graph")
+        found.append(f"{counted['QuantizeLinear']} QuantizeLinear are left; route {route} begins with a float graph")
     return found
 
 
@@ -60,8 +60,12 @@ def remarks(model: onnx.ModelProto) -> List[str]:
     return [f"opset {opset(model)}: CANN 5 and 6 (Atlas 200 DK) take {old} at most"] if opset(model) > old else []
 
 
-def _newest_atc() -> Dict[str, Tuple[int, int]]:
-    return {"ATC of CANN 7 and later": ATC["CANN 7 and later"].opsets}
+def _limits(route: str) -> Dict[str, Tuple[int, int]]:
+    """The widest opsets of the tools that a route goes through."""
+    if route == "lite":
+        return {"MindSpore Lite's converter": LITE.opsets}
+    newest = {"ATC of CANN 7 and later": ATC["CANN 7 and later"].opsets}
+    return newest if route == "float" else {"AMCT": AMCT_OPSETS, **newest}
 
 
 def _pair_problems(model: onnx.ModelProto) -> List[str]:
@@ -126,15 +130,22 @@ def _layer_problems(layer: onnx.NodeProto, constants: Dict[str, np.ndarray]) -> 
     return found
 
 
-def interface_problems(model: onnx.ModelProto, inputs: Dict[str, Tuple[int, ...]], outputs: Dict[str, Tuple[int, ...]],
-                       path: Path) -> List[str]:  # fmt: skip
-    """Whether a graph has just the tensors a bundle names, in that order: an `.om` knows them by position only."""
-    found = []
+def in_graph_order(model: onnx.ModelProto, stage: Stage) -> Stage:
+    """The stage with its tensors in the order of the graph: an `.om` knows them by their place.
+
+    Raises:
+        ValueError: If the graph has not just the tensors that the bundle names.
+    """
     constants = {i.name for i in model.graph.initializer}
-    for kind, tensors, want in (("inputs", model.graph.input, inputs), ("outputs", model.graph.output, outputs)):
+    ordered = []
+    for kind, tensors, want in (
+        ("inputs", model.graph.input, stage.inputs),
+        ("outputs", model.graph.output, stage.outputs),
+    ):
         has = {
             t.name: tuple(d.dim_value for d in t.type.tensor_type.shape.dim) for t in tensors if t.name not in constants
         }
-        if list(has.items()) != list(want.items()):
-            found.append(f"{path}: its {kind} are {has}; bundle.yaml says {want}, in this order")
-    return found
+        if has != want:
+            raise ValueError(f"its {kind} are {has}; bundle.yaml says {want}")
+        ordered.append(has)
+    return replace(stage, inputs=ordered[0], outputs=ordered[1])

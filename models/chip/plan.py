@@ -3,6 +3,7 @@
 qat        INT8 ONNX -> Q/DQ form -> AMCT (our scales stay) -> ATC -> .om -> wrapped .mindir
 calibrate  INT8 or trained ONNX -> float form -> AMCT calibration -> ATC -> .om -> wrapped .mindir
 lite       float form -> MindSpore Lite's converter, which calibrates and compiles by itself -> .mindir
+float      float form -> ATC -> .om -> wrapped .mindir: fp16 on the chip, nothing quantised
 """
 
 import sys
@@ -17,7 +18,8 @@ from sonic_edge.backends.om_config import om_config, wrap_command
 from sonic_edge.bundle import Stage
 
 HERE = Path(__file__).parent
-ROUTES = ("qat", "calibrate", "lite")
+ROUTES = ("qat", "calibrate", "lite", "float")
+CALIBRATED = ("calibrate", "lite")
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
 
@@ -87,7 +89,7 @@ def stage_steps(choice: Choice, stage: Stage, float_names: Sequence[str], data: 
         choice: What is wanted.
         stage: The graph with its `cpu` file.
         float_names: `float_layers` of it.
-        data: The step that makes calibration data; None for route qat.
+        data: The step that makes calibration data, for the routes that calibrate.
 
     Returns:
         Its steps in order, and which leaves what.
@@ -103,10 +105,13 @@ def stage_steps(choice: Choice, stage: Stage, float_names: Sequence[str], data: 
         assert data is not None
         lite = _lite_step(choice, stage, rewrite, data, float_names)
         return Result([rewrite, lite], {"mindspore_lite": (lite, f"{name}.mindir")})
-    amct = _amct_step(choice, stage, rewrite, data, float_names)
-    atc = _atc_step(choice, stage, amct)
+    steps, model = [rewrite], rewrite.output(f"{name}.onnx")
+    if choice.route != "float":
+        steps.append(_amct_step(choice, stage, rewrite, data, float_names))
+        model = steps[-1].output(f"{name}_deploy_model.onnx")
+    atc = _atc_step(choice, stage, model)
+    steps.append(atc)
     files = {"acl": (atc, f"{name}.om")}
-    steps = [rewrite, amct, atc]
     if choice.wrap:
         wrap = Step(
             f"{name}: wrap the .om", "converter_lite", work / f"{name}-mindir",
@@ -133,11 +138,10 @@ def _amct_step(choice: Choice, stage: Stage, rewrite: Step, data: Optional[Step]
     )  # fmt: skip
 
 
-def _atc_step(choice: Choice, stage: Stage, amct: Step) -> Step:
+def _atc_step(choice: Choice, stage: Stage, model: Path) -> Step:
     """ATC's parameters: "ATC Instructions", CANN 8.0 (hiascend.com) and `atc --help` in github hicann/ge ffdcbc9,
-    api/atc/main_impl.cc. No --precision_mode: after AMCT it is not to be given. --output_type, because the default
-    leaves float outputs to the precision of the last operator."""
-    model = amct.output(f"{stage.name}_deploy_model.onnx")
+    api/atc/main_impl.cc. No --precision_mode: after AMCT it is not to be given, and what is float is fp16 by default.
+    --output_type, because else the last operator's precision decides. One --input_format for all inputs."""
     four = all(len(shape) == 4 for shape in stage.inputs.values())
     shapes = ";".join(f"{name}:{','.join(map(str, shape))}" for name, shape in stage.inputs.items())
     return Step(

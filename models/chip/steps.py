@@ -4,15 +4,17 @@ A step writes into a folder of its own, under another name until it is done; one
 could be taken for a result.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shlex
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 LOG = "log.txt"
 RECORD = "step.json"
@@ -85,12 +87,34 @@ def is_done(step: Step) -> bool:
         return False
 
 
-def run(step: Step, explain: Callable[[str, int, str], str]) -> None:
+@contextmanager
+def alone(work: Path) -> Iterator[int]:
+    """Nobody else works in a folder, nor does a tool that is left of somebody who was killed.
+
+    Returns:
+        What a tool is to keep open while it runs.
+
+    Raises:
+        StepError: If somebody does.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise StepError(
+                f"{work}: a conversion is at work here, or a tool that is left of one: wait for it, or end it"
+            ) from e
+        yield file.fileno()
+
+
+def run(step: Step, explain: Callable[[str, int, str], str], lock: int) -> None:
     """Do a step.
 
     Args:
         step: What to do.
         explain: (tool, exit status, log) -> what to do about it.
+        lock: From `alone`.
 
     Raises:
         StepError: If an input is missing, the command fails, or an output is missing or empty.
@@ -106,12 +130,16 @@ def run(step: Step, explain: Callable[[str, int, str], str]) -> None:
     try:
         with log.open("wb") as out:
             status = subprocess.run(
-                step.command(step.part), cwd=step.part, stdout=out, stderr=subprocess.STDOUT, check=False
+                step.command(step.part),
+                cwd=step.part,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                check=False,
+                pass_fds=(lock,),
             ).returncode
     except OSError as e:
-        raise StepError(
-            f"{step.name}: {step.command(step.part)[0]} cannot be run: {e}\n{explain(step.tool, 127, '')}"
-        ) from e
+        what = f"{step.name}: {step.command(step.part)[0]} cannot be run: {e}"
+        raise StepError(f"{what}\n{explain(step.tool, 127, '')}") from e
     said = log.read_text("utf8", "replace")
     if status:
         how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"

@@ -50,7 +50,7 @@ OPERATORS = {
         "Neg",
     ),
     *("Pad", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Sin", "Slice", "Softmax", "Sqrt", "Sub"),
-    "Transpose",
+    *("Identity", "Resize", "Tanh", "Transpose"),
 }
 OPSETS = range(8, 19)
 
