@@ -287,6 +287,22 @@ def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, s
         assert not any((tmp_path / "models").iterdir())
 
 
+def test_a_bundle_for_another_backend_is_kept_but_not_chosen(model, tmp_path):
+    source = own_bundle(tmp_path / "b", "chip-net")
+    spec = yaml.safe_load((source / "bundle.yaml").read_text(encoding="utf-8"))
+    for stage in spec["stages"].values():
+        stage["files"] = {"acl": {**stage["files"]["cpu"], "soc": "Ascend310B4"}}
+    (source / "bundle.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    status, said, _ = model("install", source)
+    assert status == 0 and "NOT RUN: it has no files for model.backend = cpu" in said
+    _, said, _ = model("list")
+    assert "acl[Ascend310B4], " in said.splitlines()[0]
+    for command, word in (("use", "chip-net"), ("check", "chip-net"), ("check", source)):
+        status, _, complaint = model(command, word)
+        assert status == 78 and "has no file for backend cpu; it has: acl" in complaint
+    assert not (tmp_path / "models" / CHOICE).exists()
+
+
 def test_the_commands_are_quick_to_explain_themselves():
     code = "import sys; from sonic_edge.cli import _parser; _parser(); print({'numpy', 'cv2'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

@@ -99,17 +99,22 @@ def check_bundle(args: argparse.Namespace) -> int:
 
 
 def try_and_tell(checked: "Checked", config: Config) -> None:
-    """Run a bundle whose files are whole, and tell how it is.
+    """Tell how a bundle is whose files are whole, and run it.
 
     Raises:
         ConfigError, DeviceError: As `try_apart`.
     """
+    tell(checked)
+    print(try_apart(checked.bundle.folder, config))
+
+
+def tell(checked: "Checked") -> None:
+    """How a bundle is whose files are whole."""
     spec = checked.bundle.spec
     print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")
     n_mb = sum(checked.sizes.values()) / 1e6
     print(f"{len(checked.sizes)} files, {n_mb:.1f} MB, as their hashes say; for {_of_backends(checked.backends())}")
     tell_left_out(checked.unknown)
-    print(try_apart(checked.bundle.folder, config))
 
 
 def tell_left_out(names: List[str]) -> None:

@@ -2,13 +2,17 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import Config, load_config
 from ..errors import ConfigError
 from ..store import Entry
-from .bundles import check_bundle, list_bundles, tell_left_out, try_and_tell
+from .bundles import check_bundle, list_bundles, tell, tell_left_out, try_and_tell
 from .options import Commands, add_command, run_folder
 from .switch import held_by_daemon, take_over
+
+if TYPE_CHECKING:  # it brings numpy, which --help must not wait for
+    from ..store.check import Checked
 
 
 def add(commands: Commands) -> None:
@@ -77,8 +81,16 @@ def _install(args: argparse.Namespace) -> int:
     from ..store.change import install
 
     config = load_config(args.config)
-    store, word = Path(config.model.store).absolute(), config.model.bundle
-    entry, is_new, left_out = install(store, args.path, word, lambda checked: try_and_tell(checked, config))
+    store, word, backend = Path(config.model.store).absolute(), config.model.bundle, config.model.backend
+
+    def trial(checked: "Checked") -> None:
+        if all(backend in stage.files for stage in checked.bundle.spec.stages.values()):
+            try_and_tell(checked, config)
+            return
+        tell(checked)  # it may be kept until the settings name what it is for
+        print(f"NOT RUN: it has no files for model.backend = {backend}; `use` refuses it until that is another one")
+
+    entry, is_new, left_out = install(store, args.path, word, trial)
     tell_left_out(left_out)
     how = "installed" if is_new else "was installed already"
     print(f"{entry}: {how}; `sonic-edge model use {entry.id}` has it run")
