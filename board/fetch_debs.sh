@@ -11,7 +11,6 @@ mirror_for() ( # SUITE [MIRROR]: lines of "URI suite components", of the mirror 
     uri=${uri%/}
     echo "$uri $1 $parts"
     case $1 in
-    bullseye) ;; # past its end: what bullseye-security lists has left the mirrors
     jammy) echo "$uri $1-updates $parts" && echo "$uri $1-security $parts" ;;
     *) echo "$uri-security $1-security $parts" ;;
     esac
@@ -32,6 +31,12 @@ fetch_debs() ( # ROOT SUITE ARCH MIRROR PACKAGE ...: with all they need, into RO
         : >"$root/var/lib/dpkg/status" # a machine on which nothing is installed: all that is needed is taken
         own_apt update || refuse "--suite $suite --arch $arch: its package lists cannot be fetched from $(head -n 1 "$root/mirrors")"
     fi
+    own_apt install --yes --download-only "$@" && exit 0
+    [ "$suite" = bullseye ] || refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"
+    say "bullseye is past its end, and bullseye-security no longer has all that it lists: without it, then"
+    rm -f "$root"/var/cache/apt/archives/*.deb
+    sed -i /-security/d "$root/etc/apt/sources.list"
+    own_apt update
     own_apt install --yes --download-only "$@" ||
         refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"
 )

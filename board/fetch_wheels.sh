@@ -37,7 +37,7 @@ fetch_wheels() { # OUT
     done
     [ -z "$sources" ] || set -- "$@" --find-links "$work/built"
     pip download --only-binary=:all: --implementation cp --python-version "$python" "$@" \
-        --dest "$fetched" "sonic-edge[$extras] @ file://$wheel" ${lite:+"$lite"} ||
+        --dest "$fetched" "sonic-edge[$extras] @ file://$wheel" pip ${lite:+"$lite"} ||
         refuse "the wheels for Python $python on $arch, $suite (glibc 2.$libc) cannot be had"
     rm "$fetched/$(basename "$wheel")" # made anew each time
 }

@@ -51,15 +51,16 @@ if [ -n "$lacking" ]; then
     mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
     ln -s "$here/debs" "$scratch/debs"
     echo "deb [trusted=yes] file:$scratch/debs ./" >"$scratch/sources.list"
-    set -- -qq -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    set -- -q -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch/cache" -o APT::Sandbox::User=root \
         -o Acquire::Languages=none -o APT::Install-Recommends=false -o Dpkg::Use-Pty=0
     export DEBIAN_FRONTEND=noninteractive
-    apt-get "$@" update
+    apt-get "$@" update >"$scratch/apt.txt" 2>&1 || cat "$scratch/apt.txt" >&2
     # shellcheck disable=SC2086 # each word is a package
     apt-get "$@" install --yes --no-upgrade $lacking </dev/null >"$scratch/apt.txt" 2>&1 9>&- || {
         cat "$scratch/apt.txt" >&2
-        refuse "these cannot be installed on this box:$lacking"
+        refuse "cannot be installed on this box:$lacking. Where it has newer ones than the bundle, make the bundle" \
+            "anew, --fresh; or --without the part that needs them. What runs was not changed"
     }
 fi
 
@@ -68,7 +69,7 @@ python=${PYTHON:-python$wanted}
 command -v "$python" >/dev/null || refuse "$python: not on this box, whose suite has another one: install Python $wanted"
 [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$wanted" ] ||
     refuse "this bundle is for Python $wanted; $python is $("$python" --version 2>&1)"
-"$python" -c 'import ensurepip, venv' || refuse "$python: its modules venv and ensurepip are missing"
+"$python" -c 'import venv' || refuse "$python: its module venv is missing"
 
 # ---- the release -------------------------------------------------------------------------------------------------------
 
@@ -83,11 +84,11 @@ else
     free_mb=$(($(stat --file-system --format '%a * %S / 1048576' "$home")))
     [ "$free_mb" -gt "$needed_mb" ] || refuse "$home: $free_mb MB are free, $needed_mb MB are needed"
     half=$release
-    "$python" -m venv "$release"
+    "$python" -m venv --without-pip "$release" # Debian has pip for it in a package that is tied to one patch level
     lite=$(bundle mindspore_lite)
     # PIP_CONFIG_FILE: nor what this box's own pip is set to do
     PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-        "$release/bin/python" -m pip install --quiet --no-index --find-links "$here/wheels" --no-cache-dir \
+        "$release/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --quiet --no-index --find-links "$here/wheels" --no-cache-dir \
         "$(echo "$here"/wheels/sonic_edge-*.whl)[$(bundle extras)]" ${lite:+"$here/$lite"}
     mkdir -p "$release/$share" "$release/share/doc/sonic-edge"
     cp -r share/. systemd board "$release/$share"

@@ -7,7 +7,7 @@
 #   --arch ARCH             aarch64 (the default) or x86_64
 #   --suite SUITE           the box's system: bullseye (Debian 11, the default), bookworm (Debian 12), jammy (Ubuntu 22.04)
 #   --python 3.X            the box's Python, 3.9 to 3.12; without it the suite's own: 3.9, 3.11, 3.10. Another one must
-#                           be on the box already, as python3.X with its venv
+#                           be on the box already, as python3.X
 #   --here                  for a box like this machine
 #   --without PART          live: microphone and loudspeaker (PyAudio); journal: `journalctl JOB=name` (systemd-python);
 #                           screen: mpv. May be given again
@@ -85,7 +85,8 @@ for part in $without; do
     case " live journal screen " in *" $part "*) ;; *) refuse "--without $part: must be live, journal or screen" ;; esac
     parts=$(echo " $parts " | sed "s/ $part / /")
 done
-[ "$python" != "$own" ] || packages="python$python-venv"
+[ "$python" != "$own" ] || packages="python$python"
+[ "$suite" != bullseye ] || [ "$python" != 3.9 ] || packages="$packages python3-distutils" # pip needs it there, and Debian has it apart
 for part in $parts; do
     case $part in
     live) extras=$extras,live unwheeled="$unwheeled live" packages="$packages libportaudio2 alsa-utils" ;;
@@ -136,7 +137,7 @@ mkdir -p "$box/wheels" "$box/debs" "$box/share" "$box/docs"
 
 kept wheels "$(wheels_depend_on)" fetch_wheels
 cp "$folder"/*.whl "$wheel" "$box/wheels"
-"$venv/bin/python" board/wheelhouse.py check "$box/wheels" "$python" "$arch" "sonic-edge[$extras]" ${lite:+mindspore_lite} ||
+"$venv/bin/python" board/wheelhouse.py check "$box/wheels" "$python" "$arch" "sonic-edge[$extras]" pip ${lite:+mindspore_lite} ||
     refuse "these are not the wheels of Python $python on $arch"
 
 take_debs() { # FOLDER
@@ -158,7 +159,7 @@ cp board/samples/speech.flac "$venv/share/sonic-edge/samples/portrait.jpg" "$box
 cp -r systemd "$box"
 cp docs/*.md README.md README.zh.md LICENSE "$box/docs"
 mkdir "$box/board"
-for file in board/*.sh board/sonic-edge.yaml; do
+for file in board/*.sh board/first_light.py board/sonic-edge.yaml; do
     case $file in */make_bundle.sh | */fetch_*.sh | */setup.sh | */install.sh) ;; *) cp "$file" "$box/board" ;; esac
 done
 cp board/install.sh "$box/install.sh"

@@ -118,7 +118,8 @@ start() { # Start what is current; fails unless its model has run once in time. 
 
 last_words() { # SINCE: of the service
     journalctl --sync || true
-    journalctl --quiet --no-pager --output=cat --unit="$unit" --since="@$1" --lines=15 | sed 's/^/    /' >&2 || true
+    # not --lines: with --since it shows the first ones
+    journalctl --quiet --no-pager --output=cat --unit="$unit" --since="@$1" | tail -n 15 | sed 's/^/    /' >&2
 }
 
 switch_to() { # RELEASE: from here on it runs; if that fails at any point, the one that ran before does again
@@ -131,7 +132,7 @@ switch_to() { # RELEASE: from here on it runs; if that fails at any point, the o
     switching=yes
     if [ -n "$old" ] && [ "$old" != "$new" ]; then point "$home/previous" "$old"; fi
     activate "$new"
-    say "starting ${new##*/}, and waiting until its model has run once"
+    if runs_systemd; then say "starting ${new##*/}, and waiting until its model has run once"; fi
     if ! start; then
         warn "${new##*/} does not start; its last words:"
         last_words "$began"

@@ -57,6 +57,7 @@ def place(tmp_path_factory):
             folder, name.replace("-", "_"), least, tag, ["more>=1; python_version < '3.12'"] if name == "av" else []
         )
     make_wheel(folder, "more", "1.0", "py3-none-any")
+    make_wheel(folder, "pip", "25.0", "py3-none-any")
     return folder
 
 

@@ -50,7 +50,11 @@ def run(tell: Tell) -> bool:
 
 def make_stick(stick: Path, scratch: Path) -> Path:
     """What an integrator carries to the board, in now/; in next/ a newer release; in broken/ one that cannot start."""
-    pieces.bundle(stick / "now", "screen")
+    model = scratch / "own-net"
+    shutil.copytree(CHECKOUT / "models/bundles/sonic-net", model)
+    about = model / "bundle.yaml"
+    about.write_text(about.read_text().replace("name: sonic-net", "name: own-net"))
+    pieces.bundle(stick / "now", "screen", model=model)
     newer = pieces.other_release(scratch / "next", "+next")
     pieces.bundle(stick / "next", "screen", checkout=newer)
     broken = pieces.other_release(scratch / "broken", "+broken")

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic-edge" / "virtual"
@@ -62,7 +62,14 @@ def root(name: str) -> Path:
     return piece(f"root-{name}", command, lambda part: _run(*command, part / "root.tar")) / "root.tar"
 
 
-def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "x86_64", suite: str = SUITE) -> str:
+def bundle(
+    folder: Path,
+    *without: str,
+    checkout: Path = CHECKOUT,
+    arch: str = "x86_64",
+    suite: str = SUITE,
+    model: Optional[Path] = None,
+) -> str:
     """What an integrator carries to a box, one like the boards unless told otherwise: board/make_bundle.sh's file.
 
     Args:
@@ -71,6 +78,7 @@ def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "
         checkout: Whose product it is.
         arch: The box's processor.
         suite: Its Debian.
+        model: An operator's own, which goes along.
 
     Returns:
         The name of the folder in it.
@@ -78,6 +86,8 @@ def bundle(folder: Path, *without: str, checkout: Path = CHECKOUT, arch: str = "
     command: List[object] = [checkout / "board/make_bundle.sh", "--arch", arch, "--suite", suite, "--out", folder]
     for part in without:
         command += ["--without", part]
+    if model:
+        command += ["--model", model]
     done = subprocess.run(
         [str(word) for word in command], env={**os.environ, "VENV": sys.prefix}, stdout=subprocess.PIPE, check=True
     )

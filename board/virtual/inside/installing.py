@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import box
 from box import CURRENT, SETTINGS, SPOOL, UNIT, Wrong, run
 
 STICK, HOME = Path("/stick"), Path("/opt/sonic-edge")
 PREVIOUS = HOME / "previous"
+MODELS = Path("/var/lib/sonic-edge")
 UNPACKED = Path("/root/unpacked")
 UNIT_FILE = Path("/etc/systemd/system") / UNIT
 MORE = Path("/etc/systemd/system/sonic-edge-more.service")
@@ -89,6 +90,9 @@ def installs() -> str:
     """The bundle on a bare Debian, no network."""
     install("now")
     box.wait_until_ready()
+    models = run("sonic-edge", "model", "list", "--config", SETTINGS)
+    if "own-net" not in models:
+        raise Wrong(f"the model that came along is not there: {models}")
     if PREVIOUS.exists() or MORE.exists():
         raise Wrong(f"what never ran was kept: {PREVIOUS} {PREVIOUS.exists()}, {MORE} {MORE.exists()}")
     return f"{runs(CURRENT.resolve())}, {UNIT} is {box.state()}"
@@ -195,23 +199,32 @@ def goes_back_by_hand() -> str:
     return ", then ".join(told)
 
 
+def _peoples() -> List[str]:
+    """What people made: in the spool, and models."""
+    files = [*SPOOL.rglob("*"), *MODELS.rglob("*")]
+    return sorted(str(file) for file in files if SPOOL / "run" not in file.parents)
+
+
 def uninstalls() -> str:
     """Uninstall, twice: the settings, the spool with its videos and the models are all that stays."""
-    (Path("/var/lib/sonic-edge/models") / "own").mkdir(parents=True)
-    kept = sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run")))
+    before = _peoples()
     said = run(HOME / "uninstall").splitlines()
     run(bundle("now") / "board/uninstall.sh")
     left = run("find", "/etc", "/home", "/opt", "/run", "/usr", "/var", "-name", "*sonic*edge*").splitlines()
-    there = sorted(line for line in left if not line.startswith((f"{SPOOL}", "/var/log/", "/var/tmp/")))
-    if there != ["/etc/sonic-edge", "/etc/sonic-edge/sonic-edge.yaml", "/var/lib/sonic-edge"]:
+    there = sorted(
+        line
+        for line in left
+        if not line.startswith((f"{SPOOL}", "/var/log/", "/var/tmp/", "/run/systemd/", f"{MODELS}"))
+    )
+    if there != ["/etc/sonic-edge", "/etc/sonic-edge/sonic-edge.yaml"]:
         raise Wrong(f"left: {there}")
-    if kept != sorted(str(p) for p in SPOOL.rglob("*") if not str(p).startswith(str(SPOOL / "run"))):
-        raise Wrong("the spool is not as it was")
+    if _peoples() != before:
+        raise Wrong(f"the spool and the models are not as they were: {before}, then {_peoples()}")
     if box.state() != "inactive" or box.prop("LoadState") != "not-found" or not SETTINGS.read_text().endswith(OWN):
         raise Wrong(
             f"{UNIT} is {box.prop('LoadState')}, {box.state()}; the settings end in {SETTINGS.read_text()[-30:]!r}"
         )
-    return f"left: {there} and {len(kept)} files and folders in the spool; it says {said}"
+    return f"left: {there} and {len(before)} files and folders of people; it says {said}"
 
 
 def comes_back() -> str:
@@ -227,7 +240,7 @@ def comes_back() -> str:
 def purges() -> str:
     """Uninstall with --purge: nothing stays."""
     run(HOME / "uninstall", "--purge")
-    places = [p for p in (HOME, SETTINGS.parent, SPOOL, Path("/var/lib/sonic-edge"), UNIT_FILE) if p.exists()]
+    places = [p for p in (HOME, SETTINGS.parent, SPOOL, MODELS, UNIT_FILE) if p.exists()]
     user = run("getent", "passwd", "sonic-edge", status=None)
     if places or user:
         raise Wrong(f"left: {places} {user}")
