@@ -15,7 +15,7 @@
 #
 # Exit status: 0 everything good; 1 a step failed, and said what to do. Send OUT/first-light.log to whoever helps.
 set -eu
-home=$(cd "$(dirname "$0")/.." && pwd)
+home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 
 say() { echo "$*"; }
 step() { printf '\n[%s/6] %s\n' "$1" "$2"; }
@@ -52,7 +52,7 @@ if [ -d "$bundle" ]; then bundle=$(cd "$bundle" && pwd); fi
 
 program=${SONIC_EDGE:-/opt/sonic-edge/current/bin/sonic-edge}
 [ -x "$program" ] || program=$home/.venv/bin/sonic-edge
-[ -x "$program" ] || stop "Sonic Edge is not installed" "sudo board/install.sh, or board/setup.sh in a checkout"
+[ -x "$program" ] || stop "Sonic Edge is not installed" "install.sh of the unpacked bundle, or board/setup.sh in a checkout"
 python=$(dirname "$program")/python
 samples=$("$python" -c 'from sonic_edge.config import share_dir; print(share_dir() / "samples")')
 photo=${1:-$samples/portrait.jpg} recording=${2:-$samples/speech.flac}

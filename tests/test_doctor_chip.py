@@ -198,7 +198,7 @@ def test_a_user_outside_the_group_and_a_unit_without_its_drop_in(dev, monkeypatc
     case = Case(_case().config, unit=unit)
     group, drop_in = _by_state(chip.devices(case, dev))[FAILED]
     assert "is not in the group HwHiAiUser" in group.seen and "usermod -aG HwHiAiUser" in group.todo
-    assert "no ascend.conf" in drop_in.seen and "board/install.sh" in drop_in.todo
+    assert "no ascend.conf" in drop_in.seen and "run install.sh again" in drop_in.todo
     unit["DropInPaths"] += " /etc/systemd/system/sonic-edge.service.d/ascend.conf"
     assert len(_by_state(chip.devices(case, dev))[FAILED]) == 1
 
@@ -237,9 +237,9 @@ def test_cann_that_loads_tells_its_versions(toolkit, backend):
 @pytest.mark.parametrize(
     "backend, text, seen, todo",
     [
-        ("acl", None, "No module named 'acl'", "board/ascend_env.sh"),
+        ("acl", None, "No module named 'acl'", "/etc/sonic-edge/ascend.env"),
         ("mindspore_lite", None, "No module named 'mindspore_lite'", f"{sys.executable} -m pip install"),
-        ("acl", "import ctypes; ctypes.CDLL('libnone.so')", "libnone.so: cannot open shared object", "ascend_env.sh"),
+        ("acl", "import ctypes; ctypes.CDLL('libnone.so')", "libnone.so: cannot open shared object", "install.sh"),
         ("acl", "raise RuntimeError('wrong version')", "wrong version", "table of versions"),
         ("acl", "import os; os.abort()", "status -6", "takes its process down"),
     ],
@@ -254,7 +254,7 @@ def test_cann_that_does_not_load(toolkit, backend, text, seen, todo):
 def test_a_wheel_without_cann_is_not_enough(toolkit):
     (toolkit("mindspore_lite", "") / "lib64" / "libascendcl.so").unlink()
     (finding,) = chip.cann(_case("mindspore_lite"))
-    assert finding.state == FAILED and "libascendcl.so" in finding.seen and "ascend_env.sh" in finding.todo
+    assert finding.state == FAILED and "libascendcl.so" in finding.seen and "install.sh" in finding.todo
 
 
 def test_an_import_that_hangs_is_given_up(toolkit, monkeypatch):

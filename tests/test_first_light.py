@@ -3,6 +3,7 @@
 It proves that the script goes its way and says what is wrong; nothing about a chip.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -10,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import yaml
-from chip_parts import DOUBLES, chip_bundle
+from chip_parts import DOUBLES, chip_bundle, file
 from media_files import write_wav
+from onnx import numpy_helper
 
 from sonic_edge.config import share_dir
 
@@ -48,9 +51,12 @@ def board(tmp_path):
         path.chmod(0o755)
         return path
 
-    script(bin_ / "npu-smi", f"#!/bin/sh\ncat {tmp_path}/said\n")
+    def put(name, text):
+        return script(bin_ / name, f"#!/bin/sh\n{text}\n")
+
+    put("npu-smi", f"cat {tmp_path}/said")
     (tmp_path / "said").write_text((SAID / "310B4_board.txt").read_text())
-    script(bin_ / "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    put("python", f'exec {sys.executable} "$@"')
     program = script(bin_ / "sonic-edge", _PROGRAM.format(python=sys.executable, dev=str(dev)))
     subprocess.run(["gcc", "-shared", "-x", "c", "/dev/null", "-o", str(cann / "lib64/libascendcl.so")], check=True)
     (cann / "set_env.sh").write_text(
@@ -71,17 +77,8 @@ def board(tmp_path):
         )
         return done.returncode, done.stdout + done.stderr
 
-    run.folder = tmp_path
+    run.folder, run.script = tmp_path, put
     return run
-
-
-def _of(bundle, change):
-    path = bundle / "bundle.yaml"
-    data = yaml.safe_load(path.read_text())
-    for stage in data["stages"].values():
-        for backend, file in stage["files"].items():
-            change(backend, file)
-    path.write_text(yaml.safe_dump(data))
 
 
 @pytest.mark.parametrize("backend", ["acl", "mindspore_lite"])
@@ -158,6 +155,26 @@ def test_a_model_for_another_chip_without_the_tools_to_compile_it(board):
     assert "python -m models.convert --soc Ascend310B4 --backend acl" in said and "--bundle FOLDER" in said
 
 
+def test_a_model_is_compiled_where_the_tools_are(board):
+    """The tools are the stand-ins of models/tests; what they make runs in the doubles of the runtimes."""
+    stand_ins = BOARD.parent / "models/tests/stand_ins"
+    for name in ("atc", "converter_lite"):
+        board.script(name, f'exec {sys.executable} "{stand_ins / name}.py" "$@"')
+    board.script("python3", f'PYTHONPATH="{stand_ins}" exec {sys.executable} "$@"')
+    status, said = board("--backend", "acl")
+    assert status == 0, said
+    assert "acl for Ascend310B4, by route qat" in said and "was compiled" not in said.partition("[3/6]")[0]
+    parity = re.search(r"whole picture (\S+) dB .* lower face (\S+) .*: GOOD", said)
+    assert parity is not None
+
+
+def test_a_model_that_cannot_be_compiled_says_which_step(board):
+    board.script("atc", "echo 'ATC run failed'; exit 1")
+    board.script("python3", f'PYTHONPATH="{BOARD.parent}/models/tests/stand_ins" exec {sys.executable} "$@"')
+    status, said = board("--backend", "acl")
+    assert status == 1 and "STOPPED: the model could not be compiled" in said and "once more goes on from there" in said
+
+
 def test_a_model_that_the_chip_refuses(board):
     bundle = chip_bundle(board.folder / "bundle", "acl")
     status, said = board("--backend", "acl", "--bundle", bundle, CHIP_DOUBLE_FAULTS="acl.mdl.load_from_file@1=507008")
@@ -167,14 +184,7 @@ def test_a_model_that_the_chip_refuses(board):
 
 def test_a_chip_that_computes_something_else_is_found_out(board):
     """Lips half as strong, as a wrong scale of one layer would make them."""
-    import onnx
-    from onnx import numpy_helper
-
     bundle = chip_bundle(board.folder / "bundle", "acl")
-    import hashlib
-
-    from chip_parts import file
-
     path = bundle / "encoder.om"
     description, graph = file.read(str(path), file.OM)
     model = onnx.load_from_string(graph)
@@ -183,7 +193,9 @@ def test_a_chip_that_computes_something_else_is_found_out(board):
             weights.CopyFrom(numpy_helper.from_array(0.3 * numpy_helper.to_array(weights), weights.name))
     file.write(path, file.OM, model.SerializeToString(), description)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    _of(bundle, lambda backend, f: f.update(sha256=digest) if f["path"] == path.name else None)
+    spec = yaml.safe_load((bundle / "bundle.yaml").read_text())
+    spec["stages"]["encoder"]["files"]["acl"]["sha256"] = digest
+    (bundle / "bundle.yaml").write_text(yaml.safe_dump(spec))
     status, said = board("--backend", "acl", "--bundle", bundle)
     assert status == 1 and "TOO FAR APART" in said and "STOPPED: the chip's video is not that of the CPU" in said
     assert "cpu.mp4" in said and "qat, calibrate and lite" in said

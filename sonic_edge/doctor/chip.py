@@ -31,7 +31,7 @@ ctypes.CDLL("libascendcl.so")
 print("\\nloaded", getattr(module, "__version__", ""))
 """
 _LOAD_S = 45.0
-_ENV = "as root: board/ascend_env.sh >/etc/sonic-edge/ascend.env, as board/install.sh does; restart the service"
+_ENV = "as root run install.sh again: it writes /etc/sonic-edge/ascend.env (docs/CHIP.md: where CANN is looked for)"
 
 
 def health(case: Case) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def devices(case: Case, dev: Path = Path("/dev")) -> Iterator[Finding]:
     if not npu.needs_chip(case.config.model.backend):
         yield _not_needed(case)
         return
-    again = "as root: run board/install.sh again, now that the driver is there"
+    again = "as root run install.sh again, now that the driver is there"
     try:
         gid = grp.getgrnam(GROUP).gr_gid
     except KeyError:
