@@ -79,8 +79,8 @@ main() {
     timeout 30 npu-smi info 2>&1 || say "(npu-smi info failed, or did not end within 30 s)"
     "$python" "$measure" chip "$device" >"$out/chip" || stop "the chip cannot be reached" \
         "what to do stands above; docs/CHIP.md, 'The driver'"
-    cat "$out/chip"
-    soc=$(tail -n 1 "$out/chip")
+    soc=$(cat "$out/chip")
+    say "as ATC calls it: $soc"
 
     step 2 "The software: every line ok"
     "$home/board/ascend_env.sh" ${cann:+"$cann"} >"$out/ascend.env" || stop "CANN's environment cannot be read" \

@@ -88,10 +88,10 @@ def test_the_whole_way(board, backend):
     assert status == 0, said
     for n in range(1, 7):
         assert f"[{n}/6] " in said
-    assert "| 0       310B4" in said and "Ascend310B4" in said
+    assert "| 0       310B4" in said and "as ATC calls it: Ascend310B4" in said
     assert f"ok           CANN: {backend}" in said and "was compiled for this chip" in said
     parity = re.search(r"whole picture (\S+) dB .* lower face (\S+) .*: GOOD", said)
-    assert parity is not None and float(parity[1]) >= 40 and float(parity[2]) >= 40  # the same weights
+    assert parity is not None and "every frame the same" in parity[0]  # the doubles compute with the same weights
     for name in ("chip", "CPU"):
         assert re.search(
             rf"^{name} +model \d+\.\d+ s   whole video \d+\.\d+ s .*processor time \d+\.\d+ s$", said, re.M
