@@ -3,13 +3,13 @@
 Nothing about a model stands in the code: tensor names, shapes, mel settings and motion channels come from here.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Tuple, Type, TypeVar
 
 from .config import read_yaml
 from .errors import ConfigError
+from .files import sha256_of
 from .spec import BundleSpec, FramesSpec, MotionSpec, read_spec
 
 SpecT = TypeVar("SpecT", bound=BundleSpec)
@@ -77,7 +77,7 @@ class Bundle:
                 f"{self.folder}: stages.{name}.files.{backend}.path = {file.path}: must lie in the bundle"
             )
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = sha256_of(path)
         except OSError as e:
             raise ConfigError(f"{path}: cannot be read: {e}") from e
         if digest != file.sha256:

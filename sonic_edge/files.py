@@ -1,5 +1,6 @@
-"""What is asked of a stranger's file before anything opens it."""
+"""What is asked of a file before anything opens it."""
 
+import hashlib
 from pathlib import Path
 
 from .errors import RequestError
@@ -26,3 +27,16 @@ def check_file(path: Path, what: str, most_bytes: int) -> None:
         raise RequestError(f"{path.name}: is empty (0 bytes); {what} is needed")
     if n_bytes > most_bytes:
         raise RequestError(f"{path.name}: {n_bytes} bytes; {what} may have at most {most_bytes}")
+
+
+def sha256_of(path: Path) -> str:
+    """A file's sha256, hexadecimal; of a file of any size, in little memory.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        for piece in iter(lambda: f.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()

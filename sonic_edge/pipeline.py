@@ -19,6 +19,7 @@ from .bundle import Bundle, Stage
 from .config import Config, Controls, share_dir, with_controls
 from .encode import write_video
 from .errors import ConfigError, DeviceError, RequestError
+from .files import sha256_of
 from .label import Label, aigc_metadata
 from .media import FloatArray, Image, Portrait, Request, Speech
 from .mel import loud_level, loudness
@@ -439,14 +440,10 @@ def _labelled(frames: Iterator[Image], label: Label) -> Iterator[Image]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as f:
-            for piece in iter(lambda: f.read(1 << 20), b""):
-                digest.update(piece)
+        return sha256_of(path)
     except OSError as e:
         raise RequestError(f"{path.name}: cannot be read: {e}") from e
-    return digest.hexdigest()
 
 
 def scene_key(photo: Path, config: Config) -> str:
