@@ -14,6 +14,7 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 LOG = "log.txt"
@@ -76,7 +77,7 @@ def digest(path: Path) -> str:
 
 
 def is_done(step: Step) -> bool:
-    """Whether a step was done before with the same command and inputs, and what it left is as it left it."""
+    """Whether a step was done before with the same command, program and inputs, and what it left is as it left it."""
     try:
         record = json.loads((step.folder / RECORD).read_text("utf8"))
     except (OSError, ValueError):
@@ -158,12 +159,23 @@ def run(step: Step, explain: Callable[[str, int, str], str], lock: int) -> None:
 
 
 def _record(step: Step, where: Path) -> Dict[str, Any]:
+    command = step.command(step.part)
     return {
-        "command": step.command(step.part),
+        "command": command,
+        "program": _identity(command[0]),
         "texts": step.texts,
         "inputs": {str(path): digest(path) for path in step.inputs},
         "outputs": {name: digest(where / name) for name in step.outputs},
     }
+
+
+def _identity(program: str) -> List[str]:
+    """Which build of a program it is: CANN keeps its releases in folders of their own."""
+    found = which(program)
+    if not found:
+        return []
+    real = Path(found).resolve()
+    return [str(real), str(real.stat().st_size), str(real.stat().st_mtime_ns)]
 
 
 def _failure(step: Step, how: str, said: str, advice: str) -> str:

@@ -252,6 +252,10 @@ def test_a_step_whose_command_or_files_changed_is_done_again(tools, tmp_path, ca
     assert convert.main(words(tmp_path)) == 0
     said = capsys.readouterr().out
     assert said.count("  $ ") == 1 and "encoder: ATC\n  $ atc" in said
+    with (tools / "atc").open("a") as file:
+        file.write("# another release\n")
+    assert convert.main(words(tmp_path)) == 0
+    assert capsys.readouterr().out.count("  $ atc ") == 2  # and what it makes is the same, so that nothing follows
     other = [w if w != SOC else "Ascend310" for w in words(tmp_path)]
     other[other.index("--out") + 1] = str(tmp_path / "other")
     assert convert.main(other) == 0
