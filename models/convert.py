@@ -25,7 +25,7 @@ from models.chip import operators, steps
 from models.chip.explain import MISSING, explain
 from models.chip.graphs import rewritten
 from models.chip.plan import CALIBRATED, ROUTES, Choice, calibration_step, float_layers, stage_steps
-from models.chip.result import write_bundle
+from models.chip.result import check_out, write_bundle
 from models.chip.socs import check_soc
 from sonic_edge.bundle import Bundle, Stage
 from sonic_edge.errors import ConfigError, SonicEdgeError
@@ -115,7 +115,7 @@ def examine(choice: Choice, stage: Stage) -> Tuple[Stage, List[str]]:
     if wrong := operators.problems(form, choice.route):
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))
     for remark in operators.remarks(form):
-        print(f"note: {stage.name}: {remark}")
+        print(f"# note: {stage.name}: {remark}")
     return ordered, float_layers(quantised, form)
 
 
@@ -126,7 +126,7 @@ def missing_tools(plan: List[steps.Step], amct_python: str) -> List[str]:
     if "amct" in tools:
         try:
             found = subprocess.run([amct_python, "-c", "import amct_onnx"], capture_output=True, text=True, check=False)
-            said = found.stderr.strip().splitlines()[-1:] if found.returncode else []
+            said = (found.stderr.strip().splitlines() or ["import amct_onnx fails"])[-1:] if found.returncode else []
         except OSError as e:
             said = [str(e)]
         missing += [f"{amct_python}: {line}: {MISSING['amct']}" for line in said]
@@ -147,6 +147,7 @@ def convert(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"{bundle.folder}: is of kind {bundle.spec.kind}; calibration data is for kind motion: take --route float"
         )
+    check_out(bundle, args.soc, args.route, out)
     stages = [bundle.stage(name, "cpu") for name in bundle.spec.stages]
     data = calibration_step(choice, [stage.path for stage in stages]) if args.route in CALIBRATED else None
     results = {stage.name: stage_steps(choice, *examine(choice, stage), data) for stage in stages}

@@ -18,7 +18,8 @@ MISSING: Dict[str, str] = {
     ),
     "amct": (
         "AMCT for ONNX is not in this Python. It is a package beside CANN (amct_onnx-*.whl and amct_onnx_op, "
-        "with the onnx and onnxruntime that its guide names); say which Python has it with --amct-python"
+        "with the onnx and onnxruntime that its guide names); say which Python has it with --amct-python; "
+        "--route float does without, in fp16"
     ),
     "ours": "this Python needs the extra [convert]: pip install 'sonic-edge[cpu,convert]'",
 }

@@ -12,6 +12,26 @@ from sonic_edge.bundle import Bundle
 from sonic_edge.errors import ConfigError
 
 
+def _version(bundle: Bundle, soc: str, route: str) -> str:
+    return f"{bundle.spec.version.partition('+')[0]}+{soc}.{route}"
+
+
+def check_out(bundle: Bundle, soc: str, route: str, out: Path) -> None:
+    """See that a folder may be written before hours of compiling.
+
+    Raises:
+        ConfigError: If something is there that is neither `bundle` itself nor an earlier result for this chip.
+    """
+    if not out.exists() or out.resolve() == bundle.folder.resolve():
+        return
+    try:
+        spec = Bundle(out).spec
+    except ConfigError as e:
+        raise ConfigError(f"{out}: is there and is no bundle; remove it, or say another --out") from e
+    if (spec.name, spec.version) != (bundle.spec.name, _version(bundle, soc, route)):
+        raise ConfigError(f"{out}: is there and holds {spec.name} {spec.version}; remove it, or say another --out")
+
+
 def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: str, route: str, out: Path) -> None:
     """Write a bundle that has everything `bundle` has, and `made`.
 
@@ -20,13 +40,13 @@ def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: st
         made: Stage -> backend -> its new file.
         soc: The chip the files are for.
         route: How they were made; it and the chip go into the version.
-        out: A folder that is not there yet or holds just this; or `bundle`'s own, which is changed.
+        out: A folder that is not there, or has an earlier result (`check_out`); or `bundle`'s own, which is changed.
 
     Raises:
-        ConfigError: If `out` holds something else, or what was written cannot be read.
+        ConfigError: If what was written cannot be read.
     """
     described: Dict[str, Any] = yaml.safe_load((bundle.folder / "bundle.yaml").read_text("utf8"))
-    described["version"] = f"{bundle.spec.version.partition('+')[0]}+{soc}.{route}"
+    described["version"] = _version(bundle, soc, route)
     new: Dict[str, Path] = {}
     for stage, files in made.items():
         for backend, path in files.items():
@@ -42,14 +62,14 @@ def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: st
     if (out / "bundle.yaml").is_file() and (out / "bundle.yaml").read_text("utf8") == text:
         _prove(out)
         return
-    if out.exists():
-        raise ConfigError(f"{out}: is there and holds something else; remove it, or say another --out")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for name in kept:
         shutil.copyfile(bundle.folder / name, part / name)
     _into(part, new, text, kept)
+    if out.exists():
+        shutil.rmtree(out)
     part.rename(out)
 
 

@@ -280,8 +280,20 @@ def test_in_place_changes_the_bundle_itself(tools, tmp_path):
 def test_another_bundle_is_not_written_over(tools, tmp_path, capsys):
     shutil.copytree(BUNDLE, tmp_path / "out")
     assert convert.main(words(tmp_path)) == 78
-    assert f"{tmp_path / 'out'}: is there and holds something else" in capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: is there and holds sonic-net 0.2.0;" in capsys.readouterr().err
     assert (tmp_path / "out" / "bundle.yaml").read_bytes() == (BUNDLE / "bundle.yaml").read_bytes()
+    (tmp_path / "out" / "bundle.yaml").unlink()
+    assert convert.main(words(tmp_path)) == 78
+    assert "is there and is no bundle" in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()  # told before anything ran
+
+
+def test_an_earlier_result_for_the_chip_makes_room(tools, tmp_path):
+    assert convert.main(words(tmp_path, "--route", "float", "--backend", "acl")) == 0
+    assert convert.main(words(tmp_path, "--route", "float")) == 0
+    made = Bundle(tmp_path / "out")
+    assert made.stage("encoder", "mindspore_lite").soc == SOC == made.stage("encoder", "acl").soc
+    assert {p.name for p in tmp_path.iterdir()} == {"bin", "out", "work"}
 
 
 def test_after_a_failure_is_mended_it_goes_on(tools, tmp_path, capsys):
