@@ -134,7 +134,7 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
     "shape, path, to, words",
     [
         ("sonic", "kind", "frame", "kind = 'frame': must be motion or frames"),
-        ("sonic", "kind", None, "kind is missing; it must be motion or frames"),
+        ("sonic", "kind", None, "kind: is missing; it must be motion or frames"),
         ("sonic", "paste", None, "paste: is missing"),
         ("sonic", "lips", {}, "lips: there is no such setting"),
         ("sonic", "stages.encoder", NO_STAGE, "stages.encoder: is not"),

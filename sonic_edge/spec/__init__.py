@@ -4,7 +4,9 @@
 paints the face.
 """
 
-from typing import Dict, Type, Union
+from typing import Dict, Literal, Type, Union
+
+from pydantic import ConfigDict
 
 from ..config import check
 from ..errors import ConfigError
@@ -17,6 +19,14 @@ __all__ = ["BundleSpec", "ClosureSpec", "CropSpec", "FramesSpec", "MotionSpec", 
 _KINDS: Dict[str, Type[Union[MotionSpec, FramesSpec]]] = {"motion": MotionSpec, "frames": FramesSpec}
 
 
+class _OfAnyKind(BundleSpec):
+    """Enough of a bundle.yaml to know its kind."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: Literal["motion", "frames"]
+
+
 def read_spec(data: object, source: str) -> Union[MotionSpec, FramesSpec]:
     """What a bundle.yaml says.
 
@@ -27,10 +37,9 @@ def read_spec(data: object, source: str) -> Union[MotionSpec, FramesSpec]:
     Raises:
         ConfigError: With every mistake in it, each on a line of its own.
     """
-    kind = data.get("kind") if isinstance(data, dict) else "motion"
-    if not isinstance(kind, str) or kind not in _KINDS:
-        has = "is missing; it must be" if kind is None else f"= {kind!r}: must be"
-        raise ConfigError(f"{source}: kind {has} {' or '.join(_KINDS)}")
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind not in list(_KINDS):
+        kind = check(_OfAnyKind, data, source).kind  # which says so, beside what else is wrong
     spec = check(_KINDS[kind], data, source)
     wrong = spec.mistakes()
     if wrong:
