@@ -85,11 +85,11 @@ else
     [ "$free_mb" -gt "$needed_mb" ] || refuse "$home: $free_mb MB are free, $needed_mb MB are needed"
     half=$release
     "$python" -m venv --without-pip "$release" # Debian has pip for it in a package that is tied to one patch level
-    lite=$(bundle mindspore_lite)
+    lite=$(bundle mindspore_lite) pip=$(echo "$here"/wheels/pip-*.whl)
     # PIP_CONFIG_FILE: nor what this box's own pip is set to do
     PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-        "$release/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --quiet --no-index --find-links "$here/wheels" --no-cache-dir \
-        "$(echo "$here"/wheels/sonic_edge-*.whl)[$(bundle extras)]" ${lite:+"$here/$lite"}
+        "$release/bin/python" "$pip/pip" install --quiet --no-index --find-links "$here/wheels" --no-cache-dir \
+        "$(echo "$here"/wheels/sonic_edge-*.whl)[$(bundle extras)]" "$pip" ${lite:+"$here/$lite"}
     mkdir -p "$release/$share" "$release/share/doc/sonic-edge"
     cp -r share/. systemd board "$release/$share"
     cp docs/* "$release/share/doc/sonic-edge"
