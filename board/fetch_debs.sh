@@ -1,13 +1,13 @@
 # Sourced by make_bundle.sh: Debian packages of any suite and architecture, through a root of apt's own in a folder.
 # Nothing of this machine's own apt and dpkg is changed.
 
-mirror_for() ( # SUITE [MIRROR]: lines of "URI suite components", of the mirror that this machine uses unless one is given
+mirror_for() ( # SUITE [MIRROR]: lines of "URI suite components"; without one, of the mirror that this machine uses
     case $1 in
     jammy) name=ubuntu parts="main universe" ;;
     *) name=debian parts=main ;;
     esac
     uri=${2:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
-    [ -n "$uri" ] || refuse "--suite $1: this machine's apt knows no mirror of it, say which: --mirror URI (it ends with /$name)"
+    [ -n "$uri" ] || refuse "--suite $1: this machine's apt knows no mirror of it; say which, ending with /$name: --mirror URI"
     uri=${uri%/}
     echo "$uri $1 $parts"
     case $1 in
@@ -21,15 +21,17 @@ fetch_debs() ( # ROOT SUITE ARCH MIRROR PACKAGE ...: with all they need, into RO
     shift 4
     case $suite in jammy) ring=ubuntu ;; *) ring=debian ;; esac
     keys=/usr/share/keyrings/$ring-archive-keyring.gpg
-    [ -e "$keys" ] || refuse "$keys is missing, apt cannot check $suite without it: apt-get install $ring-keyring or $ring-archive-keyring"
+    [ -e "$keys" ] ||
+        refuse "$keys: missing, apt cannot check $suite without it: apt-get install $ring-keyring or $ring-archive-keyring"
     if [ ! -e "$root/var/lib/dpkg/status" ]; then
         mkdir -p "$root/etc/apt/apt.conf.d" "$root/etc/apt/preferences.d" "$root/etc/apt/trusted.gpg.d" \
-            "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/log/apt" "$root/var/lib/dpkg"
+            "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/lib/dpkg"
         mirror_for "$suite" "$mirror" >"$root/mirrors"
         while read -r line; do echo "deb [arch=$deb_arch signed-by=$keys] $line"; done \
             <"$root/mirrors" >"$root/etc/apt/sources.list"
         : >"$root/var/lib/dpkg/status" # a machine on which nothing is installed: all that is needed is taken
-        own_apt update || refuse "--suite $suite --arch $arch: its package lists cannot be fetched from $(head -n 1 "$root/mirrors")"
+        own_apt update ||
+            refuse "--suite $suite --arch $arch: its lists cannot be fetched from $(head -n 1 "$root/mirrors")"
     fi
     own_apt install --yes --download-only "$@" && exit 0
     [ "$suite" = bullseye ] || refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"

@@ -44,7 +44,9 @@ fetch_wheels() { # OUT
 
 build_wheels() { # REQUIREMENT ...: into work/built
     compiler=$triplet-gcc
-    tools_of_machine "$compiler=gcc-$(echo "$triplet" | tr _ -)" pkg-config=pkg-config
+    package=gcc-$(echo "$triplet" | tr _ -)
+    [ "$deb_arch" != "$(dpkg --print-architecture)" ] || package=gcc # the machine's own, which has that name too
+    tools_of_machine "$compiler=$package" pkg-config=pkg-config
     case $python in 3.9) of=bullseye ;; 3.10) of=jammy ;; 3.11) of=bookworm ;; *) of= ;; esac
     [ -n "$of" ] || refuse "--python $python: no suite known here has its headers: --without live --without journal"
     sysroot=$work/sysroot
@@ -53,7 +55,9 @@ build_wheels() { # REQUIREMENT ...: into work/built
     for deb in "$work/apt-$suite"/var/cache/apt/archives/*.deb; do dpkg-deb --extract "$deb" "$sysroot"; done
     # that Python's headers, and its own word on compilers and names: what CPython uses to build for another machine
     fetch_debs "$work/apt-$of" "$of" "$deb_arch" "$([ "$of" != "$suite" ] || echo "$mirror")" "libpython$python-dev"
-    for deb in "$work/apt-$of/var/cache/apt/archives/libpython$python"*.deb; do dpkg-deb --extract "$deb" "$sysroot"; done
+    for deb in "$work/apt-$of/var/cache/apt/archives/libpython$python"*.deb; do
+        dpkg-deb --extract "$deb" "$sysroot"
+    done
     # what leads to the root of the file system leads out of the folder
     find "$sysroot" -type l -lname '/*' | while read -r link; do ln -sfn "$sysroot$(readlink "$link")" "$link"; done
     about=_sysconfigdata__$triplet

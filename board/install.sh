@@ -57,7 +57,7 @@ if [ -n "$lacking" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get "$@" update >"$scratch/apt.txt" 2>&1 || cat "$scratch/apt.txt" >&2
     # shellcheck disable=SC2086 # each word is a package
-    apt-get "$@" install --yes --no-upgrade $lacking </dev/null >"$scratch/apt.txt" 2>&1 9>&- || {
+    apt-get "$@" install --yes --no-upgrade --no-remove $lacking </dev/null >"$scratch/apt.txt" 2>&1 9>&- || {
         cat "$scratch/apt.txt" >&2
         refuse "cannot be installed on this box:$lacking. Where it has newer ones than the bundle, make the bundle" \
             "anew, --fresh; or --without the part that needs them. What runs was not changed"

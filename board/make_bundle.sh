@@ -5,7 +5,7 @@
 #   board/make_bundle.sh [OPTION ...]
 #
 #   --arch ARCH             aarch64 (the default) or x86_64
-#   --suite SUITE           the box's system: bullseye (Debian 11, the default), bookworm (Debian 12), jammy (Ubuntu 22.04)
+#   --suite SUITE           the box's system: bullseye (Debian 11, the default), bookworm (12), jammy (Ubuntu 22.04)
 #   --python 3.X            the box's Python, 3.9 to 3.12; without it the suite's own: 3.9, 3.11, 3.10. Another one must
 #                           be on the box already, as python3.X
 #   --here                  for a box like this machine
@@ -73,7 +73,7 @@ case $suite in # its Python, its C library
 bullseye) own=3.9 libc=31 ;;
 jammy) own=3.10 libc=35 ;;
 bookworm) own=3.11 libc=36 ;;
-*) refuse "--suite $suite: must be bullseye, bookworm or jammy (older ones have a systemd that the units are too new for)" ;;
+*) refuse "--suite $suite: must be bullseye, bookworm or jammy (the units are too new for the systemd of older ones)" ;;
 esac
 python=${python:-$own}
 case $python in
@@ -86,7 +86,7 @@ for part in $without; do
     parts=$(echo " $parts " | sed "s/ $part / /")
 done
 [ "$python" != "$own" ] || packages="python$python"
-[ "$suite" != bullseye ] || [ "$python" != 3.9 ] || packages="$packages python3-distutils" # pip needs it there, and Debian has it apart
+[ "$packages" != python3.9 ] || packages="$packages python3-distutils" # pip needs it there, and Debian has it apart
 for part in $parts; do
     case $part in
     live) extras=$extras,live unwheeled="$unwheeled live" packages="$packages libportaudio2 alsa-utils" ;;
@@ -137,7 +137,8 @@ mkdir -p "$box/wheels" "$box/debs" "$box/share" "$box/docs"
 
 kept wheels "$(wheels_depend_on)" fetch_wheels
 cp "$folder"/*.whl "$wheel" "$box/wheels"
-"$venv/bin/python" board/wheelhouse.py check "$box/wheels" "$python" "$arch" "sonic-edge[$extras]" pip ${lite:+mindspore_lite} ||
+"$venv/bin/python" board/wheelhouse.py check "$box/wheels" "$python" "$arch" \
+    "sonic-edge[$extras]" pip ${lite:+mindspore_lite} ||
     refuse "these are not the wheels of Python $python on $arch"
 
 take_debs() { # FOLDER

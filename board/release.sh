@@ -153,7 +153,8 @@ go_back() {
     fi
     warn "going back to ${old##*/}"
     activate "$old"
-    if [ -n "$before" ] && [ "$before" != "$old" ]; then point "$home/previous" "$before"; else rm -f "$home/previous"; fi
+    if [ -n "$before" ] && [ "$before" != "$old" ]; then point "$home/previous" "$before"
+    else rm -f "$home/previous"; fi
     began=$(date +%s)
     if start; then
         warn "${old##*/} runs, as before"
