@@ -128,7 +128,10 @@ switch_to() { # RELEASE: from here on it runs; if that fails at any point, the o
     before=$(readlink "$home/previous" || true)
     [ -e "$old/.ran" ] || old='' # a release that never ran is none to go back to
     began=$(date +%s)
-    ascend=$(sh "$new/$share/board/ascend_env.sh") || refuse "CANN's environment cannot be had; nothing was changed"
+    if ! ascend=$(sh "$new/$share/board/ascend_env.sh"); then # a box that runs without the chip does not need it
+        warn "CANN's environment cannot be had: it stays as it was"
+        ascend=$(cat /etc/sonic-edge/ascend.env 2>/dev/null || true)
+    fi
     switching=yes
     if [ -n "$old" ] && [ "$old" != "$new" ]; then point "$home/previous" "$old"; fi
     activate "$new"
