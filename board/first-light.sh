@@ -130,7 +130,7 @@ main() {
     "$python" "$measure" speed "CPU" "$out/cpu.json" "$out/cpu.time"
     [ "$parity" = 0 ] || stop "the chip's video is not that of the CPU" \
         "look at both: $out/$backend.mp4 and $out/cpu.mp4" \
-        "compile it in another way: models/README.md, the routes qat, calibrate and lite" \
+        "compile it in another way: models/README.md, the routes qat, calibrate, lite and float" \
         "with mindspore_lite and its MindIR: model.precision = preferred_fp32"
     printf '\nFIRST LIGHT: the model runs on the %s and does what it does on the CPU.\n' "$soc"
 }
@@ -145,9 +145,13 @@ convert() { # makes `bundle`, here if the tools are here
     command -v atc >/dev/null || stop "this model is not compiled for $soc, and there is no atc here" "$how" "$bring"
     [ -n "$maker" ] || stop "there is atc, but not what prepares the model for it (models/, onnx)" \
         "in a checkout: board/setup.sh convert" "or: $how" "$bring"
-    bundle=$out/bundle-$soc
-    (cd "$home" &&
-        "$maker" -m models.convert --soc "$soc" --backend "$backend" --out "$bundle" --work "$out/convert-$soc") ||
+    bundle=$out/bundle-$soc route=qat
+    if ! python3 -c 'import amct_onnx' >/dev/null 2>&1; then
+        route=float
+        say "there is no AMCT here (amct_onnx): compiled in floating point, which is slower than INT8"
+    fi
+    (cd "$home" && "$maker" -m models.convert --soc "$soc" --backend "$backend" --route "$route" --out "$bundle" \
+        --work "$out/convert-$soc-$route") ||
         stop "the model could not be compiled" "the words above say which step, and why; once more goes on from there" \
             "or: $how" "$bring"
 }

@@ -168,6 +168,15 @@ def test_a_model_is_compiled_where_the_tools_are(board):
     assert parity is not None
 
 
+def test_without_amct_it_is_compiled_in_floating_point(board):
+    stand_ins = BOARD.parent / "models/tests/stand_ins"
+    for name in ("atc", "converter_lite"):
+        board.script(name, f'exec {sys.executable} "{stand_ins / name}.py" "$@"')
+    status, said = board("--backend", "acl")
+    assert status == 0, said
+    assert "there is no AMCT here" in said and "by route float" in said and ": GOOD" in said
+
+
 def test_a_model_that_cannot_be_compiled_says_which_step(board):
     board.script("atc", "echo 'ATC run failed'; exit 1")
     board.script("python3", f'PYTHONPATH="{BOARD.parent}/models/tests/stand_ins" exec {sys.executable} "$@"')
