@@ -160,6 +160,7 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
         ("sonic", "crop.eye_left", [0.7, 0.4], "the left eye's x under the right one's by 0.05 or more"),
         ("sonic", "crop.eye_right", [0.7], "must be x and y, 0 to 1"),
         ("sonic", "paste.box", [0.5, 0.5, 0.4, 1.0], "paste.box = [0.5, 0.5, 0.4, 1.0]: must be left, top"),
+        ("sonic", "paste.feather", 0.005, "paste.feather = 0.005: must be at least 0.00893, two pixels of crop.size"),
         ("sonic", "paste.feather", 0.4, "paste.feather = 0.4: must be at most 0.23, half of the height"),
     ],
 )

@@ -269,7 +269,7 @@ def test_nothing_that_is_wrong_is_installed(tmp_path, store):
         [
             (rotten, r"encoder\.onnx: is damaged or changed"),
             (missing, r"denoiser\.onnx: cannot be read"),
-            (empty, "bundle.yaml: kind is missing"),
+            (empty, "format: is missing"),
             (link, "is a link or a device"),
             (pipe, "is a link or a device"),
         ]

@@ -134,6 +134,9 @@ class FramesSpec(BundleSpec):
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             return [f"paste.box = {self.paste.box}: must be left, top, right and bottom, 0 to 1 and rising"]
         feather, most = self.paste.feather, min(right - left, bottom - top) / 2
+        least = 2 / self.crop.size  # narrower, and there is no edge to fit light and colour along
+        if feather < least:
+            return [f"paste.feather = {feather:g}: must be at least {least:.3g}, two pixels of crop.size"]
         if feather > most:
             return [f"paste.feather = {feather:g}: must be at most {most:g}, half of the height or width of paste.box"]
         return []
