@@ -30,7 +30,7 @@ begin() { # as root, alone, and leaving nothing half done
     done
     scratch=$(mktemp -d) switching='' half=''
     trap at_end EXIT
-    trap 'exit 129' HUP
+    trap '' HUP # a terminal that goes away stops nothing
     trap 'exit 130' INT
     trap 'exit 143' TERM
     mkdir -p "$home/releases"
@@ -113,7 +113,14 @@ start() { # Start what is current; fails unless its model has run once in time. 
     systemctl daemon-reload
     if systemctl --quiet is-active systemd-udevd.service; then udevadm control --reload; fi
     systemctl reset-failed "$unit" 2>/dev/null || true
-    timeout "$ready_s" systemctl restart "$unit" && systemctl --quiet is-active "$unit"
+    systemctl restart --no-block "$unit" || return 1
+    waited_s=0
+    while [ -n "$(systemctl show --value --property=Job "$unit" | sed 's/^0$//')" ]; do
+        [ "$waited_s" -lt "$ready_s" ] || return 1
+        sleep 1
+        waited_s=$((waited_s + 1))
+    done
+    systemctl --quiet is-active "$unit"
 }
 
 last_words() { # SINCE: of the service
@@ -167,7 +174,7 @@ go_back() {
     fi
 }
 
-at_end() { # also when the terminal goes away
+at_end() { # however it ends
     status=$?
     trap '' HUP INT TERM
     trap - EXIT

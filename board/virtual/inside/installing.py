@@ -168,6 +168,30 @@ def survives_a_kill() -> str:
     return f"killed after saying {', '.join(told)}; then {runs(CURRENT.resolve())}"
 
 
+def is_left_or_stopped() -> str:
+    """install.sh whose terminal goes away goes on; at Ctrl-C it goes back."""
+    old, told = CURRENT.resolve(), []
+    for name, wanted in (("SIGINT", "old"), ("SIGHUP", "new")):
+        process = subprocess.Popen(
+            [bundle("next") / "install.sh"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "starting" in line:
+                break
+        os.killpg(process.pid, signal.Signals[name])
+        said, _ = process.communicate(timeout=120)
+        if (process.returncode != 0) != (wanted == "old") or (CURRENT.resolve() == old) != (wanted == "old"):
+            raise Wrong(f"{name}: ended with {process.returncode}; {CURRENT.resolve()} is current; it says {said!r}")
+        told.append(f"{name}: {runs(CURRENT.resolve())}")
+    run(HOME / "rollback", timeout_s=120)
+    return f"{', '.join(told)}; then {runs(old)}"
+
+
 def upgrades() -> str:
     """Upgrade with a job running: parked within 10 s, done once by the new release."""
     old = CURRENT.resolve()

@@ -166,6 +166,7 @@ CHECKS = [
     installing.survives_a_kill,
     installing.goes_back_by_hand,
     installing.waits_no_longer,
+    installing.is_left_or_stopped,
     installing.upgrades,
     installing.uninstalls,
     installing.comes_back,
