@@ -49,10 +49,10 @@ def run(tell: Tell) -> bool:
     shutil.rmtree(work, ignore_errors=True)
     root, result = work / "root", work / "result"
     result.mkdir(parents=True)
-    name = pieces.bundle(work / "stick")
+    carried = pieces.bundle(work / "stick")
     pieces.unpack(pieces.root("tier2"), root)
     nspawn.must_start(root)
-    _furnish(root, work / "stick", name)
+    _furnish(root, work / "stick", carried)
     for name in ("vmlinuz", "initrd.img"):
         (found,) = (root / "boot").glob(f"{name}-*")
         shutil.copy(found, work / name)
@@ -83,7 +83,7 @@ def run(tell: Tell) -> bool:
     return passed
 
 
-def _furnish(root: Path, stick: Path, name: str) -> None:
+def _furnish(root: Path, stick: Path, carried: str) -> None:
     """Install the product, its settings and what the checks use, as far as that needs no kernel."""
     shutil.copytree(CHECKOUT / "board/virtual/inside", root / _INSIDE[1:])
     for name, text in _FILES.items():
@@ -94,7 +94,7 @@ def _furnish(root: Path, stick: Path, name: str) -> None:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (root / "etc/sonic-edge").mkdir()
     shutil.copy(CHECKOUT / "board/virtual/inside/tier2.yaml", root / "etc/sonic-edge/sonic-edge.yaml")
-    install = f"cd /tmp && tar -xf /stick/{name}.tar && {name}/install.sh && rm -r {name}"
+    install = f"cd /tmp && tar -xf /stick/{carried}.tar && {carried}/install.sh && rm -r {carried}"
     nspawn.inside(root, "sh", "-c", install, binds={stick: "/stick"})
     python = "/opt/sonic-edge/current/bin/python"
     nspawn.inside(root, python, f"{_INSIDE}/material.py", _INSIDE)
