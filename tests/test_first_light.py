@@ -207,7 +207,7 @@ def test_a_chip_that_computes_something_else_is_found_out(board):
     (bundle / "bundle.yaml").write_text(yaml.safe_dump(spec))
     status, said = board("--backend", "acl", "--bundle", bundle)
     assert status == 1 and "TOO FAR APART" in said and "STOPPED: the chip's video is not that of the CPU" in said
-    assert "cpu.mp4" in said and "qat, calibrate and lite" in said
+    assert "cpu.mp4" in said and "qat, calibrate, lite and float" in said
 
 
 @pytest.mark.parametrize(
