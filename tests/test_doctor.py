@@ -422,7 +422,7 @@ def test_without_pyaudio_it_is_said_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     case = _case({"spool": {"root": str(tmp_path)}, "live": {"mode": "mirror"}})
     for found in (*devices.microphone(case), *devices.loudspeaker(case)):
-        assert found.state == FAILED and "sonic-edge[live]" in found.todo
+        assert found.state == FAILED and "made with `live`" in found.todo
 
 
 def test_what_the_daemon_holds_is_asked_of_it(tmp_path):

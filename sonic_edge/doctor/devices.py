@@ -14,7 +14,7 @@ from typing import Iterator, List, Optional, Tuple
 from .. import machine
 from ..config import DisplaySettings
 from ..errors import ConfigError, DeviceError, RequestError
-from .finding import Case, Finding, failed, not_checked, ok, warning
+from .finding import Case, Finding, bring, failed, not_checked, ok, warning
 
 OLDEST_MPV = (0, 32)
 
@@ -92,7 +92,7 @@ def microphone(case: Case) -> Iterator[Finding]:
                     heard |= bool(piece.samples.any())
             name = ear.name
     except ConfigError as e:
-        yield failed(str(e), "pip install 'sonic-edge[live]'")
+        yield failed(str(e), bring("live"))
         return
     except DeviceError as e:
         yield failed(f"{e} (tried as {case.user})", f"plug it in, or set microphone.device; {_LIST}")
@@ -128,7 +128,7 @@ def loudspeaker(case: Case) -> Iterator[Finding]:
             speaker.check()
             name = speaker.name
     except ConfigError as e:
-        yield failed(str(e), "pip install 'sonic-edge[live]'")
+        yield failed(str(e), bring("live"))
     except DeviceError as e:
         yield failed(f"{e} (tried as {case.user})", f"plug it in, or set speaker.device; {_LIST}")
     else:

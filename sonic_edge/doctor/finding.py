@@ -35,6 +35,11 @@ class Finding:
         return "".join(c if c.isprintable() else "?" for c in told.replace("\n", " "))
 
 
+def bring(part: str) -> str:
+    """How a part of the product that was left out gets onto this machine: it has no network."""
+    return f"install a bundle that was made with `{part}` (docs/BOARD.md); in a checkout: board/setup.sh {part}"
+
+
 def ok(seen: str) -> Finding:
     """As it should be."""
     return Finding(OK, seen)

@@ -59,7 +59,7 @@ def backend(case: Case) -> Iterator[Finding]:
             loaded_s = time.monotonic() - since
             window_s, heard_s = pipeline.warm_up()
     except ImportError as e:
-        yield failed(f"{settings.backend}: {e}", f"install what it needs: pip install 'sonic-edge[{settings.backend}]'")
+        yield failed(f"{settings.backend}: {e}", _INSTALL)
         return
     except (ConfigError, DeviceError) as e:
         for line in str(e).splitlines():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from .apart import Account
-from .finding import Case, Finding, failed, not_checked, ok, warning
+from .finding import Case, Finding, bring, failed, not_checked, ok, warning
 
 UNIT = "sonic-edge.service"
 
@@ -260,9 +260,7 @@ def log(case: Case) -> Iterator[Finding]:
     try:
         importlib.import_module("systemd.journal")
     except Exception as e:
-        yield warning(
-            f"records have no fields ({e})", "pip install 'sonic-edge[journal]': journalctl JOB=name works then"
-        )
+        yield warning(f"records have no fields ({e})", f"for journalctl JOB=name: {bring('journal')}")
         lacking.append("fields")
     if not lacking:
         yield ok("in the journal, with fields, kept on disk")
