@@ -1,5 +1,6 @@
 """The project's own tests on the board: those that are done in reasonable time when everything is translated."""
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -14,24 +15,27 @@ from product import CURRENT
 _MODULES = ("backends", "bundle", "control", "geometry", "machine", "mel", "metrics", "motion")
 """Of tests/: model, sound front end, motion, geometry, orders over a socket. The others take too long there, or need a
 screen, a sound server or a service manager."""
-_NEEDS = ("pytest", "scipy", "prometheus_client", "exceptiongroup", "tomli")
-"""The last two pytest needs on Python before 3.11, and pip asks the Python that runs it, not the board's."""
-_BESIDE = "/opt/tests"
-"""Where they are put: the product's own environment stays as it was installed."""
+_UNTOLD = ("exceptiongroup", "tomli")
+"""pytest needs them on Python before 3.11; pip asks the Python that runs it, not the board's."""
 
 
-def wheels() -> Path:
-    """What the tests need and the product does not; the bundle has none of it."""
+def packages() -> Path:
+    """What the tests need and the product does not, as it is put on the board: the bundle has none of it."""
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg")
+    needed = [*settings["options.extras_require"]["test"].split(), *_UNTOLD]
     command = ["download", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
     command += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"]
 
     def make(part: Path) -> None:
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *command, "--dest", str(part), *_NEEDS], check=True, stdin=subprocess.DEVNULL)
-        for numpy in part.glob("numpy-*"):
-            numpy.unlink()  # the product's is the one that counts
+        subprocess.run([*pip, *command, "--dest", str(part), *needed], check=True, stdin=subprocess.DEVNULL)
+        # not installed: `pip install --target` takes what this Python can use, not the board's
+        for wheel in part.glob("*.whl"):
+            shutil.unpack_archive(str(wheel), str(part), "zip")
+            wheel.unlink()
 
-    return pieces.piece("test-wheels", [*command, *_NEEDS], make, CACHE)
+    return pieces.piece("for-tests", [*command, *needed], make, CACHE)
 
 
 def run() -> str:
@@ -42,13 +46,12 @@ def run() -> str:
         shutil.copytree(CHECKOUT / name, source / name, ignore=shutil.ignore_patterns(".venv", "build", "__pycache__"))
     for name in ("setup.cfg", "README.md"):
         shutil.copy(CHECKOUT / name, source)
-    shutil.copytree(wheels(), source / "wheels")
-    python = f"{CURRENT}/bin/python"
-    put = f"{python} -m pip install --quiet --no-index --no-deps --target {_BESIDE} /src/wheels/*.whl"
-    inside("sh", "-c", put, limit_s=600)
+    shutil.copytree(packages(), ROOT / "opt/tests")
+    # last on the path: where the product has a package too, its own is the one that counts
+    start = "import sys; sys.path.append('/opt/tests'); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     modules = " ".join(f"tests/test_{name}.py" for name in _MODULES)
-    test = f"cd /src && exec {python} -m pytest -q -p no:cacheprovider --durations=15 {modules}"
-    said = inside("sh", "-c", test, limit_s=3600, PYTHONPATH=_BESIDE)
+    test = f'cd /src && exec {CURRENT}/bin/python -c "{start}" -q -p no:cacheprovider --durations=15 {modules}'
+    said = inside("sh", "-c", test, limit_s=3600)
     return counted(said)
 
 
