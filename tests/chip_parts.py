@@ -29,9 +29,9 @@ def compiled(stage, backend, folder, **description):
     return file.write(folder / f"{stage.name}{suffix}", mark, stage.path.read_bytes(), made)
 
 
-def chip_bundle(folder, *backends):
-    """The shipped bundle with the same weights for these backends too; its folder."""
-    shipped = find_bundle("sonic-net")
+def chip_bundle(folder, *backends, of="sonic-net"):
+    """The shipped bundle, or that of a folder, with the same weights for these backends too; its folder."""
+    shipped = find_bundle(str(of))
     shutil.copytree(shipped.folder, folder)
     source = folder / "bundle.yaml"
     data = yaml.safe_load(source.read_text(encoding="utf-8"))

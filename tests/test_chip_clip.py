@@ -11,6 +11,7 @@ import pytest
 import yaml
 from chip_parts import DOUBLES, chip, chip_bundle, mindspore_lite
 from daemon_parts import QUICK, Daemon
+from frames_bundle import SHAPES, frames_bundle
 
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.errors import ConfigError, DeviceError
@@ -57,6 +58,20 @@ def test_frames_are_those_of_the_cpu_bit_for_bit(clips, backend):
     np.testing.assert_array_equal(a, b)
     assert np.abs(np.diff(a.astype(int), axis=0)).max() > 20, "something must move"
     assert report["model"]["backend"] == backend
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_bundle_that_paints_gives_the_same_frames_too(shape, tmp_path, short_speech):
+    folder = chip_bundle(tmp_path / "chip", "mindspore_lite", "acl", of=frames_bundle(tmp_path / "painter", shape))
+    made = {}
+    for backend in BACKENDS:
+        out = tmp_path / f"{backend}.mp4"
+        with Pipeline(check(Config, settings(folder, backend), "test")) as pipeline:
+            report = pipeline.render(Request(PORTRAIT, short_speech, out, {}))
+        assert report["model"]["backend"] == backend and chip.held() == {} and mindspore_lite.alive() == 0
+        made[backend] = frames(out)
+    for backend in BACKENDS[1:]:
+        np.testing.assert_array_equal(made[backend], made["cpu"])
 
 
 def test_a_bundle_with_only_an_om_says_how_to_wrap_it(tmp_path):
