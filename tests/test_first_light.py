@@ -24,8 +24,7 @@ BOARD = Path(__file__).parents[1] / "board"
 SAID = Path(__file__).with_name("npu_smi")
 
 # the program, but its doctor looks for the chip's devices in a folder of ours and finds us in their group
-_PROGRAM = """#!{python}
-import grp, os, sys
+_PROGRAM = """import grp, os, sys
 from pathlib import Path
 from types import SimpleNamespace
 from sonic_edge.cli import main
@@ -56,12 +55,13 @@ def board(tmp_path):
 
     put("npu-smi", f"cat {tmp_path}/said")
     (tmp_path / "said").write_text((SAID / "310B4_board.txt").read_text())
-    put("python", f'exec {sys.executable} "$@"')
-    program = script(bin_ / "sonic-edge", _PROGRAM.format(python=sys.executable, dev=str(dev)))
+    put("python", f'exec "{sys.executable}" "$@"')
+    (tmp_path / "program.py").write_text(_PROGRAM.format(dev=str(dev)))
+    program = put("sonic-edge", f'exec "{sys.executable}" "{tmp_path}/program.py" "$@"')
     subprocess.run(["gcc", "-shared", "-x", "c", "/dev/null", "-o", str(cann / "lib64/libascendcl.so")], check=True)
     (cann / "set_env.sh").write_text(
         f"export LD_LIBRARY_PATH={cann}/lib64:$LD_LIBRARY_PATH\n"
-        f"export PYTHONPATH={DOUBLES}:$PYTHONPATH\n"
+        f'export PYTHONPATH="{DOUBLES}:$PYTHONPATH"\n'
         f"export ASCEND_TOOLKIT_HOME={cann}\n"
         f"export PATH={bin_}:$PATH\n"
     )
@@ -159,8 +159,8 @@ def test_a_model_is_compiled_where_the_tools_are(board):
     """The tools are the stand-ins of models/tests; what they make runs in the doubles of the runtimes."""
     stand_ins = BOARD.parent / "models/tests/stand_ins"
     for name in ("atc", "converter_lite"):
-        board.script(name, f'exec {sys.executable} "{stand_ins / name}.py" "$@"')
-    board.script("python3", f'PYTHONPATH="{stand_ins}" exec {sys.executable} "$@"')
+        board.script(name, f'exec "{sys.executable}" "{stand_ins / name}.py" "$@"')
+    board.script("python3", f'PYTHONPATH="{stand_ins}" exec "{sys.executable}" "$@"')
     status, said = board("--backend", "acl")
     assert status == 0, said
     assert "acl for Ascend310B4, by route qat" in said and "was compiled" not in said.partition("[3/6]")[0]
@@ -171,7 +171,7 @@ def test_a_model_is_compiled_where_the_tools_are(board):
 def test_without_amct_it_is_compiled_in_floating_point(board):
     stand_ins = BOARD.parent / "models/tests/stand_ins"
     for name in ("atc", "converter_lite"):
-        board.script(name, f'exec {sys.executable} "{stand_ins / name}.py" "$@"')
+        board.script(name, f'exec "{sys.executable}" "{stand_ins / name}.py" "$@"')
     status, said = board("--backend", "acl")
     assert status == 0, said
     assert "there is no AMCT here" in said and "by route float" in said and ": GOOD" in said
@@ -179,7 +179,7 @@ def test_without_amct_it_is_compiled_in_floating_point(board):
 
 def test_a_model_that_cannot_be_compiled_says_which_step(board):
     board.script("atc", "echo 'ATC run failed'; exit 1")
-    board.script("python3", f'PYTHONPATH="{BOARD.parent}/models/tests/stand_ins" exec {sys.executable} "$@"')
+    board.script("python3", f'PYTHONPATH="{BOARD.parent}/models/tests/stand_ins" exec "{sys.executable}" "$@"')
     status, said = board("--backend", "acl")
     assert status == 1 and "STOPPED: the model could not be compiled" in said and "once more goes on from there" in said
 
