@@ -187,7 +187,7 @@ def _until(watch, condition, seconds=20):
 
 
 def test_it_is_asked_with_info_and_in_plain_english(smi):
-    smi(f'[ "$*/$LC_ALL" = info/C ] && cat {SAID}/310B4_board.txt')
+    smi(f'[ "$*/$LC_ALL" = info/C ] && cat "{SAID}/310B4_board.txt"')
     assert npu.ask().chips[0].name == "310B4"
 
 
@@ -226,7 +226,7 @@ def test_one_that_hangs_is_given_up_with_what_it_started_and_nobody_waits(smi, t
     assert longest < 0.2  # of a fork, at most
     child = int((tmp_path / "child").read_text())
     _until(watch, lambda _: not _lives(child))
-    smi(f"cat {SAID}/310_board.txt")
+    smi(f"cat '{SAID}/310_board.txt'")
     _until(watch, lambda report: not report.error)  # and it is asked again
     watch.close()
 
@@ -255,7 +255,7 @@ def _lives(pid):
 
 
 def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
-    smi(f"echo x >>{tmp_path}/asked; cat {SAID}/310_board.txt")
+    smi(f"echo x >>{tmp_path}/asked; cat '{SAID}/310_board.txt'")
     watch = Watch(every_s=0.5)
     _until(watch, lambda report: report is not None)
     for _ in range(20):
@@ -268,12 +268,12 @@ def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
 def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
     caplog.set_level(logging.INFO, "sonic_edge.npu.watch")
     watch = Watch(every_s=0.0)
-    smi(f"cat {SAID}/310B1_alarm.txt")
+    smi(f"cat '{SAID}/310B1_alarm.txt'")
     for _ in range(3):
         watch.report = None
         _until(watch, lambda report: report is not None)
     assert [r.levelname for r in caplog.records] == ["ERROR"] and "Alarm" in caplog.text
-    smi(f"cat {SAID}/310B1_board_25.txt")
+    smi(f"cat '{SAID}/310B1_board_25.txt'")
     _until(watch, lambda report: report.driver == "25.2.0")
     assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"] and "is over" in caplog.records[1].message
     watch.close()
@@ -282,7 +282,7 @@ def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
 def test_its_status_is_fit_for_json(smi):
     watch = Watch()
     assert watch.status() == {}
-    smi(f"cat {SAID}/310B4_board.txt")
+    smi(f"cat '{SAID}/310B4_board.txt'")
     _until(watch, lambda report: report is not None)
     status = watch.status()
     assert status["error"] == "" and status["driver"] == "23.0.rc3"
