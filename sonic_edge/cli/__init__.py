@@ -11,7 +11,7 @@ from typing import List, Optional
 
 from ..errors import SonicEdgeError
 from . import doctor, jobs, model, orders, render, service, status, stick
-from .options import EXIT_HELP
+from .options import EXIT_HELP, Parser
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -40,8 +40,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="sonic-edge",
         description="Make a photo speak: a portrait and a recording become a talking video. Nothing leaves the box.",
         epilog=EXIT_HELP,

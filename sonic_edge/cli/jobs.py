@@ -5,11 +5,13 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, BinaryIO, Dict, Optional, Tuple
 
-from ..config import Config, load_config, parse_assignments, with_controls
 from ..errors import ConfigError, DeviceError, RequestError
 from .options import EXIT_HELP, Commands, add_command
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 _LOOK_S = 0.5
 _PIECE_BYTES = 1 << 20
@@ -36,6 +38,8 @@ def add(commands: Commands) -> None:
 
 
 def _submit(args: argparse.Namespace) -> int:
+    from ..config import load_config, parse_assignments, with_controls
+
     config = load_config(args.config)
     controls = parse_assignments(args.set)
     with_controls(config, controls, "--set")
@@ -82,7 +86,7 @@ def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]
     return one, other
 
 
-def _check(config: Config, speech: Path, portrait: Optional[Path]) -> None:
+def _check(config: "Config", speech: Path, portrait: Optional[Path]) -> None:
     from ..files import check_file
 
     check_file(speech, "a recording", config.limits.speech_bytes)

@@ -4,14 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Config, load_config
 from ..errors import ConfigError
-from ..store import Entry
-from .bundles import check_bundle, list_bundles, tell, tell_left_out, try_and_tell
 from .options import Commands, add_command, run_folder
-from .switch import held_by_daemon, take_over
 
-if TYPE_CHECKING:  # it brings numpy, which --help must not wait for
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..store import Entry
     from ..store.check import Checked
 
 
@@ -27,14 +25,14 @@ def add(commands: Commands) -> None:
     add_command(
         parts,
         "list",
-        list_bundles,
+        _list,
         "the bundles that are there",
         "List bundles; > marks the one in use, < the one before it.",
     ).add_argument("--json", action="store_true", help="everything, for programs")
     check = add_command(
         parts,
         "check",
-        check_bundle,
+        _check,
         "see whether a bundle is whole and runs",
         "Look at every file of a bundle, for every backend, and run it once on the configured one.",
     )
@@ -63,7 +61,19 @@ def add(commands: Commands) -> None:
     )
 
 
-def _store(args: argparse.Namespace, config: Config) -> Path:
+def _list(args: argparse.Namespace) -> int:
+    from .bundles import list_bundles
+
+    return list_bundles(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from .bundles import check_bundle
+
+    return check_bundle(args)
+
+
+def _store(args: argparse.Namespace, config: "Config") -> Path:
     """Where bundles are chosen.
 
     Raises:
@@ -78,7 +88,9 @@ def _store(args: argparse.Namespace, config: Config) -> Path:
 
 
 def _install(args: argparse.Namespace) -> int:
+    from ..config import load_config
     from ..store.change import install
+    from .bundles import tell, tell_left_out, try_and_tell
 
     config = load_config(args.config)
     store, word, backend = Path(config.model.store).absolute(), config.model.bundle, config.model.backend
@@ -98,7 +110,10 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _use(args: argparse.Namespace) -> int:
+    from ..config import load_config
     from ..store.change import use
+    from .bundles import try_and_tell
+    from .switch import take_over
 
     config = load_config(args.config)
     entry, is_new = use(_store(args, config), args.name, lambda checked: try_and_tell(checked, config))
@@ -108,7 +123,10 @@ def _use(args: argparse.Namespace) -> int:
 
 
 def _rollback(args: argparse.Namespace) -> int:
+    from ..config import load_config
     from ..store.change import rollback
+    from .bundles import try_and_tell
+    from .switch import take_over
 
     config = load_config(args.config)
     entry = rollback(_store(args, config), lambda checked: try_and_tell(checked, config))
@@ -118,13 +136,15 @@ def _rollback(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
+    from ..config import load_config
     from ..store.change import remove
     from ..store.place import resolve
+    from .switch import held_by_daemon
 
     config = load_config(args.config)
     store = Path(config.model.store).absolute()
 
-    def held(entry: Entry) -> str:
+    def held(entry: "Entry") -> str:
         if config.model.bundle and resolve(config.model.bundle, store).id == entry.id:
             return f"model.bundle = {config.model.bundle} in the settings names it"
         return held_by_daemon(run_folder(args.config), entry)

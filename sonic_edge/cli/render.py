@@ -7,7 +7,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, Optional
 
-from ..config import Config, Controls, allowed, load_config, parse_assignments, with_controls
 from ..errors import RequestError
 from .options import EXIT_HELP, Commands, add_command
 
@@ -22,7 +21,7 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "render", _render, "make one video", "Make one talking video from a photo and a recording."
     )
-    parser.epilog = _controls_help() + "\n" + EXIT_HELP
+    parser.last_words = _last_words
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("portrait", type=Path, metavar="PORTRAIT", help="photo with a face: jpeg, png, webp, bmp ...")
     parser.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
@@ -33,16 +32,20 @@ def add(commands: Commands) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, no words unless something is wrong")
 
 
-def _controls_help() -> str:
+def _last_words() -> str:
+    from ..config import Controls, allowed
+
     lines = ["controls:"]
     for name, field in Controls.model_fields.items():
         lines.append(f"  {name}={field.default} ({allowed(field)})")
         lines.append(f"      {' '.join((field.description or '').split())}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", EXIT_HELP])
 
 
 def _render(args: argparse.Namespace) -> int:
-    config: Config = load_config(args.config)
+    from ..config import load_config, parse_assignments, with_controls
+
+    config = load_config(args.config)
     config = with_controls(config, parse_assignments(args.set), "--set")
     _check_output(args)
 

@@ -2,7 +2,6 @@
 
 import argparse
 
-from ..config import commented_yaml, load_config
 from .options import Commands, add_command
 
 
@@ -25,6 +24,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ..config import load_config
+
     config = load_config(args.config)
 
     from ..daemon import run
@@ -42,5 +43,7 @@ def _devices(args: argparse.Namespace) -> int:
 
 
 def _check_config(args: argparse.Namespace) -> int:
+    from ..config import commented_yaml, load_config
+
     print(commented_yaml(load_config(args.config)), end="")
     return 0

@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from ..config import load_config
 from .options import Commands, add_command
 
 
@@ -26,6 +25,7 @@ def add(commands: Commands) -> None:
 
 
 def _stick(args: argparse.Namespace) -> int:
+    from ..config import load_config
     from ..stick import bring, done, take
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
