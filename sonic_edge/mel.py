@@ -171,6 +171,15 @@ def loud_level(level: FloatArray) -> float:
     return float(np.quantile(level, 0.95))
 
 
+def cut(mel: AnyFloatArray, first: int, length: int, settings: MelSettings) -> FloatArray:
+    """Mel frames from `first` on, [n_mels, length]; silence where there are none, before the sound or after it."""
+    a, b = max(0, first), min(mel.shape[1], first + length)
+    piece: FloatArray = np.full((len(mel), length), np.log10(settings.floor), np.float32)
+    if b > a:
+        piece[:, a - first : b - first] = mel[:, a:b]
+    return piece
+
+
 def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
     """Mean of each band over the frames that are speech, [n_mels]: what `normalise` takes away.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .backends.base import Session
 from .bundle import Bundle
 from .media import FloatArray, Image, Speech
-from .mel import SILENT_LEVEL, AnyFloatArray, SpeechTracker, loud_level, loudness, normalise, speech_mean
+from .mel import SILENT_LEVEL, AnyFloatArray, SpeechTracker, cut, loud_level, loudness, normalise, speech_mean
 
 
 class Painter:
@@ -27,7 +27,6 @@ class Painter:
         self.bundle = bundle
         self.spec = bundle.frames
         self._session = session
-        self._floor = np.float32(np.log10(bundle.mel.floor))
 
     def warm_up(self) -> None:
         """Run the graph once, on silence and a grey face.
@@ -86,7 +85,7 @@ class Painter:
             DeviceError: If the backend fails.
         """
         settings, given = self.bundle.mel, self.given(crop)
-        mean = self._prior_mean()
+        mean = self.tracker().mean
         if settings.normalise == "speech" and loud_level(loudness(speech.mel)) > SILENT_LEVEL:
             mean = speech_mean(speech.mel, settings)
         for moment in moments.tolist():
@@ -99,25 +98,20 @@ class Painter:
             DeviceError: If the backend fails.
         """
         silence = self.window(np.zeros((self.bundle.mel.n_mels, 0), np.float32), 0)
-        return self.paint(normalise(silence, self._prior_mean(), self.bundle.mel), self.given(crop))
+        return self.paint(normalise(silence, self.tracker().mean, self.bundle.mel), self.given(crop))
 
     def first(self, moment: float) -> int:
         """The mel frame that the window of a moment begins with; before the recording under 0."""
         return int(np.floor((moment + self.spec.window.start_s) * self.bundle.mel.frames_per_s + 0.5))
 
-    def _prior_mean(self) -> FloatArray:
-        """What `normalise` takes away of somebody who has not spoken yet, [n_mels]."""
+    def tracker(self) -> SpeechTracker:
+        """Follows somebody who has not spoken yet."""
         n_mels, prior = self.bundle.mel.n_mels, self.spec.stream.prior
-        return SpeechTracker(self.bundle.mel, np.array(prior or [0.0] * n_mels, np.float32)).mean
+        return SpeechTracker(self.bundle.mel, np.array(prior or [0.0] * n_mels, np.float32))
 
     def window(self, mel: AnyFloatArray, first: int) -> FloatArray:
         """Mel frames from `first` on, [n_mels, mel_frames]; silence where there are none."""
-        length = self.spec.window.mel_frames
-        a, b = max(0, first), min(mel.shape[1], first + length)
-        window: FloatArray = np.full((len(mel), length), self._floor, np.float32)
-        if b > a:
-            window[:, a - first : b - first] = mel[:, a:b]
-        return window
+        return cut(mel, first, self.spec.window.mel_frames, self.bundle.mel)
 
 
 class PainterStream:
@@ -132,8 +126,7 @@ class PainterStream:
         self._painter = painter
         self._given = painter.given(crop)
         self._settings = settings = painter.bundle.mel
-        stream = painter.spec.stream
-        self._tracker = SpeechTracker(settings, np.array(stream.prior or [0.0] * settings.n_mels, np.float32))
+        self._tracker = painter.tracker()
         self._mel: FloatArray = np.zeros((settings.n_mels, 0), np.float32)
         self._start = 0  # number of the first mel frame that is kept
         self._next = 0  # number of the next picture

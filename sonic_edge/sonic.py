@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .backends.base import Session
 from .bundle import Bundle
 from .media import CLOSURE, QUIET, TONGUE, FloatArray, Motion, Portrait, Speech
-from .mel import normalise, quiet, speech_mean
+from .mel import cut, normalise, quiet, speech_mean
 
 
 def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
@@ -188,11 +188,7 @@ class SonicNet:
         """The window that begins at motion frame `at`, [n_mels, mel_frames]; silence outside the recording."""
         window = self.bundle.motion.window
         first = at * window.mel_frames // window.frames
-        a, b = max(0, first), min(mel.shape[1], first + window.mel_frames)
-        piece = np.full((len(mel), window.mel_frames), np.log10(self.bundle.mel.floor), np.float32)
-        if b > a:
-            piece[:, a - first : b - first] = mel[:, a:b]
-        return piece
+        return cut(mel, first, window.mel_frames, self.bundle.mel)
 
 
 class Take:

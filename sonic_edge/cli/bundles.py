@@ -2,28 +2,28 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import Any, Dict, List
 
+from ..bundle import Bundle
 from ..config import Config, load_config
 from ..errors import ConfigError
 from ..store import Entry
+from ..store.check import Checked, backends, check_files, named
+from ..store.place import entries, pick, read_choice, resolve
+from ..store.unpack import taken
 from .trial import try_apart
-
-if TYPE_CHECKING:  # it brings numpy, which --help must not wait for
-    from ..store.check import Checked
 
 
 def list_bundles(args: argparse.Namespace) -> int:
     """``model list``."""
-    from ..store.place import entries, resolve
-
     config = load_config(args.config)
     store = Path(config.model.store).absolute()
     try:
         in_use, wrong = resolve(config.model.bundle, store).id, ""
     except ConfigError as e:
         in_use, wrong = "", str(e)
-    told = [_told(entry, in_use, _before(config, store)) for entry in entries(store)]
+    before = _before(config, store)
+    told = [_told(entry, in_use, before) for entry in entries(store)]
     if args.json:
         import json
 
@@ -39,8 +39,6 @@ def list_bundles(args: argparse.Namespace) -> int:
 
 
 def _before(config: Config, store: Path) -> str:
-    from ..store.place import read_choice
-
     try:
         return "" if config.model.bundle else read_choice(store).previous or ""
     except ConfigError:
@@ -48,9 +46,6 @@ def _before(config: Config, store: Path) -> str:
 
 
 def _told(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
-    from ..bundle import Bundle
-    from ..store.check import backends, named
-
     told: Dict[str, Any] = {
         "id": entry.id,
         "name": entry.name,
@@ -83,10 +78,6 @@ def _of_backends(backends: Dict[str, List[str]]) -> str:
 
 def check_bundle(args: argparse.Namespace) -> int:
     """``model check``."""
-    from ..store.check import check_files
-    from ..store.place import pick
-    from ..store.unpack import taken
-
     config = load_config(args.config)
     source = Path(args.bundle)
     if not source.exists():
@@ -98,7 +89,7 @@ def check_bundle(args: argparse.Namespace) -> int:
     return 0
 
 
-def try_and_tell(checked: "Checked", config: Config) -> None:
+def try_and_tell(checked: Checked, config: Config) -> None:
     """Tell how a bundle is whose files are whole, and run it.
 
     Raises:
@@ -108,12 +99,14 @@ def try_and_tell(checked: "Checked", config: Config) -> None:
     print(try_apart(checked.bundle.folder, config))
 
 
-def tell(checked: "Checked") -> None:
+def tell(checked: Checked) -> None:
     """How a bundle is whose files are whole."""
     spec = checked.bundle.spec
     print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")
     n_mb = sum(checked.sizes.values()) / 1e6
-    print(f"{len(checked.sizes)} files, {n_mb:.1f} MB, as their hashes say; for {_of_backends(checked.backends())}")
+    print(
+        f"{len(checked.sizes)} files, {n_mb:.1f} MB, as their hashes say; for {_of_backends(backends(checked.bundle))}"
+    )
     tell_left_out(checked.unknown)
 
 

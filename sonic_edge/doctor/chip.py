@@ -22,8 +22,6 @@ _WHERE_THERE = (
 _FEW_MB = 200.0
 """Ours, and not measured on a chip: the model's files are under 10 MB, the runtime is the larger part."""
 
-_MODULES = {"mindspore_lite": "mindspore_lite", "acl": "acl"}
-"""What each backend imports."""
 _LOAD = """
 import ctypes, importlib, sys
 module = importlib.import_module(sys.argv[1])
@@ -168,7 +166,7 @@ def cann(case: Case) -> Iterator[Finding]:
     if not npu.needs_chip(backend):
         yield _not_needed(case)
         return
-    module = _MODULES[backend]
+    module = backend  # each is called as what it imports
     versions = ", ".join(installed())
     try:
         done = subprocess.run(
@@ -200,11 +198,11 @@ def installed(root: Path = Path("/")) -> List[str]:
     """Versions of CANN and of the driver, in words, as their files tell."""
     home = os.environ.get("ASCEND_TOOLKIT_HOME") or os.environ.get("ASCEND_HOME_PATH") or ""
     found = []
-    for name, paths, key in (
-        ("CANN", _info_files(Path(home)) if home else [], "version"),
-        ("driver", [root / "usr/local/Ascend/driver/version.info", root / "etc/sys_version.conf"], "version"),
+    for name, paths in (
+        ("CANN", _info_files(Path(home)) if home else []),
+        ("driver", [root / "usr/local/Ascend/driver/version.info", root / "etc/sys_version.conf"]),
     ):
-        version = next((v for v in (_value(path, key) for path in paths) if v), "")
+        version = next((v for v in map(_version, paths) if v), "")
         if not version and name == "CANN" and home:
             version = f"in {os.path.realpath(home)}"
         found.append(f"{name} {version or 'not found'}")
@@ -219,13 +217,13 @@ def _info_files(home: Path) -> List[Path]:
         return []
 
 
-def _value(path: Path, key: str) -> str:
+def _version(path: Path) -> str:
     """Of a line ``version=7.0.RC1``."""
     try:
         text = path.read_text(errors="replace")[:65536]
     except OSError:
         return ""
-    found = re.search(rf"^{key}\s*=\s*(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    found = re.search(r"^version\s*=\s*(\S+)", text, re.MULTILINE | re.IGNORECASE)
     return found[1] if found else ""
 
 

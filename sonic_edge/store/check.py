@@ -25,13 +25,9 @@ class Checked:
     unknown: List[str]
     """What else lies in the folder and means nothing."""
 
-    def backends(self) -> Dict[str, List[str]]:
-        """Backend -> the chips its files were compiled for; none: any."""
-        return backends(self.bundle)
-
 
 def backends(bundle: Bundle) -> Dict[str, List[str]]:
-    """See `Checked.backends`; without a look at the files."""
+    """Backend -> the chips its files were compiled for; none: any."""
     found: Dict[str, Set[str]] = {}
     for stage in bundle.spec.stages.values():
         for backend, file in stage.files.items():

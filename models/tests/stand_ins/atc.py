@@ -6,6 +6,7 @@ hicann/ops-nn e5c3fa9 and hicann/ops-math c419332, here those that the tests mee
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import onnx
 from carried import write_om
@@ -55,7 +56,7 @@ OPERATORS = {
 OPSETS = range(8, 19)
 
 
-def fail(code: str, words: str) -> "NoReturn":  # noqa: F821
+def fail(code: str, words: str) -> NoReturn:
     print(f"ATC run failed, Please check the detail log, Try 'atc --help' for more information\n{code}: {words}")
     raise SystemExit(1)
 

@@ -6,6 +6,7 @@ stand-in runs the graph on the calibration data and keeps it float.
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -49,7 +50,7 @@ OPERATORS = {
 }
 
 
-def fail(words: str) -> "NoReturn":  # noqa: F821
+def fail(words: str) -> NoReturn:
     print(words, file=sys.stderr)
     print("CONVERT RESULT FAILED:-1", file=sys.stderr)
     raise SystemExit(1)
