@@ -1,0 +1,14 @@
+"""What setup.cfg cannot say: the part of the renderer that is compiled."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "sonic_edge.renderer._pixels",
+            ["sonic_edge/renderer/_pixels.c"],
+            # the same bytes on every processor: no multiply and add in one, which only some have
+            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-cast-function-type"],
+        )
+    ]
+)
