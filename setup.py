@@ -8,7 +8,15 @@ setup(
             "sonic_edge.renderer._pixels",
             ["sonic_edge/renderer/_pixels.c"],
             # the same bytes on every processor: no multiply and add in one, which only some have
-            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-cast-function-type"],
+            extra_compile_args=[
+                "-std=c99",
+                "-O3",
+                "-ffp-contract=off",
+                "-fno-math-errno",
+                "-fwrapv",
+                "-Wall",
+                "-Wextra",
+            ],
         )
     ]
 )

@@ -22,12 +22,13 @@ from drawn_face import (
     ellipse_of,
     near,
 )
+from slow_renderer import over
 
 from sonic_edge.media import CHANNELS, Portrait
 from sonic_edge.renderer import Renderer
 from sonic_edge.renderer import geometry as g
 from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
-from sonic_edge.renderer.layers import AMPLE, NECK, RING, filled, over, separated, smooth_fill
+from sonic_edge.renderer.layers import AMPLE, NECK, RING, filled, separated, smooth_fill
 
 Pose = Dict[str, float]
 

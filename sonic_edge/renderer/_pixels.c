@@ -1,8 +1,567 @@
-/* What the renderer does for every pixel of a frame. */
+/* The renderer's inner loops: what is done for every node of the grid and for every pixel of a frame.
+ *
+ * Whole numbers where pixels are made, so that every processor gives the same bytes. Nothing is read or written outside
+ * the buffers that are handed in, whatever the numbers in them. Docstrings for Python are in _pixels.pyi.
+ */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
 
-static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_pixels", "The renderer's inner loops.", -1, methods, NULL, NULL, NULL, NULL};
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+typedef Py_ssize_t size;
+
+/* ---- buffers ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    Py_buffer view;
+    int held;
+} Held;
+
+static int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable) {
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object, &held->view, flags) < 0) return -1;
+    held->held = 1;
+    const Py_buffer *view = &held->view;
+    if (view->ndim != n_axes || !view->format || strcmp(view->format, format) != 0) {
+        PyErr_Format(PyExc_ValueError, "%s: %d axes of %s; %d axes of %s are needed", name, view->ndim,
+                     view->format ? view->format : "bytes", n_axes, format);
+        return -1;
+    }
+    return 0;
+}
+
+static void let_go(Held *held, int n) {
+    for (int i = 0; i < n; i++)
+        if (held[i].held) PyBuffer_Release(&held[i].view);
+}
+
+static int has_shape(const Held *held, const char *name, int axis, size wanted) {
+    if (held->view.shape[axis] == wanted) return 1;
+    PyErr_Format(PyExc_ValueError, "%s: axis %d is %zd long; %zd is needed", name, axis, held->view.shape[axis], wanted);
+    return 0;
+}
+
+/* ---- the grid ----------------------------------------------------------------------------------------------------- */
+
+static float within(float value, float low, float high) {
+    return value > low ? (value < high ? value : high) : low; /* what is not a number becomes `low` */
+}
+
+/* A field [rows, columns, 2] between its nodes, at (x, y) in cells; beyond the outermost nodes as it is there. */
+static inline void sample(const float *field, size rows, size columns, float x, float y, float *u, float *v) {
+    x = within(x, 0, (float)(columns - 1));
+    y = within(y, 0, (float)(rows - 1));
+    size column = (size)x, row = (size)y;
+    if (column > columns - 2) column = columns - 2;
+    if (row > rows - 2) row = rows - 2;
+    float a = x - (float)column, b = y - (float)row;
+    const float *p = field + 2 * (row * columns + column), *q = p + 2 * columns;
+    float w00 = (1 - a) * (1 - b), w01 = a * (1 - b), w10 = (1 - a) * b, w11 = a * b;
+    *u = p[0] * w00 + p[2] * w01 + q[0] * w10 + q[2] * w11;
+    *v = p[1] * w00 + p[3] * w01 + q[1] * w10 + q[3] * w11;
+}
+
+static PyObject *undo(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *objects[3];
+    double left, top, cell, close_enough;
+    int rounds;
+    Held held[3] = {{.held = 0}};
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "OOO(dd)did", &objects[0], &objects[1], &objects[2], &left, &top, &cell, &rounds,
+                          &close_enough))
+        return NULL;
+    if (hold(objects[0], &held[0], "field", "f", 3, 0) < 0 || hold(objects[1], &held[1], "at", "f", 3, 0) < 0 ||
+        hold(objects[2], &held[2], "out", "f", 3, 1) < 0)
+        goto done;
+    size rows = held[0].view.shape[0], columns = held[0].view.shape[1];
+    size n = held[1].view.shape[0] * held[1].view.shape[1];
+    if (rows < 2 || columns < 2 || !(cell > 0)) {
+        PyErr_SetString(PyExc_ValueError, "field: at least 2 x 2 nodes and a cell over 0 are needed");
+        goto done;
+    }
+    for (int i = 0; i < 3; i++)
+        if (!has_shape(&held[i], "field, at and out", 2, 2)) goto done;
+    for (int axis = 0; axis < 2; axis++)
+        if (!has_shape(&held[2], "out", axis, held[1].view.shape[axis])) goto done;
+    const float *field = held[0].view.buf, *at = held[1].view.buf;
+    float *out = held[2].view.buf;
+    float scale = (float)(1 / cell), x0 = (float)left, y0 = (float)top, enough = (float)close_enough;
+    Py_BEGIN_ALLOW_THREADS
+    float right = x0 + (float)(columns - 1) * (float)cell, bottom = y0 + (float)(rows - 1) * (float)cell;
+    for (size i = 0; i < n; i++) {
+        /* (to begin where the neighbour ended would be quicker, and tears the picture where the field is steep) */
+        float x = at[2 * i], y = at[2 * i + 1], u = 0, v = 0;
+        int inside = x >= x0 && y >= y0 && x <= right && y <= bottom;
+        for (int round = 0; inside && round < rounds; round++) {
+            float u_now, v_now;
+            sample(field, rows, columns, (x - u - x0) * scale, (y - v - y0) * scale, &u_now, &v_now);
+            float change = fabsf(u_now - u) + fabsf(v_now - v);
+            u = u_now, v = v_now;
+            if (change < enough) break;
+        }
+        out[2 * i] = x - u, out[2 * i + 1] = y - v;
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_None;
+done:
+    let_go(held, 3);
+    Py_XINCREF(result);
+    return result;
+}
+
+/* ---- pixels ------------------------------------------------------------------------------------------------------- */
+
+#define FRACTION 16 /* bits of a position while it is stepped along */
+#define WEIGHT 7    /* bits of it that say where between two pixels: finer steps change less than a grey level */
+#define UNIT 32768  /* a gain of 1 */
+
+typedef uint32_t __attribute__((may_alias, aligned(2))) Two; /* numbers of 16 bits */
+
+/* Two pixels at once, four channels each: eight numbers of 16 bits. What the processors name differently: */
+#if defined(__SSE2__)
+typedef __m128i Pair;
+static inline Pair first_of(const uint16_t *two) {
+    return _mm_shuffle_epi32(_mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), 0), 0);
+}
+static inline Pair second_of(const uint16_t *two) {
+    return _mm_shuffle_epi32(_mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), _MM_SHUFFLE(1, 1, 1, 1)), 0);
+}
+static inline Pair both_of(const uint16_t *two) { /* four times each */
+    __m128i low = _mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), _MM_SHUFFLE(1, 1, 0, 0));
+    return _mm_shuffle_epi32(low, _MM_SHUFFLE(1, 1, 0, 0));
+}
+static inline Pair all(int value) { return _mm_set1_epi16((short)value); }
+static inline Pair two(const uint8_t *pixels) {
+    return _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)pixels), _mm_setzero_si128());
+}
+static inline Pair each(uint32_t one, uint32_t other) {
+    return _mm_unpacklo_epi8(_mm_unpacklo_epi32(_mm_cvtsi32_si128((int)one), _mm_cvtsi32_si128((int)other)),
+                             _mm_setzero_si128());
+}
+static inline Pair firsts(Pair a, Pair b) { return _mm_unpacklo_epi64(a, b); }
+static inline Pair seconds(Pair a, Pair b) { return _mm_unpackhi_epi64(a, b); }
+static inline Pair add(Pair a, Pair b) { return _mm_add_epi16(a, b); }
+static inline Pair subtract(Pair a, Pair b) { return _mm_sub_epi16(a, b); }
+static inline Pair times(Pair a, Pair b) { return _mm_mullo_epi16(a, b); }
+static inline Pair high_of_product(Pair a, Pair b) { return _mm_mulhi_epi16(a, b); } /* signed, b not negative */
+static inline Pair lesser(Pair a, Pair b) { return _mm_min_epi16(a, b); } /* both under 32768 */
+static inline Pair high_of_unsigned(Pair a, Pair b) { return _mm_mulhi_epu16(a, b); }
+#define UP(a, n) _mm_slli_epi16(a, n)
+#define DOWN(a, n) _mm_srli_epi16(a, n)
+static inline Pair alphas(Pair a) {
+    return _mm_shufflehi_epi16(_mm_shufflelo_epi16(a, _MM_SHUFFLE(3, 3, 3, 3)), _MM_SHUFFLE(3, 3, 3, 3));
+}
+static inline int solid(Pair a) { /* whether both alphas are 255 */
+    return (_mm_movemask_epi8(_mm_cmpeq_epi16(a, _mm_set1_epi16(255))) & 0x8080) == 0x8080;
+}
+static inline uint64_t bytes(Pair a) { return (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(a, a)); } /* held at 255 */
+#elif defined(__ARM_NEON)
+typedef uint16x8_t Pair;
+static inline Pair first_of(const uint16_t *two) { return vld1q_dup_u16(two); }
+static inline Pair second_of(const uint16_t *two) { return vld1q_dup_u16(two + 1); }
+static inline Pair both_of(const uint16_t *two) { return vcombine_u16(vld1_dup_u16(two), vld1_dup_u16(two + 1)); }
+static inline Pair all(int value) { return vdupq_n_u16((uint16_t)value); }
+static inline Pair two(const uint8_t *pixels) { return vmovl_u8(vld1_u8(pixels)); }
+static inline Pair each(uint32_t one, uint32_t other) { return vmovl_u8(vcreate_u8(one | (uint64_t)other << 32)); }
+static inline Pair firsts(Pair a, Pair b) { return vcombine_u16(vget_low_u16(a), vget_low_u16(b)); }
+static inline Pair seconds(Pair a, Pair b) { return vcombine_u16(vget_high_u16(a), vget_high_u16(b)); }
+static inline Pair add(Pair a, Pair b) { return vaddq_u16(a, b); }
+static inline Pair subtract(Pair a, Pair b) { return vsubq_u16(a, b); }
+static inline Pair times(Pair a, Pair b) { return vmulq_u16(a, b); }
+static inline Pair high_of_product(Pair a, Pair b) { /* it doubles */
+    return vreinterpretq_u16_s16(vqdmulhq_s16(vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(vshrq_n_u16(b, 1))));
+}
+static inline Pair lesser(Pair a, Pair b) { return vminq_u16(a, b); }
+static inline Pair high_of_unsigned(Pair a, Pair b) {
+    return vcombine_u16(vshrn_n_u32(vmull_u16(vget_low_u16(a), vget_low_u16(b)), 16),
+                        vshrn_n_u32(vmull_u16(vget_high_u16(a), vget_high_u16(b)), 16));
+}
+#define UP(a, n) vshlq_n_u16(a, n)
+#define DOWN(a, n) vshrq_n_u16(a, n)
+static inline Pair alphas(Pair a) {
+    return vcombine_u16(vdup_lane_u16(vget_low_u16(a), 3), vdup_lane_u16(vget_high_u16(a), 3));
+}
+static inline int solid(Pair a) { return (vgetq_lane_u16(a, 3) & vgetq_lane_u16(a, 7)) == 255; }
+static inline uint64_t bytes(Pair a) { return vget_lane_u64(vreinterpret_u64_u8(vqmovn_u16(a)), 0); }
+#else
+#error "_pixels.c: written for x86-64 and aarch64"
+#endif
+
+/* Between the 2 x 2 pixels of each of two places; `right` and `down` say where. A place on a pixel gives it as it is. */
+static inline Pair between(const uint8_t *one, const uint8_t *other, size stride, const uint16_t *right, const uint16_t *down) {
+    Pair upper_one = two(one), upper_other = two(other);
+    Pair column_one = add(UP(upper_one, WEIGHT), times(subtract(two(one + stride), upper_one), first_of(down)));
+    Pair column_other = add(UP(upper_other, WEIGHT), times(subtract(two(other + stride), upper_other), second_of(down)));
+    Pair left = firsts(column_one, column_other), beside = seconds(column_one, column_other);
+    /* 15 bits; the product of 22 is cut to 14 and then rounded to 8 */
+    Pair sum = add(DOWN(left, 1), high_of_product(subtract(beside, left), both_of(right)));
+    return DOWN(add(sum, all(32)), 6);
+}
+
+/* Two premultiplied pixels over what is behind them: back / 255 * (255 - alpha), rounded. */
+static inline Pair over(Pair person, Pair back) {
+    Pair x = add(times(back, subtract(all(255), alphas(person))), all(128));
+    return lesser(add(person, DOWN(add(x, DOWN(x, 8)), 8)), all(255)); /* rounding may have left one too much */
+}
+
+static inline uint32_t four(const uint8_t *at) {
+    uint32_t value;
+    memcpy(&value, at, 4);
+    return value;
+}
+
+static inline void put(uint8_t *at, uint32_t value) {
+    at[0] = (uint8_t)value, at[1] = (uint8_t)(value >> 8), at[2] = (uint8_t)(value >> 16);
+}
+
+static inline uint32_t three(const uint8_t *at) { return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16; }
+
+typedef struct {
+    const uint8_t *pixels; /* [height, width, 4] */
+    size width, height;
+} Photo;
+
+typedef struct {
+    uint32_t *at;                  /* of each pixel of a row, the pixel of the photo before it, counted from the first */
+    uint16_t *right, *down, *gain; /* how far from there, << 8 and as it is; what it is multiplied with, of UNIT */
+} Line;
+
+/* Pixels j and j + 1 of a row. */
+static inline Pair made(const Photo *photo, const Line *line, int has_gain, size j, uint32_t back, uint32_t next_back) {
+    const uint8_t *one = photo->pixels + 4 * (size)line->at[j], *other = photo->pixels + 4 * (size)line->at[j + 1];
+    /* (two rows of a frame further down, most often, the photo is read four of its own further down) */
+    __builtin_prefetch(one + 16 * photo->width), __builtin_prefetch(one + 20 * photo->width);
+    Pair found = between(one, other, 4 * photo->width, line->right + j, line->down + j);
+    if (!solid(found)) found = over(found, each(back, next_back));
+    if (has_gain) found = DOWN(add(high_of_unsigned(UP(found, 8), both_of(line->gain + j)), all(64)), 7);
+    return found;
+}
+
+/* A row of the frame: pixels `j` up to `end` (the line has one more than the row). */
+static inline void row_of(const Photo *photo, const Line *line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
+    for (; j + 2 < end; j += 2) {
+        uint64_t pixels = bytes(made(photo, line, has_gain, j, four(back + 3 * j), four(back + 3 * j + 3)));
+        /* a fourth byte is written where the next pixel follows; where `back` is the frame itself it must still be read */
+        uint32_t one = (uint32_t)pixels;
+        memcpy(out + 3 * j, &one, 4);
+        put(out + 3 * j + 3, (uint32_t)(pixels >> 32));
+    }
+    for (; j < end; j++) put(out + 3 * j, (uint32_t)bytes(made(photo, line, has_gain, j, three(back + 3 * j), 0)));
+}
+
+/* ---- where they come from ----------------------------------------------------------------------------------------- */
+
+#define FURTHEST 16383.0f /* pixels: no picture is that large, and no difference of two positions overflows */
+
+#define UNSEEN (1 / 128.0f) /* pixels of the canvas */
+
+static inline int32_t fixed(float value, float one) { return (int32_t)lrintf(within(value, -FURTHEST, FURTHEST) * one); }
+
+typedef struct {
+    const float *positions; /* [rows, columns, 2], canvas */
+    const float *gain;      /* [rows, columns] or NULL: what light is added, of 1 */
+    size rows, columns, left, top, cell;
+} Nodes;
+
+typedef struct {
+    uint8_t *pixels; /* of `left`, `top` */
+    size left, top, width, height, stride;
+} Area;
+
+/* What moves a few pixels of the photo on top of the nodes: displacements that are small and fine. */
+typedef struct {
+    const float *field; /* [rows, columns, 2], canvas pixels, by where in the photo a pixel comes from; NULL: none */
+    size rows, columns;
+    float left, top, step;
+} Patch;
+
+/* One of three numbers: x and y in the photo, and light. All 1 << FRACTION. */
+typedef struct {
+    int32_t *here, *next;        /* at the nodes above a row of cells, and at those below */
+    int32_t *now, *down;         /* where the columns of nodes cross a row of pixels, and how far to the next row */
+    int32_t *begin, *right;      /* at the first pixel of each cell, and how far to the next pixel */
+    int32_t *pixels;             /* at each pixel of the row */
+} Number;
+
+typedef struct {
+    Number x, y, light;
+    uint8_t *rests, *rests_next; /* which nodes, above and below, are at rest */
+    Line line;
+    size first, last;            /* columns of nodes that the area needs */
+} Work;
+
+static inline int32_t held(int32_t value, int32_t most) { return value < 0 ? 0 : value > most ? most : value; }
+
+/* A cell of an odd number of pixels has its first on the node, one of an even number half a pixel after. */
+static inline int32_t begun(int32_t value, int32_t step, size cell) { return cell % 2 ? value : value + (step >> 1); }
+
+/* Steps from each of some numbers to others that are a cell further. */
+static void steps(const int32_t *from, const int32_t *to, int32_t *step, size begin, size end, size cell) {
+    const float share = 1 / (float)cell;
+    for (size k = begin; k <= end; k++) step[k] = (int32_t)lrintf((float)(to[k] - from[k]) * share);
+}
+
+typedef int32_t Four __attribute__((vector_size(16)));
+#define SPARE 8 /* numbers that may be written after a line's last */
+
+/* first, first + step ... 1 << (FRACTION - shift), in whole fours. */
+static inline void stepped(int32_t *out, int32_t first, int32_t step, int shift, size n) {
+    const Four ones = {0, -1, 0, -1}, twos = {0, 0, -1, -1};
+    Four by = {step, step, step, step}, values = {first, first, first, first};
+    values += (by & ones) + ((by << 1) & twos);
+    by <<= 2;
+    for (size k = 0; k < n; k += 4, values += by) {
+        Four shifted = values >> shift;
+        memcpy(out + k, &shifted, sizeof shifted);
+    }
+}
+
+/* The numbers at a row of nodes; whether all places are in the photo. */
+static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const float *placing, Work *work) {
+    const float one = (float)(1 << FRACTION), *at = nodes->positions + 2 * row * nodes->columns;
+    const float *gain = nodes->gain ? nodes->gain + row * nodes->columns : NULL;
+    const float y_rest = (float)(nodes->top + row * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
+    const int32_t most_x = (int32_t)(photo->width - 1) * (1 << FRACTION), most_y = (int32_t)(photo->height - 1) * (1 << FRACTION);
+    int inside = 1;
+    for (size k = work->first; k <= work->last; k++) {
+        const float x_rest = (float)(nodes->left + k * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
+        /* what moves by less than anybody sees is at rest: a mouth must not stir the forehead by a grey level */
+        int rests = fabsf(at[2 * k] - x_rest) < UNSEEN && fabsf(at[2 * k + 1] - y_rest) < UNSEEN;
+        int32_t x = fixed(((rests ? x_rest : at[2 * k]) - placing[0]) * placing[2], one);
+        int32_t y = fixed(((rests ? y_rest : at[2 * k + 1]) - placing[1]) * placing[2], one);
+        work->x.next[k] = x, work->y.next[k] = y;
+        work->light.next[k] = (1 << FRACTION) + (gain ? fixed(within(gain[k], -1, 0.99f), one) : 0);
+        work->rests_next[k] = rests && !(gain && gain[k] != 0);
+        inside &= x >= 0 && y >= 0 && x < most_x && y < most_y;
+    }
+    return inside;
+}
+
+static void displace(const Patch *patch, const float *placing, Work *work, size begin, size end) {
+    const float one = (float)(1 << WEIGHT), to_canvas = 1 / (placing[2] * one), to_patch = 1 / patch->step;
+    for (size j = begin; j < end; j++) {
+        float x = ((float)work->x.pixels[j] * to_canvas + placing[0] - patch->left) * to_patch;
+        float y = ((float)work->y.pixels[j] * to_canvas + placing[1] - patch->top) * to_patch;
+        if (!(x > -1 && y > -1 && x < (float)patch->columns && y < (float)patch->rows)) continue;
+        /* it fades to nothing over one step around the patch */
+        float u, v, inside = fminf(fminf(x + 1, (float)patch->columns - x), fminf(fminf(y + 1, (float)patch->rows - y), 1));
+        sample(patch->field, patch->rows, patch->columns, x, y, &u, &v);
+        work->x.pixels[j] += fixed(u * placing[2] * inside, one);
+        work->y.pixels[j] += fixed(v * placing[2] * inside, one);
+    }
+}
+
+/* The line of pixels `begin` up to `end` of a row of the area, from the numbers where it crosses the columns of nodes. */
+static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
+                    Work *work, size begin, size end, int inside, int has_gain) {
+    const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2; /* of pixel 0 after column 0 */
+    const int shift = FRACTION - WEIGHT;
+    size from = (begin + lead) / cell, to = (end - 1 + lead) / cell;
+    Number *numbers[3] = {&work->x, &work->y, &work->light};
+    for (int i = 0; i < 2 + has_gain; i++) {
+        Number *n = numbers[i];
+        int32_t half = i < 2 ? 1 << (shift - 1) : 0;
+        steps(n->now, n->now + 1, n->right, from, to, cell);
+        for (size k = from; k <= to; k++) n->begin[k] = begun(n->now[k] + half, n->right[k], cell);
+        n->begin[from] += n->right[from] * (int32_t)(begin + lead - from * cell);
+    }
+    size j = begin;
+    for (size k = from; k <= to; k++) {
+        size next = (k + 1) * cell - lead, count = (next < end ? next : end) - j;
+        stepped(work->x.pixels + j, work->x.begin[k], work->x.right[k], shift, count);
+        stepped(work->y.pixels + j, work->y.begin[k], work->y.right[k], shift, count);
+        if (has_gain) stepped(work->light.pixels + j, work->light.begin[k], work->light.right[k], 1, count);
+        j += count;
+    }
+    int32_t *x = work->x.pixels, *y = work->y.pixels;
+    if (patch->field) displace(patch, placing, work, begin, end);
+    if (!inside || patch->field) {
+        /* the last pixel that has one to the right of it and one below */
+        const int32_t most_x = (int32_t)((photo->width - 1) << WEIGHT) - 1, most_y = (int32_t)((photo->height - 1) << WEIGHT) - 1;
+        for (j = begin; j < end; j++) x[j] = held(x[j], most_x), y[j] = held(y[j], most_y);
+    }
+    /* the line has one more than the row, read and not used: it must be a place too */
+    x[end] = y[end] = work->light.pixels[end] = 0;
+    const uint16_t mask = (1 << WEIGHT) - 1;
+    const uint32_t width = (uint32_t)photo->width;
+    Line *line = &work->line;
+    for (j = begin; j <= end; j++) {
+        line->at[j] = (uint32_t)(y[j] >> WEIGHT) * width + (uint32_t)(x[j] >> WEIGHT);
+        line->right[j] = (uint16_t)((x[j] & mask) << 8), line->down[j] = (uint16_t)(y[j] & mask);
+    }
+    if (has_gain)
+        for (j = begin; j <= end; j++) line->gain[j] = (uint16_t)work->light.pixels[j];
+}
+
+static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
+                      const uint8_t *behind, size behind_stride, int all_move, Work *work) {
+    const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2;
+    size above = area->top - nodes->top - cell / 2, row = above / cell;
+    int inside = at_nodes(nodes, row, photo, placing, work), inside_next;
+    Number *numbers[3] = {&work->x, &work->y, &work->light};
+    for (size i = 0; i < area->height; row++) {
+        uint8_t *rests = work->rests;
+        work->rests = work->rests_next, work->rests_next = rests;
+        for (int n = 0; n < 3; n++) {
+            int32_t *here = numbers[n]->here;
+            numbers[n]->here = numbers[n]->next, numbers[n]->next = here;
+        }
+        inside_next = at_nodes(nodes, row + 1, photo, placing, work);
+        /* where the four nodes of a cell are at rest the frame shows the photo, and has it already */
+        size begin = 0, end = area->width;
+        if (!all_move) {
+            size from = work->last, to = work->first;
+            for (size k = work->first; k < work->last; k++)
+                if (!(work->rests[k] & work->rests[k + 1] & work->rests_next[k] & work->rests_next[k + 1])) {
+                    from = from < k ? from : k;
+                    to = k + 1;
+                }
+            begin = from * cell > lead ? from * cell - lead : 0;
+            end = to * cell < lead + area->width ? (to * cell > lead ? to * cell - lead : 0) : area->width;
+        }
+        int has_gain = 0;
+        for (size k = work->first; nodes->gain && k <= work->last; k++)
+            has_gain |= work->light.here[k] != 1 << FRACTION || work->light.next[k] != 1 << FRACTION;
+        size done = above + i - row * cell, n_rows = cell - done;
+        if (n_rows > area->height - i) n_rows = area->height - i;
+        for (int n = 0; n < 2 + has_gain; n++) {
+            Number *number = numbers[n];
+            steps(number->here, number->next, number->down, work->first, work->last, cell);
+            for (size k = work->first; k <= work->last; k++)
+                number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done;
+        }
+        for (size stop = i + n_rows; i < stop; i++) {
+            if (begin < end) {
+                uint8_t *out = area->pixels + i * area->stride;
+                const uint8_t *back = behind ? behind + i * behind_stride : out;
+                line_of(area, nodes, photo, placing, patch, work, begin, end, inside & inside_next, has_gain);
+                if (has_gain) row_of(photo, &work->line, 1, back, out, begin, end);
+                else row_of(photo, &work->line, 0, back, out, begin, end);
+            }
+            for (int n = 0; n < 2 + has_gain; n++)
+                for (size k = work->first; k <= work->last; k++) numbers[n]->now[k] += numbers[n]->down[k];
+        }
+        inside = inside_next;
+    }
+}
+
+/* Room for all that work needs, in one piece; NULL if there is none. */
+static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
+    const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + 1 + SPARE + 3) / 4 * 4;
+    work->first = (area->left - nodes->left - cell / 2) / cell;
+    work->last = (area->left + area->width - 1 - nodes->left - cell / 2) / cell + 1;
+    int32_t *memory = PyMem_Calloc((size_t)(3 * (6 * n_nodes + n_pixels) + n_pixels + (3 * n_pixels) / 2 + n_nodes), sizeof(int32_t));
+    if (!memory) return NULL;
+    int32_t *next = memory;
+    Number *numbers[3] = {&work->x, &work->y, &work->light};
+    for (int i = 0; i < 3; i++) {
+        int32_t **fields[6] = {&numbers[i]->here,  &numbers[i]->next,  &numbers[i]->now,
+                               &numbers[i]->down, &numbers[i]->begin, &numbers[i]->right};
+        for (int k = 0; k < 6; k++, next += n_nodes) *fields[k] = next;
+        numbers[i]->pixels = next, next += n_pixels;
+    }
+    work->line.at = (uint32_t *)next, next += n_pixels;
+    uint16_t *shorts = (uint16_t *)next;
+    work->line.right = shorts, work->line.down = shorts + n_pixels, work->line.gain = shorts + 2 * n_pixels;
+    work->rests = (uint8_t *)(shorts + 3 * n_pixels), work->rests_next = work->rests + n_nodes;
+    return memory;
+}
+
+static PyObject *warp(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *objects[6];
+    size box[4], origin[2], grid[3], behind_at[2];
+    float placing[3];
+    int all_move;
+    Patch patch = {NULL, 0, 0, 0, 0, 1};
+    Held held[6] = {{.held = 0}};
+    PyObject *result = NULL;
+    void *memory = NULL;
+    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)pOO(nnn)O(fff)O(nn)O(fff)", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
+                          &box[2], &box[3], &all_move, &objects[1], &objects[2], &grid[0], &grid[1], &grid[2], &objects[3],
+                          &placing[0], &placing[1], &placing[2], &objects[4], &behind_at[0], &behind_at[1], &objects[5],
+                          &patch.left, &patch.top, &patch.step))
+        return NULL;
+    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_patch = objects[5] != Py_None;
+    if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "nodes", "f", 3, 0) < 0 ||
+        (has_gain && hold(objects[2], &held[2], "gain", "f", 2, 0) < 0) ||
+        hold(objects[3], &held[3], "photo", "B", 3, 0) < 0 ||
+        (has_behind && hold(objects[4], &held[4], "behind", "B", 3, 0) < 0) ||
+        (has_patch && hold(objects[5], &held[5], "patch", "f", 3, 0) < 0))
+        goto done;
+    const Py_buffer *out = &held[0].view, *photo = &held[3].view;
+    Nodes nodes = {held[1].view.buf, has_gain ? held[2].view.buf : NULL, held[1].view.shape[0], held[1].view.shape[1],
+                   grid[0], grid[1], grid[2]};
+    Area area = {NULL, box[0], box[1], box[2] - box[0], box[3] - box[1], 3 * out->shape[1]};
+    if (!has_shape(&held[0], "out", 2, 3) || !has_shape(&held[1], "nodes", 2, 2) || !has_shape(&held[3], "photo", 2, 4) ||
+        (has_behind && !has_shape(&held[4], "behind", 2, 3)) || (has_patch && !has_shape(&held[5], "patch", 2, 2)))
+        goto done;
+    for (int axis = 0; has_gain && axis < 2; axis++)
+        if (!has_shape(&held[2], "gain", axis, held[1].view.shape[axis])) goto done;
+    const char *wrong = NULL;
+    if (area.width < 0 || area.height < 0) wrong = "box: its right and bottom must not lie before its left and top";
+    else if (nodes.cell < 1 || nodes.cell > 16383) wrong = "grid: a cell is 1 to 16383 pixels";
+    else if (photo->shape[0] < 2 || photo->shape[1] < 2 || photo->shape[0] > 16383 || photo->shape[1] > 16383)
+        wrong = "photo: 2 to 16383 pixels a side are needed";
+    else if (!(placing[2] > 0)) wrong = "placing: the scale must be over 0";
+    else if (has_patch && (held[5].view.shape[0] < 2 || held[5].view.shape[1] < 2 || !(patch.step > 0)))
+        wrong = "patch: at least 2 x 2 values and a step over 0 are needed";
+    else if (box[0] < origin[0] || box[1] < origin[1] || box[2] - origin[0] > out->shape[1] ||
+             box[3] - origin[1] > out->shape[0])
+        wrong = "box: must lie in out";
+    else if (has_behind && (box[0] < behind_at[0] || box[1] < behind_at[1] ||
+                            box[2] - behind_at[0] > held[4].view.shape[1] ||
+                            box[3] - behind_at[1] > held[4].view.shape[0]))
+        wrong = "box: must lie in behind";
+    else if (area.width && area.height &&
+             (box[0] - grid[0] < nodes.cell / 2 || box[1] - grid[1] < nodes.cell / 2 ||
+              (box[2] - 1 - grid[0] - nodes.cell / 2) / nodes.cell + 1 >= nodes.columns ||
+              (box[3] - 1 - grid[1] - nodes.cell / 2) / nodes.cell + 1 >= nodes.rows))
+        wrong = "box: must lie between the nodes";
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        goto done;
+    }
+    if (!area.width || !area.height) {
+        result = Py_None;
+        goto done;
+    }
+    Work work;
+    memory = room_for(&work, &nodes, &area);
+    if (!memory) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    area.pixels = (uint8_t *)out->buf + area.stride * (box[1] - origin[1]) + 3 * (box[0] - origin[0]);
+    Photo source = {photo->buf, photo->shape[1], photo->shape[0]};
+    const uint8_t *behind = NULL;
+    size behind_stride = 0;
+    if (has_behind) {
+        behind_stride = 3 * held[4].view.shape[1];
+        behind = (const uint8_t *)held[4].view.buf + behind_stride * (box[1] - behind_at[1]) + 3 * (box[0] - behind_at[0]);
+    }
+    if (has_patch) patch.field = held[5].view.buf, patch.rows = held[5].view.shape[0], patch.columns = held[5].view.shape[1];
+    Py_BEGIN_ALLOW_THREADS
+    warp_area(&area, &nodes, &source, placing, &patch, behind, behind_stride, all_move, &work);
+    Py_END_ALLOW_THREADS
+    result = Py_None;
+done:
+    PyMem_Free(memory);
+    let_go(held, 6);
+    Py_XINCREF(result);
+    return result;
+}
+
+static PyMethodDef methods[] = {{"undo", undo, METH_VARARGS, NULL}, {"warp", warp, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_pixels", "The renderer's inner loops.", -1, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__pixels(void) { return PyModule_Create(&module); }

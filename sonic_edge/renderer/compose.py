@@ -1,13 +1,13 @@
 """Photo and pose to frame: the displacements of head, mouth and eyes put together and looked up in the photo once."""
 
-from typing import List, Mapping, Tuple
+from typing import Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from ..media import FloatArray, Image, Portrait
 from .eyes import EYES, Eye, brow_basis
-from .geometry import CHIN, Array, Box, FaceFrame, Grid, look_up, points_of, soft_polygon
+from .geometry import CHIN, UNSEEN, Array, Box, FaceFrame, Grid, look_up, points_of, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
 from .layers import Layers
@@ -17,6 +17,7 @@ from .mouth import (
     Lips,
     MouthShape,
     below_line,
+    lip_bases,
     lip_line_outline,
     lip_outline,
     lip_weights,
@@ -25,7 +26,7 @@ from .mouth import (
 from .palette import Palette
 from .photo import softness
 from .pose import held
-from .shading import LEAST, Shading
+from .shading import Shading
 
 CELLS_PER_UNIT = 20
 """Grid cells to the distance between the eyes."""
@@ -37,6 +38,11 @@ ROLL = 0.016
 """Lips grow darker this far from the opening, interoculars."""
 LEAST_GAP, FULL_GAP = 0.0005, 0.012
 """What is between lips shows a little from this gap on, and in full from that, interoculars: so it does not jump in."""
+ROUNDS_OF_HEAD, ROUNDS_OF_FACE = 4, 6
+"""What head and face do is undone in so many rounds: a few pixels of error where a background with texture is pressed
+together beside the head are softer there than the right place would be."""
+STILL_LIDS = 0.04
+"""Lids do not tremble: what they are down is counted from this on, of the way."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -67,14 +73,15 @@ class Renderer:
         self._photo = Layers(self._image, matte, around.within(self._canvas), frame, chin)
         self._head = Head(frame, landmarks, self._grid, matte, self._photo.texture(self._grid.nodes))
         self._shape = MouthShape(self._image, frame, landmarks)
-        self._lips = Lips(frame, self._shape, self._grid)
+        self._face = self._moved_by_the_face(landmarks)
+        self._lips = Lips(frame, self._shape, self._face)
         face = Box.around(landmarks[:, :2].astype(np.float64), 0).within(self._canvas)
         self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
         palette = Palette(self._image, frame, landmarks)
         self._interior = MouthInterior(self._image, frame, palette, self._shape, self._edge_blur)
         self._lip_line = palette.line
         self._shading = Shading(frame, landmarks, self._shape, self._grid)
-        self._brow = brow_basis(frame, landmarks, self._grid)
+        self._brow = brow_basis(frame, landmarks, self._face)
         irises = portrait.irises if portrait.irises is not None else (None, None)
         eyes = (Eye(self._image, frame, landmarks, groups, iris) for groups, iris in zip(EYES, irises))
         self._eyes = [eye for eye in eyes if not eye.box.empty]
@@ -98,26 +105,28 @@ class Renderer:
         grid = self._grid
 
         head = self._head.displacement(values)
-        on_still_head = grid.nodes + grid.inverse(head) if np.any(head) else grid.nodes
-        sheets: List[FloatArray] = []
-        for sheet in self._lips.displacement(weights):
-            sheet = sheet + np.float32(values["brow"]) * self._brow
-            undone = grid.inverse(sheet, rounds=5)
-            sheets.append(self._photo.place(on_still_head + grid.sample(undone, on_still_head)))
-        upper, lower = sheets
+        on_still_head = grid.undo(head, grid.nodes, ROUNDS_OF_HEAD)
+        brow = np.float32(values["brow"]) * self._brow
+        upper, lower = (
+            self._face.undo(sheet + brow, on_still_head, ROUNDS_OF_FACE) for sheet in self._lips.displacement(weights)
+        )
 
-        edges = self._lips.edges(weights)
-        edges = self._follow(head, edges[0]), self._follow(head, edges[1])
+        on_still_face = self._lips.edges(weights)
+        moved = self._follow(head, np.concatenate(on_still_face))
+        edges = moved[: len(on_still_face[0])], moved[len(on_still_face[0]) :]
         middle = (edges[0] + edges[1]) / 2
         reach = 8 * self._frame.unit + max(self._canvas.right, self._canvas.bottom)
         under = below_line(middle, self._frame, reach)
 
         out = self._image.copy()
         source = self._select(upper, lower, under)
-        self._warp(out, source)
-        self._draw_eyes(out, values, head, upper)
-        self._draw_mouth(out, values, by_name, edges, under, (on_still_head, upper, lower))
-        self._shade(out, values, by_name, source)
+        gain = self._shading.gain(values, by_name)
+        if gain is not None:
+            # the skin takes its light along
+            gain = look_up(gain, grid.place(source), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        self._photo.draw(out, self._box, grid, source, gain, all_of_it=False)
+        self._draw_eyes(out, values, head, source, gain)
+        self._draw_mouth(out, values, by_name, edges, under, (on_still_head, upper, lower), gain)
         return out
 
     def gap(self, pose: Mapping[str, float]) -> float:
@@ -125,6 +134,15 @@ class Renderer:
         by_name = lip_weights(self._shape, held(pose))
         upper, lower = self._lips.edges(np.array([by_name[name] for name in WEIGHTS], np.float32))
         return float(((lower - upper) @ self._frame.down).max()) / self._frame.unit
+
+    def _moved_by_the_face(self, landmarks: FloatArray) -> Grid:
+        """The part of the grid that lips, jaw or brows move: small beside all that the head moves."""
+        nodes, frame = self._grid.nodes, self._frame
+        upper, lower = (frame.vector(b) for b in lip_bases(self._shape, frame.of(nodes)))
+        # What only one of the two sheets moves, of what the other one shows, is never seen.
+        moved = np.minimum(np.abs(upper), np.abs(lower)).max((0, -1))
+        moved = np.maximum(moved, np.abs(brow_basis(frame, landmarks, self._grid)).max(-1))
+        return self._grid.part(moved > UNSEEN)
 
     def _follow(self, head: FloatArray, points: Array) -> Array:
         """Points on a still head, [n, 2], where the head takes them."""
@@ -136,66 +154,58 @@ class Renderer:
         mask = np.zeros(upper.shape[:2], np.uint8)
         placed = np.round(self._grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
         cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
-        return np.where(mask[..., None] > 0, lower, upper)
+        source = upper.copy()
+        cv2.copyTo(lower, mask, source)
+        return source
 
-    def _warp(self, out: Image, source: FloatArray) -> None:
-        """Look the moving part of the picture up in the photo."""
-        box = self._box
-        if box.empty:
-            return
-        out[box.rows, box.columns] = self._photo.look_up(self._grid.enlarge(source, box), box)
-
-    def _shade(self, out: Image, values: Mapping[str, float], weights: Mapping[str, float], source: FloatArray) -> None:
-        """Light that changes as the skin folds and turns."""
-        gain = self._shading.gain(values, weights)
-        if gain is None:
-            return
-        here = look_up(gain, self._grid.place(self._photo.canvas(source)), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        rows, columns = (np.flatnonzero((np.abs(here) > LEAST).any(axis)) for axis in (1, 0))
-        if not len(rows):
-            return
-        cell, left, top = self._grid.cell, self._grid.left, self._grid.top
-        box = Box(
-            left + cell * int(columns[0] - 1),
-            top + cell * int(rows[0] - 1),
-            left + cell * int(columns[-1] + 2),
-            top + cell * int(rows[-1] + 2),
-        ).within(self._box)
-        if box.empty:
-            return
-        full = self._grid.enlarge(1 + here, box)
-        part = out[box.rows, box.columns]
-        out[box.rows, box.columns] = cv2.multiply(part, cv2.merge([full] * 3), dtype=cv2.CV_8U)
-
-    def _draw_eyes(self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray) -> None:
+    def _draw_eyes(
+        self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray, gain: Optional[FloatArray]
+    ) -> None:
         """Lids and irises."""
-        if max(values["blink"], abs(values["gaze_x"]), abs(values["gaze_y"])) < LEAST_VISIBLE:
-            return
-        face = head + np.float32(values["brow"]) * self._brow
-        shown = self._photo.canvas(source)
+        blink = max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
+        gaze = values["gaze_x"], values["gaze_y"]
+        is_turned = max(abs(gaze[0]), abs(gaze[1])) > LEAST_VISIBLE
         for eye in self._eyes:
-            patch = eye.box
-            corners = np.array(
-                [(x, y) for x in (patch.left, patch.right) for y in (patch.top, patch.bottom)], np.float64
-            )
-            box = Box.around(self._follow(face, corners), 0.05 * self._frame.unit + 2).within(self._box)
-            if box.empty:
-                continue
-            fine = self._grid.enlarge(source, box)
-            on_patch = self._grid.enlarge(eye.place(shown), box)
-            blink = eye.follows(values["blink"])
-            if values["gaze_x"] or values["gaze_y"]:
-                turned = look_up(
-                    eye.glance(values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
-                )
-                out[box.rows, box.columns] = self._photo.look_up(fine + turned * np.float32(self._photo.scale), box)
-            if blink > LEAST_VISIBLE:
-                lowered = look_up(eye.lowered(blink), on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-                lid = self._photo.look_up(fine + lowered[..., :2] * np.float32(self._photo.scale), box)
-                lid = eye.paint_lid(lid, on_patch, lowered)
-                covered = soft_polygon(self._follow(face, eye.covered(blink)), box, 0.0)
-                out[box.rows, box.columns] = cv2.blendLinear(out[box.rows, box.columns], lid, 1 - covered, covered)
-                eye.draw_lashes(out, self._follow(face, eye.edge(blink)), blink, self._edge_blur)
+            if is_turned:
+                glance = eye.glance(*gaze)
+                box = self._where(eye.white, values, head)
+                if not box.empty:
+                    self._photo.draw(out, box, self._grid, source, gain, patch=glance)
+            if blink > 0:
+                self._draw_lid(out, eye, eye.follows(blink), values, head, source, gain)
+
+    def _draw_lid(
+        self,
+        out: Image,
+        eye: Eye,
+        blink: float,
+        values: Mapping[str, float],
+        head: FloatArray,
+        source: FloatArray,
+        gain: Optional[FloatArray],
+    ) -> None:
+        """One eye's lid, brought down over what there is."""
+        box = self._where(eye.box, values, head)
+        if box.empty:
+            return
+        lowered = eye.lowered(blink)
+        lid = self._photo.look(box, self._grid, source, gain, eye.patch(np.ascontiguousarray(lowered[..., :2])))
+        on_patch = self._grid.enlarge(eye.place(source), box)
+        lid = eye.paint_lid(lid, on_patch, look_up(lowered, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
+        covered = soft_polygon(self._follow_face(values, head, eye.covered(blink)), box, 0.0)
+        out[box.rows, box.columns] = cv2.blendLinear(out[box.rows, box.columns], lid, 1 - covered, covered)
+        eye.draw_lashes(out, self._follow_face(values, head, eye.edge(blink)), blink, self._edge_blur)
+
+    def _follow_face(self, values: Mapping[str, float], head: FloatArray, points: Array) -> Array:
+        """Points around the eyes, [n, 2], where brows and head take them."""
+        lifted = values["brow"] * self._face.sample(self._brow, points[None])[0]
+        followed: Array = self._follow(head, points) + lifted
+        return followed
+
+    def _where(self, patch: Box, values: Mapping[str, float], head: FloatArray) -> Box:
+        """The part of the frame that shows a part of the photo around an eye."""
+        corners = np.array([(x, y) for x in (patch.left, patch.right) for y in (patch.top, patch.bottom)], np.float64)
+        return Box.around(self._follow_face(values, head, corners), 0.02 * self._frame.unit + 2).within(self._box)
 
     def _draw_mouth(
         self,
@@ -205,6 +215,7 @@ class Renderer:
         edges: Tuple[Array, Array],
         under: Array,
         sources: Tuple[FloatArray, FloatArray, FloatArray],
+        gain: Optional[FloatArray],
     ) -> None:
         """Lips at full size on both sides of their line, and what shows between them."""
         if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
@@ -213,40 +224,66 @@ class Renderer:
         # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
         inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
         opening = lip_outline(edges[0] + inwards, edges[1] - inwards)
-        box = Box.around(opening, 3 * self._grid.cell + 0.06 * unit).within(self._box)
+        # The two sheets are told apart between nodes here, not at them.
+        box = Box.around(opening, 2 * self._grid.cell + 2).within(self._box)
         if box.empty:
             return
-        still, upper, lower = (self._grid.enlarge(source, box) for source in sources)
-        low = soft_polygon(under, box, 0.0)
-        lips = cv2.blendLinear(self._photo.look_up(upper, box), self._photo.look_up(lower, box), 1 - low, low)
+        still, upper, lower = sources
+        lips = _blended(
+            self._photo.look(box, self._grid, upper, gain),
+            self._photo.look(box, self._grid, lower, gain),
+            soft_polygon(under, box, 0.0),
+        )
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
         if gap > LEAST_GAP:
-            opened = soft_polygon(opening, box, self._edge_blur)
-            shown = np.float32(min(1.0, gap / FULL_GAP))
-            light = self._light(opening, box, values["tuck"])
-            jaw_drop = lower_lip_drop(self._shape, weights)
-            kept = 0.8 if self._interior.own is not None else 0.0
-            inside = self._interior.draw(still, jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept)
-            # Lips are round: where they turn inwards they turn away from the light.
-            rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * unit) * shown
-            shaded = lips * (1 - np.float32(0.38) * rolled)[..., None]
-            mixed = shaded + (inside - shaded) * (opened * shown)[..., None]
-            lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+            hole = Box.around(opening, 3 * max(self._edge_blur, ROLL * unit)).within(box)
+            if not hole.empty:
+                part = lips[hole.top - box.top : hole.bottom - box.top, hole.left - box.left : hole.right - box.left]
+                part[...] = self._parted(part, hole, opening, still, gap, values, weights)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
             shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
-            mixed = lips + (self._lip_line - lips) * (shadow * np.float32(0.7 * pressed))[..., None]
-            lips = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+            lips = _blended(lips, np.full_like(lips, self._lip_line), shadow * np.float32(0.7 * pressed))
         out[box.rows, box.columns] = lips
 
+    def _parted(
+        self,
+        lips: Image,
+        box: Box,
+        opening: Array,
+        still: FloatArray,
+        gap: float,
+        values: Mapping[str, float],
+        weights: Mapping[str, float],
+    ) -> Image:
+        """Lips in a box, and between them what is behind."""
+        opened = soft_polygon(opening, box, self._edge_blur)
+        shown = np.float32(min(1.0, gap / FULL_GAP))
+        light = self._light(opening, box, values["tuck"])
+        jaw_drop = lower_lip_drop(self._shape, weights)
+        kept = 0.8 if self._interior.own is not None else 0.0
+        inside = self._interior.draw(
+            self._grid.enlarge(still, box), jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept
+        )
+        # Lips are round: where they turn inwards they turn away from the light.
+        rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * self._frame.unit)
+        shaded = _blended(lips, np.zeros_like(lips), rolled * (np.float32(0.38) * shown))
+        return _blended(shaded, inside, opened * shown)
+
     def _light(self, opening: Array, box: Box, tuck: float) -> FloatArray:
-        """How much light falls through the opening: little through a narrow one, least under the upper lip."""
+        """How much light falls through the opening, 0..1: little through a narrow one, least under the upper lip."""
         unit = self._frame.unit
         shadowed = soft_polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
         small = cv2.resize(shadowed, (-(-box.width // 4), -(-box.height // 4)), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
-        light = cv2.resize(small, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
+        light = np.clip(small, 0, 1) ** np.float32(1.15)
         # f and v bring the teeth to the front, into the light.
-        light = np.clip(light, 0, 1) ** np.float32(1.15)
-        raised: FloatArray = light + (np.float32(0.85) - light) * np.float32(0.8 * tuck)
+        light += (np.float32(0.85) - light) * np.float32(0.8 * tuck)
+        raised: FloatArray = cv2.resize(light, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
         return raised
+
+
+def _blended(one: Image, other: Image, share: FloatArray) -> Image:
+    """Two pictures [h, w, 3], of the other as much as `share` says, 0..1, [h, w]."""
+    mixed: Image = cv2.blendLinear(one, other, 1 - share, share)  # type: ignore[assignment]
+    return mixed

@@ -18,6 +18,7 @@ from .geometry import (
     Box,
     FaceFrame,
     Grid,
+    Patch,
     height_at,
     look_up,
     points_of,
@@ -38,6 +39,8 @@ RIM = 0.032
 """A lid that comes down begins this far above the mesh's rim, interoculars: above the lashes, and above any error."""
 PATCH_UNIT = 110
 """Pixels between the eyes at which the maps of the lids are fine enough."""
+TURNING_STEP = 2
+"""Of these every so many are enough for how an eye turns."""
 CREASE = 0.085
 """The crease over a lid, or where one would be, lies this far above the mesh's rim, interoculars."""
 CREASE_FOLLOWS = 0.2
@@ -151,6 +154,7 @@ class Eye:
         at = frame.of(iris[:2]) if iris is not None else np.array([self._centre, (middle + low_middle) / 2])
         radius = float(iris[2]) / frame.unit if iris is not None else IRIS
         self._iris = float(at[0]), float(at[1]), float(np.clip(radius, 0.06, 0.14))
+        self.white, self._turning = self._gives()
         self._lash_colour, self._lash_strength = self._lashes(image, upper)
         self.shut = self._shut_lid(image)
         """The lid as it looks when shut, on the patch, [height, width, 3]."""
@@ -225,25 +229,47 @@ class Eye:
         lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
         return lid
 
-    def glance(self, gaze_x: float, gaze_y: float) -> FloatArray:
-        """How far the source of each pixel of the patch is away when the eye turns, canvas pixels, [height, width, 2].
+    def patch(self, field: FloatArray) -> Patch:
+        """Displacements that were worked out on the patch, [rows, columns, 2], with their place on the canvas."""
+        return Patch(field, (self.box.left, self.box.top, self.step))
+
+    def glance(self, gaze_x: float, gaze_y: float) -> Patch:
+        """How far the source of each pixel of the patch is away when the eye turns.
 
         The iris goes as a whole; the white gives way around it. The lids stay, and follow a little where the iris
         pushes them up or down.
         """
         x, y, radius = self._iris
         go_x, go_y = GAZE_TRAVEL * gaze_x, 0.5 * GAZE_TRAVEL * gaze_y
-        distance = np.hypot(self._u - x - go_x, self._v - y - go_y)
+        u, v, gives_x, gives_y = self._turning
+        distance = np.hypot(u - np.float32(x + go_x), v - np.float32(y + go_y))
         # Beside the iris the white is pressed together as far as the corner of the eye.
         to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
-        whole = smoothstep(1 - (distance - 1.05 * radius) / (to_corner - radius))
+        whole = smoothstep((np.float32(to_corner + 0.05 * radius) - distance) / np.float32(to_corner - radius))
+        moved = (-whole * gives_x * np.float32(go_x))[..., None], (-whole * gives_y * np.float32(go_y))[..., None]
+        unit = np.float32(self._frame.unit)
+        field = moved[0] * (self._frame.right * unit).astype(np.float32)
+        field += moved[1] * (self._frame.down * unit).astype(np.float32)
+        white, step = self.white, self.step * TURNING_STEP
+        return Patch(field, (white.left, white.top, step))
+
+    def _gives(self) -> Tuple[Box, Tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
+        """Where a turning iris moves the photo, and there u, v and how far the photo goes along across and up."""
         between = np.minimum(self._v - self._lid_v, self._low_v - self._v)
-        inside_x = smoothstep(1 + between / 0.02)
-        inside_y = smoothstep(1 + between / 0.06)
         corner = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1) ** 0.5
-        moved = np.stack([whole * inside_x * corner * go_x, whole * inside_y * corner * go_y], -1)
-        found: FloatArray = self._frame.vector(-moved).astype(np.float32)
-        return found
+        along_x, along_y = smoothstep(1 + between / 0.02) * corner, smoothstep(1 + between / 0.06) * corner
+        rows, columns = (np.flatnonzero((along_y > 0).any(axis)) for axis in (1, 0))
+        if not len(rows):
+            rows, columns = np.arange(2), np.arange(2)
+        # a ring of zeros around, so that nothing ends in a step
+        margin, (height, width) = TURNING_STEP, along_y.shape
+        top, bottom = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + 2 * margin)
+        left, right = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + 2 * margin)
+        part = slice(top, bottom, TURNING_STEP), slice(left, right, TURNING_STEP)
+        at, step = self.box, self.step
+        box = Box(at.left + left * step, at.top + top * step, at.left + right * step, at.top + bottom * step)
+        u, v, x, y = (np.ascontiguousarray(a[part], np.float32) for a in (self._u, self._v, along_x, along_y))
+        return box, (u, v, x, y)
 
     def lowered(self, blink: float) -> FloatArray:
         """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.
@@ -311,23 +337,21 @@ class Eye:
         strength = soft_polygon(line, box, max(softness, 0.006 * unit)) * np.float32(0.85)
         hanging = soft_polygon(self._hanging(edge, blink), box, max(softness, 0.003 * unit)) * np.float32(0.55)
         clear = np.float32(self._lash_strength)
-        dark = np.maximum(strength, hanging * clear) * clear * np.float32(min(1.0, 1.6 * blink))
+        dark = np.maximum(strength, hanging * clear) * (clear * np.float32(min(1.0, 1.6 * blink)))
         patch = out[box.rows, box.columns]
-        mixed = patch + (self._lash_colour.astype(np.float32) - patch) * dark[..., None]
-        out[box.rows, box.columns] = np.where(patch > mixed, np.round(mixed), patch).astype(np.uint8)
+        lash = np.full_like(patch, np.round(self._lash_colour))
+        patch[...] = np.minimum(patch, cv2.blendLinear(patch, lash, 1 - dark, dark))
 
     def _hanging(self, edge: Array, blink: float) -> List[Array]:
         """The lashes of a lowered lid, each a thin triangle, canvas pixels: outwards, longest near the outer corner."""
         unit, down, right = self._frame.unit, self._frame.down, self._frame.right
         outwards = -1.0 if self._centre < 0 else 1.0
-        found = []
-        for i in range(LASHES):
-            t = (i + 0.7) / (LASHES + 0.4)
-            along = (2 * t - 1) * outwards  # -1 at the nose, 1 at the temple
-            root = edge[round(t * (len(edge) - 1))]
-            length = LASH_LENGTH * unit * blink * (0.45 + 0.55 * smoothstep(np.array(0.5 + 0.6 * along)))
-            lean = right * outwards * (0.10 + 0.55 * max(along, 0.0)) + down
-            tip = root + lean * float(length) * (0.85 + 0.3 * ((i * 7) % 5) / 5)
-            half = right * (0.0055 * unit)
-            found.append(np.stack([root - half, tip, root + half]))
-        return found
+        number = np.arange(LASHES)
+        t = (number + 0.7) / (LASHES + 0.4)
+        along = (2 * t - 1) * outwards  # -1 at the nose, 1 at the temple
+        root = edge[np.rint(t * (len(edge) - 1)).astype(int)]
+        length = LASH_LENGTH * unit * blink * (0.45 + 0.55 * smoothstep(0.5 + 0.6 * along))
+        lean = right * (outwards * (0.10 + 0.55 * np.maximum(along, 0.0)))[:, None] + down
+        tip = root + lean * (length * (0.85 + 0.3 * ((number * 7) % 5) / 5))[:, None]
+        half = right * (0.0055 * unit)
+        return list(np.stack([root - half, tip, root + half], 1))

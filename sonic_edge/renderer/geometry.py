@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray
+from . import _pixels
 
 Array = NDArray[np.floating[Any]]
 
@@ -30,9 +31,15 @@ LIP_CENTRES = (13, 14)
 CHIN, NOSE_BASE, LEFT_JAW, RIGHT_JAW, FOREHEAD = 152, 2, 58, 288, 10
 
 
+UNSEEN = 1 / 64
+"""A displacement of no more than this moves nothing that one could see, pixels."""
+CLOSE = 1 / 128
+"""A displacement is undone until less than this changes, pixels."""
+
+
 def smoothstep(x: Array) -> Array:
     """0 below 0, 1 above 1, and the cubic with level ends in between."""
-    x = np.clip(x, 0.0, 1.0)
+    x = np.minimum(np.maximum(x, 0.0), 1.0)  # as np.clip, whose checks take longer than this
     return x * x * (3.0 - 2.0 * x)
 
 
@@ -84,6 +91,16 @@ class Box:
         """The smallest box that holds all points [n, 2] and a margin."""
         low, high = np.floor(points.min(0) - margin), np.ceil(points.max(0) + margin) + 1
         return cls(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Displacements finer than a grid's, on part of the photo; around it there are none."""
+
+    field: FloatArray
+    """Canvas pixels, [rows, columns, 2]."""
+    placing: Tuple[float, float, float]
+    """Canvas column and row of its first value, and pixels between its values."""
 
 
 class FaceFrame:
@@ -177,20 +194,30 @@ class Grid:
         """A field [rows, columns, 2] between its nodes, at canvas positions [n, m, 2]."""
         return look_up(field, self.place(positions), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
-    def inverse(self, displacement: FloatArray, rounds: int = 3) -> FloatArray:
-        """Turn "this point goes there" into "what is here came from there", by fixed-point iteration.
+    def part(self, wanted: NDArray[np.bool_]) -> "Grid":
+        """The smallest part of it that has all wanted nodes, [rows, columns], within its own outermost ones."""
+        rows, columns = (np.flatnonzero(wanted.any(axis)) for axis in (1, 0))
+        if not len(rows):
+            return self
+        (top, bottom), (left, right) = ((int(n[0]), int(n[-1]) + 1) for n in (rows, columns))
+        x, y = self.left, self.top
+        return Grid(Box(*(o + n * self.cell for o, n in ((x, left), (y, top), (x, right), (y, bottom)))), self.cell)
+
+    def undo(self, displacement: FloatArray, positions: FloatArray, rounds: int) -> FloatArray:
+        """Where points come from, if "this point goes there" is known of the nodes, by fixed-point iteration.
 
         Args:
-            displacement: Where each point of the photo goes, relative, pixels, [rows, columns, 2].
-            rounds: Each multiplies the error by the steepness of the displacement (under .5 here).
+            displacement: Where each node goes, relative, pixels, [rows, columns, 2].
+            positions: Where points are, canvas pixels, [n, m, 2].
+            rounds: At most so many; each multiplies the error by the displacement's steepness (under .5 here).
 
         Returns:
-            Where each point of the frame comes from, relative, pixels, [rows, columns, 2].
+            Where they were before, canvas pixels, [n, m, 2]; points outside the grid have not moved.
         """
-        found = displacement
-        for _ in range(rounds):
-            found = self.sample(displacement, self.nodes - found)
-        return -found
+        before = np.empty_like(positions)
+        start = (self.left + self.cell / 2 - 0.5, self.top + self.cell / 2 - 0.5)
+        _pixels.undo(displacement, positions, before, start, self.cell, rounds, CLOSE)
+        return before
 
     def enlarge(self, field: FloatArray, box: Box) -> FloatArray:
         """A field of positions [rows, columns, 2] at every pixel of a box inside the grid: [height, width, 2]."""

@@ -40,6 +40,10 @@ FOLLOWS = 0.6
 """How far teeth follow the curve of lips that are bent, in a smile."""
 
 
+LIGHTS: FloatArray = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+"""Every light there can be on a pixel."""
+
+
 class MouthInterior:
     """What is behind the lips, painted once in face coordinates and in the colours of the photo.
 
@@ -205,7 +209,7 @@ class MouthInterior:
         light: FloatArray,
         rounded: float,
         daylight: float,
-    ) -> FloatArray:
+    ) -> Image:
         """The inside of the mouth.
 
         Args:
@@ -217,31 +221,42 @@ class MouthInterior:
             daylight: How far the photo's own lighting of its own teeth is kept, 0..1.
 
         Returns:
-            BGR, 0..255, [height, width, 3].
+            BGR, [height, width, 3].
         """
         skull: FloatArray = cv2.transform(positions, self.to_painting).astype(np.float32, copy=False)
         jaw = skull - np.array([0.0, jaw_drop * self._scale], np.float32)
         # A raised tip leaves the jaw behind and comes forward, into the light.
         tip = skull - np.array([0.0, (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale], np.float32)
-        deep = light[..., None] ** self._shadow
+        grey = cv2.cvtColor(cv2.convertScaleAbs(light, alpha=255), cv2.COLOR_GRAY2BGR)
+
+        def lit(curve: FloatArray) -> Image:
+            """What a curve [256, 3], 0..1 each, makes of the light on each pixel."""
+            table = np.rint(np.clip(curve, 0, 1) * 255).astype(np.uint8)[None]
+            return cv2.LUT(grey, table)  # type: ignore[return-value]
+
+        deep = LIGHTS**self._shadow
         # Teeth stand right behind the lips: what light comes in meets them first.
-        near = light[..., None] ** (self._shadow * np.float32(0.7 + 0.6 * rounded))
-        colour = self.dark.astype(np.float32) * (0.25 + 0.75 * deep)
-        on_tip = deep + (near - deep) * np.float32(0.7 * tongue)
-        for painting, where, lit in ((self.tongue, tip, on_tip), (self.jaw, jaw, near), (self.skull, skull, near)):
-            colour = _laid_over(colour, look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT), lit)
+        near = LIGHTS ** (self._shadow * np.float32(0.7 + 0.6 * rounded))
+        colour = lit(self.dark.astype(np.float32) / 255 * (0.25 + 0.75 * deep))
+        on_tip, on_teeth = lit(deep + (near - deep) * np.float32(0.7 * tongue)), lit(near)
+        for painting, where, light_on_it in (
+            (self.tongue, tip, on_tip),
+            (self.jaw, jaw, on_teeth),
+            (self.skull, skull, on_teeth),
+        ):
+            layer = look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            colour = _laid_over(colour, layer, light_on_it)
         if self.own is not None:
             own = look_up(self.own, skull, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT)
-            colour = _laid_over(colour, own, near + (1 - near) * np.float32(daylight))
-        painted: FloatArray = colour.astype(np.float32, copy=False)
-        return painted
+            colour = _laid_over(colour, own, lit(near + (1 - near) * np.float32(daylight)))
+        return colour
 
 
-def _laid_over(colour: FloatArray, layer: NDArray[np.uint8], lit: FloatArray) -> FloatArray:
-    """A premultiplied layer [h, w, 4] in some light over a colour [h, w, 3]."""
-    solid = layer.astype(np.float32)
-    mixed: FloatArray = colour * (1 - solid[..., 3:] * np.float32(1 / 255)) + solid[..., :3] * lit
-    return mixed
+def _laid_over(colour: Image, layer: NDArray[np.uint8], lit: Image) -> Image:
+    """A premultiplied layer [h, w, 4] in some light, 0..255, over a colour [h, w, 3]."""
+    through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(layer, 3)), cv2.COLOR_GRAY2BGR)
+    seen = cv2.multiply(cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), lit, scale=1 / 255)
+    return cv2.add(cv2.multiply(colour, through, scale=1 / 255), seen)  # type: ignore[return-value]
 
 
 def _tooth(reach: Array, bounds: Array) -> Tuple[Array, Array]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
-from .geometry import Array, Box, FaceFrame, look_up, smoothstep
+from . import _pixels
+from .geometry import Array, Box, FaceFrame, Grid, Patch, look_up, smoothstep
 from .photo import FinePhoto
 
 RING = 0.3
@@ -63,22 +64,21 @@ class Layers:
         self._behind: Optional[Image] = None
         self._texture: Optional[NDArray[np.uint8]] = None
         self._left, self._top = box.left, box.top
+        part = image[box.rows, box.columns]
         if matte is not None and not box.empty and int(matte[box.rows, box.columns].min()) < HALF:
-            part = image[box.rows, box.columns]
             corner = frame.of(np.array([box.left, box.top]))[1] - chin
             down = frame.down / frame.unit
             below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
             self._behind, person, self._texture = separated(part, matte[box.rows, box.columns], frame.unit, below)
-            height, width = image.shape[:2]
-            reach = min(round(BEYOND * frame.unit) + 4, box.width - 1, box.height - 1)
-            ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
-            left, top, right, bottom = (reach if end else 0 for end in ends)
-            person = continued(person, left, top, right, bottom)
-            self._photo = FinePhoto(person, (box.left - left, box.top - top))
         else:
-            self._photo = FinePhoto(image[box.rows, box.columns], (box.left, box.top))
-        self.scale = self._photo.scale
-        """Fine pixels to a canvas pixel."""
+            person = np.dstack([part, np.full(part.shape[:2], 255, np.uint8)])
+        height, width = image.shape[:2]
+        reach = min(round(BEYOND * frame.unit) + 4, box.width - 1, box.height - 1)
+        ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
+        left, top, right, bottom = (reach if end else 0 for end in ends)
+        if not box.empty:
+            person = continued(person, left, top, right, bottom)
+        self._person = FinePhoto(person, (box.left - left, box.top - top))
 
     def texture(self, positions: FloatArray) -> FloatArray:
         """Whether the background at canvas positions [..., 2] has texture, 0..1, [...]; 1 where nothing is known."""
@@ -88,23 +88,54 @@ class Layers:
         read: FloatArray = look_up(self._texture, at, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE).astype(np.float32)
         return read / np.float32(255)
 
-    def place(self, positions: FloatArray) -> FloatArray:
-        """Canvas positions [..., 2] as the fine positions `look_up` takes."""
-        return self._photo.place(positions)
+    def draw(
+        self,
+        out: Image,
+        box: Box,
+        grid: Grid,
+        nodes: FloatArray,
+        gain: Optional[FloatArray],
+        at: Tuple[int, int] = (0, 0),
+        all_of_it: bool = True,
+        patch: Optional[Patch] = None,
+    ) -> None:
+        """Make part of a frame; see `_pixels.warp`.
 
-    def canvas(self, fine: FloatArray) -> FloatArray:
-        """The canvas positions of fine ones [..., 2]."""
-        return self._photo.canvas(fine)
+        Args:
+            out: Where, BGR.
+            box: What part; inside the grid.
+            grid: Of the nodes.
+            nodes: The canvas position in the photo that each node shows, [rows, columns, 2].
+            gain: What light is added at each node, of 1, [rows, columns]; None: none.
+            at: Canvas column and row of the first pixel of `out`.
+            all_of_it: False: `out` holds the photo, and keeps it where nodes are at rest.
+            patch: What moves some pixels of the photo on top.
+        """
+        person, on_canvas = self._person, (box.left, box.top, box.right, box.bottom)
+        displaced, patch_placing = (None, (0.0, 0.0, 1.0)) if patch is None else (patch.field, patch.placing)
+        _pixels.warp(
+            out,
+            at,
+            on_canvas,
+            all_of_it,
+            nodes,
+            gain,
+            (grid.left, grid.top, grid.cell),
+            person.pixels,
+            (*person.start, person.scale),
+            self._behind,
+            (self._left, self._top),
+            displaced,
+            patch_placing,
+        )
 
-    def look_up(self, fine: Array, box: Box) -> Image:
-        """The picture in a box whose pixels show the person at fine positions [height, width, 2]."""
-        found = self._photo.look_up(fine)
-        if self._behind is None:
-            return found
-        behind = self._behind[
-            box.top - self._top : box.bottom - self._top, box.left - self._left : box.right - self._left
-        ]
-        return over(found, behind)
+    def look(
+        self, box: Box, grid: Grid, nodes: FloatArray, gain: Optional[FloatArray], patch: Optional[Patch] = None
+    ) -> Image:
+        """What `draw` makes of a box, as a picture of its own, [height, width, 3]."""
+        found = np.empty((box.height, box.width, 3), np.uint8)
+        self.draw(found, box, grid, nodes, gain, (box.left, box.top), patch=patch)
+        return found
 
 
 def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
@@ -124,13 +155,6 @@ def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom
     fade(whole[:, :left], whole[:, left : left + 1, 3])
     fade(whole[:, width - right :], whole[:, width - right - 1 : width - right, 3])
     return whole
-
-
-def over(person: NDArray[np.uint8], behind: Image) -> Image:
-    """A premultiplied person [h, w, 4] laid over a background [h, w, 3]."""
-    alpha = np.asarray(cv2.extractChannel(person, 3), np.uint8)
-    shown: Image = cv2.add(cv2.cvtColor(person, cv2.COLOR_BGRA2BGR), seen_through(behind, alpha))  # type: ignore[assignment]
-    return shown
 
 
 def separated(

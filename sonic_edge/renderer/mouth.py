@@ -271,7 +271,7 @@ class Lips:
 
     @staticmethod
     def _at(grid: Grid, bases: FloatArray, points: Array) -> FloatArray:
-        return np.stack([grid.sample(basis, points[None])[0] for basis in bases])
+        return np.stack([grid.sample(basis, points[None])[0].ravel() for basis in bases])
 
     def displacement(self, weights: FloatArray) -> Tuple[FloatArray, FloatArray]:
         """Upper and lower sheet for weights [len(WEIGHTS)]: where each node goes, relative, [rows, columns, 2]."""
@@ -279,8 +279,8 @@ class Lips:
 
     def edges(self, weights: FloatArray) -> Tuple[Array, Array]:
         """Lower edge of the upper lip and upper edge of the lower lip on a still head, canvas pixels, [n, 2] each."""
-        upper = self.upper_edge + np.tensordot(weights, self._upper_edge, 1)
-        lower = self.lower_edge + np.tensordot(weights, self._lower_edge, 1)
+        upper = self.upper_edge + (weights @ self._upper_edge).reshape(-1, 2)
+        lower = self.lower_edge + (weights @ self._lower_edge).reshape(-1, 2)
         # Lips cannot pass through each other.
         overlap = np.minimum((lower - upper) @ self._down, 0)[:, None] * self._down
         return upper + overlap / 2, lower - overlap / 2

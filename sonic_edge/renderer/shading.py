@@ -65,7 +65,8 @@ class Shading:
         }
         # Only skin: the wall behind a chin does not darken with it.
         within = inside(frame.of(points_of(landmarks, OVAL)), uv)
-        self._bases: FloatArray = np.stack([within * bases[name] for name in SHADES]).astype(np.float32)
+        self._bases: FloatArray = np.stack([(within * bases[name]).ravel() for name in SHADES]).astype(np.float32)
+        self._field_shape = within.shape
 
     def gain(self, pose: Mapping[str, float], lips: Mapping[str, float]) -> Optional[FloatArray]:
         """What the photo is multiplied with at each grid node, less 1, [rows, columns]; None where nothing changes.
@@ -85,7 +86,7 @@ class Shading:
         weights = np.array([amounts[name] for name in SHADES], np.float32)
         if weights.max() < LEAST:
             return None
-        gain: FloatArray = np.tensordot(weights, self._bases, 1)
+        gain: FloatArray = (weights @ self._bases).reshape(self._field_shape)
         return gain
 
 
