@@ -17,6 +17,13 @@
 
 typedef Py_ssize_t size;
 
+/* Compiled twice, and the one that this processor has is taken: both do the same. */
+#if defined(__x86_64__)
+#define WIDER __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDER
+#endif
+
 /* ---- buffers ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -68,6 +75,42 @@ static inline void sample(const float *field, size rows, size columns, float x, 
     *v = p[1] * w00 + p[3] * w01 + q[1] * w10 + q[3] * w11;
 }
 
+/* A field, where its first node is, and nodes to a pixel. */
+typedef struct {
+    const float *values;
+    size rows, columns;
+    float left, top, right, bottom, scale;
+} Field;
+
+#define TOGETHER 64 /* points that are worked on at once: the processor need not wait for one to begin the next */
+
+WIDER static void undo_each(const Field *field, const float *at, float *out, size n, int rounds, float enough) {
+    /* (to begin where the neighbour ended would be quicker, and tears the picture where the field is steep) */
+    for (size first = 0; first < n; first += TOGETHER, at += 2 * TOGETHER, out += 2 * TOGETHER) {
+        size count = n - first < TOGETHER ? n - first : TOGETHER, n_open = 0;
+        uint8_t open[TOGETHER];
+        memcpy(out, at, (size_t)(2 * count) * sizeof(float));
+        for (size i = 0; i < count; i++) {
+            float x = at[2 * i], y = at[2 * i + 1];
+            open[n_open] = (uint8_t)i;
+            n_open += x >= field->left && y >= field->top && x <= field->right && y <= field->bottom;
+        }
+        for (int round = 0; n_open && round < rounds; round++) {
+            size n_left = 0;
+            for (size k = 0; k < n_open; k++) {
+                size i = open[k];
+                float x = out[2 * i], y = out[2 * i + 1], u, v;
+                sample(field->values, field->rows, field->columns, (x - field->left) * field->scale,
+                       (y - field->top) * field->scale, &u, &v);
+                out[2 * i] = at[2 * i] - u, out[2 * i + 1] = at[2 * i + 1] - v;
+                open[n_left] = (uint8_t)i;
+                n_left += !(fabsf(out[2 * i] - x) + fabsf(out[2 * i + 1] - y) < enough);
+            }
+            n_open = n_left;
+        }
+    }
+}
+
 static PyObject *undo(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *objects[3];
@@ -91,24 +134,11 @@ static PyObject *undo(PyObject *self, PyObject *args) {
         if (!has_shape(&held[i], "field, at and out", 2, 2)) goto done;
     for (int axis = 0; axis < 2; axis++)
         if (!has_shape(&held[2], "out", axis, held[1].view.shape[axis])) goto done;
-    const float *field = held[0].view.buf, *at = held[1].view.buf;
-    float *out = held[2].view.buf;
-    float scale = (float)(1 / cell), x0 = (float)left, y0 = (float)top, enough = (float)close_enough;
+    float x0 = (float)left, y0 = (float)top, side = (float)cell;
+    Field field = {held[0].view.buf, rows, columns, x0, y0, x0 + (float)(columns - 1) * side, y0 + (float)(rows - 1) * side,
+                   1 / side};
     Py_BEGIN_ALLOW_THREADS
-    float right = x0 + (float)(columns - 1) * (float)cell, bottom = y0 + (float)(rows - 1) * (float)cell;
-    for (size i = 0; i < n; i++) {
-        /* (to begin where the neighbour ended would be quicker, and tears the picture where the field is steep) */
-        float x = at[2 * i], y = at[2 * i + 1], u = 0, v = 0;
-        int inside = x >= x0 && y >= y0 && x <= right && y <= bottom;
-        for (int round = 0; inside && round < rounds; round++) {
-            float u_now, v_now;
-            sample(field, rows, columns, (x - u - x0) * scale, (y - v - y0) * scale, &u_now, &v_now);
-            float change = fabsf(u_now - u) + fabsf(v_now - v);
-            u = u_now, v = v_now;
-            if (change < enough) break;
-        }
-        out[2 * i] = x - u, out[2 * i + 1] = y - v;
-    }
+    undo_each(&field, held[1].view.buf, held[2].view.buf, n, rounds, (float)close_enough);
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:
@@ -246,7 +276,7 @@ static inline Pair made(const Photo *photo, const Line *line, int has_gain, size
 }
 
 /* A row of the frame: pixels `j` up to `end` (the line has one more than the row). */
-static inline void row_of(const Photo *photo, const Line *line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
+WIDER static void row_of(const Photo *photo, const Line *line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
     for (; j + 2 < end; j += 2) {
         uint64_t pixels = bytes(made(photo, line, has_gain, j, four(back + 3 * j), four(back + 3 * j + 3)));
         /* a fourth byte is written where the next pixel follows; where `back` is the frame itself it must still be read */
@@ -360,7 +390,7 @@ static void displace(const Patch *patch, const float *placing, Work *work, size 
 }
 
 /* The line of pixels `begin` up to `end` of a row of the area, from the numbers where it crosses the columns of nodes. */
-static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
+WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
                     Work *work, size begin, size end, int inside, int has_gain) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2; /* of pixel 0 after column 0 */
     const int shift = FRACTION - WEIGHT;
