@@ -26,6 +26,7 @@ from sonic_edge.renderer.mouth import (
     lower_lip_drop,
 )
 from sonic_edge.renderer.pose import held
+from sonic_edge.renderer.shading import Shading
 
 Array = np.ndarray
 REPLICATE, NOTHING = cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT
@@ -44,6 +45,7 @@ class SlowRenderer(Renderer):
         super().__init__(portrait)
         self._whole_lips = Lips(self._frame, self._shape, self._grid)
         self._whole_brow = brow_basis(self._frame, portrait.landmarks, self._grid)
+        self._whole_shading = Shading(self._frame, portrait.landmarks, self._shape, self._grid)
 
     def frame(self, pose: Mapping[str, float]) -> Image:
         values = held(pose)
@@ -70,7 +72,7 @@ class SlowRenderer(Renderer):
         out[box.rows, box.columns] = self._looked_up(self._positions(source, box), box)
         self._eyes_of(out, values, head + brow, source)
         self._mouth_of(out, values, by_name, edges, under, (still, upper, lower))
-        gain = self._shading.gain(values, by_name)
+        gain = self._whole_shading.gain(values, by_name)
         if gain is not None:
             here = look_up(gain, grid.place(source), cv2.INTER_LINEAR, REPLICATE)
             part = out[box.rows, box.columns] * (1 + self._positions(here, box))[..., None]

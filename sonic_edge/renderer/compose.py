@@ -26,7 +26,7 @@ from .mouth import (
 from .palette import Palette
 from .photo import softness
 from .pose import held
-from .shading import Shading
+from .shading import LEAST, Shading
 
 CELLS_PER_UNIT = 20
 """Grid cells to the distance between the eyes."""
@@ -43,6 +43,8 @@ ROUNDS_OF_HEAD, ROUNDS_OF_FACE = 4, 6
 together beside the head are softer there than the right place would be."""
 STILL_LIDS = 0.04
 """Lids do not tremble: what they are down is counted from this on, of the way."""
+RIM = 0.1
+"""A frame shows what the face moves at most this far outside where the head takes the rim of that, interoculars."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -80,11 +82,17 @@ class Renderer:
         palette = Palette(self._image, frame, landmarks)
         self._interior = MouthInterior(self._image, frame, palette, self._shape, self._edge_blur)
         self._lip_line = palette.line
-        self._shading = Shading(frame, landmarks, self._shape, self._grid)
+        self._shading = Shading(frame, landmarks, self._shape, self._face)
         self._brow = brow_basis(frame, landmarks, self._face)
         irises = portrait.irises if portrait.irises is not None else (None, None)
         eyes = (Eye(self._image, frame, landmarks, groups, iris) for groups, iris in zip(EYES, irises))
         self._eyes = [eye for eye in eyes if not eye.box.empty]
+        boxes = [box.corners for eye in self._eyes for box in (eye.white, eye.box)]
+        self._around_eyes: Array = np.concatenate(boxes) if boxes else np.zeros((0, 2))
+        self._lifted: Array = self._face.sample(self._brow, self._around_eyes[None])[0] if boxes else self._around_eyes
+        nodes = self._face.nodes
+        self._rim: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
+        self._far = 8 * frame.unit + max(self._canvas.right, self._canvas.bottom)
 
     def frame(self, pose: Mapping[str, float]) -> Image:
         """One picture.
@@ -106,27 +114,32 @@ class Renderer:
 
         head = self._head.displacement(values)
         on_still_head = grid.undo(head, grid.nodes, ROUNDS_OF_HEAD)
+        on_still_face = self._lips.edges(weights)
+        moved = self._follow(head, np.concatenate([*on_still_face, self._rim, self._around_eyes]))
+        n, rim = len(on_still_face[0]), len(self._rim)
+        edges, around_eyes = (moved[:n], moved[n : 2 * n]), moved[2 * n + rim :] + values["brow"] * self._lifted
+        under = below_line((edges[0] + edges[1]) / 2, self._frame, self._far)
+
+        # What the face moves is only a part of what the head does.
+        seen, part = grid.around(moved[2 * n : 2 * n + rim], grid.cell + RIM * self._frame.unit)
+        still = np.ascontiguousarray(on_still_head[part])
         brow = np.float32(values["brow"]) * self._brow
         upper, lower = (
-            self._face.undo(sheet + brow, on_still_head, ROUNDS_OF_FACE) for sheet in self._lips.displacement(weights)
+            self._face.undo(sheet + brow, still, ROUNDS_OF_FACE) for sheet in self._lips.displacement(weights)
         )
-
-        on_still_face = self._lips.edges(weights)
-        moved = self._follow(head, np.concatenate(on_still_face))
-        edges = moved[: len(on_still_face[0])], moved[len(on_still_face[0]) :]
-        middle = (edges[0] + edges[1]) / 2
-        reach = 8 * self._frame.unit + max(self._canvas.right, self._canvas.bottom)
-        under = below_line(middle, self._frame, reach)
+        chosen = _chosen(upper, lower, under, seen)
+        on_still_head[part] = chosen
+        gain = gain_of_face = self._shading.gain(values, by_name)
+        if gain_of_face is not None:
+            # the skin takes its light along
+            gain_of_face = look_up(gain_of_face, self._face.place(chosen), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            gain = np.zeros(on_still_head.shape[:2], np.float32)
+            gain[part] = gain_of_face
 
         out = self._image.copy()
-        source = self._select(upper, lower, under)
-        gain = self._shading.gain(values, by_name)
-        if gain is not None:
-            # the skin takes its light along
-            gain = look_up(gain, grid.place(source), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        self._photo.draw(out, self._box, grid, source, gain, all_of_it=False)
-        self._draw_eyes(out, values, head, source, gain)
-        self._draw_mouth(out, values, by_name, edges, under, (on_still_head, upper, lower), gain)
+        self._photo.draw(out, self._box, grid, on_still_head, gain, all_of_it=False)
+        self._draw_eyes(out, values, head, around_eyes, on_still_head, gain)
+        self._draw_mouth(out, values, by_name, edges, under, seen, (still, upper, lower), gain_of_face)
         return out
 
     def gap(self, pose: Mapping[str, float]) -> float:
@@ -136,76 +149,62 @@ class Renderer:
         return float(((lower - upper) @ self._frame.down).max()) / self._frame.unit
 
     def _moved_by_the_face(self, landmarks: FloatArray) -> Grid:
-        """The part of the grid that lips, jaw or brows move: small beside all that the head moves."""
+        """The part of the grid that lips, jaw or brows move or shade: small beside all that the head moves."""
         nodes, frame = self._grid.nodes, self._frame
         upper, lower = (frame.vector(b) for b in lip_bases(self._shape, frame.of(nodes)))
         # What only one of the two sheets moves, of what the other one shows, is never seen.
         moved = np.minimum(np.abs(upper), np.abs(lower)).max((0, -1))
         moved = np.maximum(moved, np.abs(brow_basis(frame, landmarks, self._grid)).max(-1))
-        return self._grid.part(moved > UNSEEN)
+        shaded = Shading(frame, landmarks, self._shape, self._grid).most
+        return self._grid.part((moved > UNSEEN) | (shaded > LEAST))
 
     def _follow(self, head: FloatArray, points: Array) -> Array:
         """Points on a still head, [n, 2], where the head takes them."""
         followed: Array = points + self._grid.sample(head, points[None])[0]
         return followed
 
-    def _select(self, upper: FloatArray, lower: FloatArray, under: Array) -> FloatArray:
-        """The sheet that counts at each node: they differ only behind the lips, which are drawn again at full size."""
-        mask = np.zeros(upper.shape[:2], np.uint8)
-        placed = np.round(self._grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
-        cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
-        source = upper.copy()
-        cv2.copyTo(lower, mask, source)
-        return source
-
     def _draw_eyes(
-        self, out: Image, values: Mapping[str, float], head: FloatArray, source: FloatArray, gain: Optional[FloatArray]
+        self,
+        out: Image,
+        values: Mapping[str, float],
+        head: FloatArray,
+        around: Array,
+        source: FloatArray,
+        gain: Optional[FloatArray],
     ) -> None:
         """Lids and irises."""
         blink = max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
         gaze = values["gaze_x"], values["gaze_y"]
         is_turned = max(abs(gaze[0]), abs(gaze[1])) > LEAST_VISIBLE
-        for eye in self._eyes:
-            if is_turned:
-                glance = eye.glance(*gaze)
-                box = self._where(eye.white, values, head)
-                if not box.empty:
-                    self._photo.draw(out, box, self._grid, source, gain, patch=glance)
-            if blink > 0:
-                self._draw_lid(out, eye, eye.follows(blink), values, head, source, gain)
+        margin = 0.02 * self._frame.unit + 2
+        for i, eye in enumerate(self._eyes):
+            white, lid = (Box.around(around[k : k + 4], margin).within(self._box) for k in (8 * i, 8 * i + 4))
+            if is_turned and not white.empty:
+                self._photo.draw(out, white, self._grid, source, gain, patch=eye.glance(*gaze))
+            if blink > 0 and not lid.empty:
+                down = eye.follows(blink)
+                outlines = np.concatenate([eye.covered(down), eye.edge(down)])
+                lifted = values["brow"] * self._face.sample(self._brow, outlines[None])[0]
+                self._draw_lid(out, lid, eye, down, self._follow(head, outlines) + lifted, source, gain)
 
     def _draw_lid(
         self,
         out: Image,
+        box: Box,
         eye: Eye,
-        blink: float,
-        values: Mapping[str, float],
-        head: FloatArray,
+        down: float,
+        outlines: Array,
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
-        """One eye's lid, brought down over what there is."""
-        box = self._where(eye.box, values, head)
-        if box.empty:
-            return
-        lowered = eye.lowered(blink)
+        """One eye's lid, brought down over what there is; the outlines of all that comes down, and then of its edge."""
+        lowered = eye.lowered(down)
+        n = len(eye.edge(down))
         lid = self._photo.look(box, self._grid, source, gain, eye.patch(np.ascontiguousarray(lowered[..., :2])))
         on_patch = self._grid.enlarge(eye.place(source), box)
         lid = eye.paint_lid(lid, on_patch, look_up(lowered, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
-        covered = soft_polygon(self._follow_face(values, head, eye.covered(blink)), box, 0.0)
-        out[box.rows, box.columns] = cv2.blendLinear(out[box.rows, box.columns], lid, 1 - covered, covered)
-        eye.draw_lashes(out, self._follow_face(values, head, eye.edge(blink)), blink, self._edge_blur)
-
-    def _follow_face(self, values: Mapping[str, float], head: FloatArray, points: Array) -> Array:
-        """Points around the eyes, [n, 2], where brows and head take them."""
-        lifted = values["brow"] * self._face.sample(self._brow, points[None])[0]
-        followed: Array = self._follow(head, points) + lifted
-        return followed
-
-    def _where(self, patch: Box, values: Mapping[str, float], head: FloatArray) -> Box:
-        """The part of the frame that shows a part of the photo around an eye."""
-        corners = np.array([(x, y) for x in (patch.left, patch.right) for y in (patch.top, patch.bottom)], np.float64)
-        return Box.around(self._follow_face(values, head, corners), 0.02 * self._frame.unit + 2).within(self._box)
+        out[box.rows, box.columns] = _blended(out[box.rows, box.columns], lid, soft_polygon(outlines[:-n], box, 0.0))
+        eye.draw_lashes(out, outlines[-n:], down, self._edge_blur)
 
     def _draw_mouth(
         self,
@@ -214,6 +213,7 @@ class Renderer:
         weights: Mapping[str, float],
         edges: Tuple[Array, Array],
         under: Array,
+        grid: Grid,
         sources: Tuple[FloatArray, FloatArray, FloatArray],
         gain: Optional[FloatArray],
     ) -> None:
@@ -225,13 +225,13 @@ class Renderer:
         inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
         opening = lip_outline(edges[0] + inwards, edges[1] - inwards)
         # The two sheets are told apart between nodes here, not at them.
-        box = Box.around(opening, 2 * self._grid.cell + 2).within(self._box)
+        box = Box.around(opening, 2 * grid.cell + 2).within(grid.box.within(self._box))
         if box.empty:
             return
         still, upper, lower = sources
         lips = _blended(
-            self._photo.look(box, self._grid, upper, gain),
-            self._photo.look(box, self._grid, lower, gain),
+            self._photo.look(box, grid, upper, gain),
+            self._photo.look(box, grid, lower, gain),
             soft_polygon(under, box, 0.0),
         )
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
@@ -239,7 +239,7 @@ class Renderer:
             hole = Box.around(opening, 3 * max(self._edge_blur, ROLL * unit)).within(box)
             if not hole.empty:
                 part = lips[hole.top - box.top : hole.bottom - box.top, hole.left - box.left : hole.right - box.left]
-                part[...] = self._parted(part, hole, opening, still, gap, values, weights)
+                part[...] = self._parted(part, hole, opening, grid.enlarge(still, hole), gap, values, weights)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
             shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
@@ -262,9 +262,7 @@ class Renderer:
         light = self._light(opening, box, values["tuck"])
         jaw_drop = lower_lip_drop(self._shape, weights)
         kept = 0.8 if self._interior.own is not None else 0.0
-        inside = self._interior.draw(
-            self._grid.enlarge(still, box), jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept
-        )
+        inside = self._interior.draw(still, jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept)
         # Lips are round: where they turn inwards they turn away from the light.
         rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * self._frame.unit)
         shaded = _blended(lips, np.zeros_like(lips), rolled * (np.float32(0.38) * shown))
@@ -281,6 +279,16 @@ class Renderer:
         light += (np.float32(0.85) - light) * np.float32(0.8 * tuck)
         raised: FloatArray = cv2.resize(light, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
         return raised
+
+
+def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid) -> FloatArray:
+    """The sheet that counts at each node: they differ only behind the lips, which are drawn again at full size."""
+    mask = np.zeros(upper.shape[:2], np.uint8)
+    placed = np.round(grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+    cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
+    chosen = upper.copy()
+    cv2.copyTo(lower, mask, chosen)
+    return chosen
 
 
 def _blended(one: Image, other: Image, share: FloatArray) -> Image:

@@ -241,20 +241,16 @@ class Eye:
         """
         x, y, radius = self._iris
         go_x, go_y = GAZE_TRAVEL * gaze_x, 0.5 * GAZE_TRAVEL * gaze_y
-        u, v, gives_x, gives_y = self._turning
+        u, v, across, down = self._turning
         distance = np.hypot(u - np.float32(x + go_x), v - np.float32(y + go_y))
         # Beside the iris the white is pressed together as far as the corner of the eye.
         to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
         whole = smoothstep((np.float32(to_corner + 0.05 * radius) - distance) / np.float32(to_corner - radius))
-        moved = (-whole * gives_x * np.float32(go_x))[..., None], (-whole * gives_y * np.float32(go_y))[..., None]
-        unit = np.float32(self._frame.unit)
-        field = moved[0] * (self._frame.right * unit).astype(np.float32)
-        field += moved[1] * (self._frame.down * unit).astype(np.float32)
-        white, step = self.white, self.step * TURNING_STEP
-        return Patch(field, (white.left, white.top, step))
+        field = (across * np.float32(go_x) + down * np.float32(go_y)) * whole[..., None]
+        return Patch(field, (self.white.left, self.white.top, self.step * TURNING_STEP))
 
     def _gives(self) -> Tuple[Box, Tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
-        """Where a turning iris moves the photo, and there u, v and how far the photo goes along across and up."""
+        """Where a turning iris moves the photo, and there u, v and how the source moves as it goes across and down."""
         between = np.minimum(self._v - self._lid_v, self._low_v - self._v)
         corner = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1) ** 0.5
         along_x, along_y = smoothstep(1 + between / 0.02) * corner, smoothstep(1 + between / 0.06) * corner
@@ -268,8 +264,12 @@ class Eye:
         part = slice(top, bottom, TURNING_STEP), slice(left, right, TURNING_STEP)
         at, step = self.box, self.step
         box = Box(at.left + left * step, at.top + top * step, at.left + right * step, at.top + bottom * step)
-        u, v, x, y = (np.ascontiguousarray(a[part], np.float32) for a in (self._u, self._v, along_x, along_y))
-        return box, (u, v, x, y)
+        u, v = (np.ascontiguousarray(a[part], np.float32) for a in (self._u, self._v))
+        ways = self._frame.right * -self._frame.unit, self._frame.down * -self._frame.unit
+        across, down = (
+            (along[part][..., None] * way).astype(np.float32) for along, way in zip((along_x, along_y), ways)
+        )
+        return box, (u, v, across, down)
 
     def lowered(self, blink: float) -> FloatArray:
         """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.

@@ -1,6 +1,8 @@
 """Where things are on a face: its own coordinates, groups of mesh points, and the coarse grid displacements live on."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, List, Sequence, Tuple, Union
 
 import cv2
@@ -63,6 +65,11 @@ class Box:
         return max(0, self.bottom - self.top)
 
     @property
+    def corners(self) -> Array:
+        """[4, 2]"""
+        return np.array([(x, y) for x in (self.left, self.right) for y in (self.top, self.bottom)], np.float64)
+
+    @property
     def empty(self) -> bool:
         """Whether there is no pixel in it."""
         return self.width == 0 or self.height == 0
@@ -89,8 +96,12 @@ class Box:
     @classmethod
     def around(cls, points: Array, margin: float) -> "Box":
         """The smallest box that holds all points [n, 2] and a margin."""
-        low, high = np.floor(points.min(0) - margin), np.ceil(points.max(0) + margin) + 1
-        return cls(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+        low, high = (
+            (math.floor(left - margin), math.floor(top - margin)),
+            (math.ceil(right + margin), math.ceil(bottom + margin)),
+        )
+        return cls(*low, high[0] + 1, high[1] + 1)
 
 
 @dataclass(frozen=True)
@@ -176,18 +187,23 @@ class Grid:
 
     def __init__(self, box: Box, cell: int) -> None:
         self.cell = cell
+        self.box = box
+        """What it covers, canvas pixels."""
         self.left, self.top = box.left - cell, box.top - cell
         self.columns = -(-box.width // cell) + 2
         self.rows = -(-box.height // cell) + 2
-        x = self.left + (np.arange(self.columns) + 0.5) * cell - 0.5
-        y = self.top + (np.arange(self.rows) + 0.5) * cell - 0.5
-        self.nodes: FloatArray = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+        self._start = np.array([self.left + cell / 2 - 0.5, self.top + cell / 2 - 0.5], np.float32)
+
+    @cached_property
+    def nodes(self) -> FloatArray:
         """Canvas position of each node, [rows, columns, 2]."""
+        x = self.left + (np.arange(self.columns) + 0.5) * self.cell - 0.5
+        y = self.top + (np.arange(self.rows) + 0.5) * self.cell - 0.5
+        return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
 
     def place(self, positions: Array) -> FloatArray:
         """Canvas positions [..., 2] as (column, row) in the grid, for `cv2.remap`."""
-        start = np.array([self.left + self.cell / 2 - 0.5, self.top + self.cell / 2 - 0.5], np.float32)
-        placed: FloatArray = ((positions - start) * np.float32(1 / self.cell)).astype(np.float32)
+        placed: FloatArray = ((positions - self._start) * np.float32(1 / self.cell)).astype(np.float32, copy=False)
         return placed
 
     def sample(self, field: FloatArray, positions: Array) -> FloatArray:
@@ -203,6 +219,21 @@ class Grid:
         x, y = self.left, self.top
         return Grid(Box(*(o + n * self.cell for o, n in ((x, left), (y, top), (x, right), (y, bottom)))), self.cell)
 
+    def around(self, points: Array, margin: float) -> Tuple["Grid", Tuple[slice, slice]]:
+        """The part of it around points [n, 2] and a margin of so many pixels, and which rows and columns that are."""
+        cell = self.cell
+        first, last = (points.min(0) - margin).tolist(), (points.max(0) + margin).tolist()
+        low = [int((at - start) // cell) - 1 for at, start in zip(first, (self.left, self.top))]
+        high = [int((at - start) // cell) + 2 for at, start in zip(last, (self.left, self.top))]
+        # at least two nodes either way, or there is nothing between them
+        left, top = (min(max(n, 0), most - 2) for n, most in zip(low, (self.columns, self.rows)))
+        right, bottom = (
+            min(max(n, least + 2), most) for n, least, most in zip(high, (left, top), (self.columns, self.rows))
+        )
+        x, y = self.left + cell, self.top + cell
+        inner = Box(x + left * cell, y + top * cell, x + (right - 2) * cell, y + (bottom - 2) * cell)
+        return Grid(inner, cell), (slice(top, bottom), slice(left, right))
+
     def undo(self, displacement: FloatArray, positions: FloatArray, rounds: int) -> FloatArray:
         """Where points come from, if "this point goes there" is known of the nodes, by fixed-point iteration.
 
@@ -215,8 +246,8 @@ class Grid:
             Where they were before, canvas pixels, [n, m, 2]; points outside the grid have not moved.
         """
         before = np.empty_like(positions)
-        start = (self.left + self.cell / 2 - 0.5, self.top + self.cell / 2 - 0.5)
-        _pixels.undo(displacement, positions, before, start, self.cell, rounds, CLOSE)
+        start = self._start.tolist()
+        _pixels.undo(displacement, positions, before, (start[0], start[1]), self.cell, rounds, CLOSE)
         return before
 
     def enlarge(self, field: FloatArray, box: Box) -> FloatArray:

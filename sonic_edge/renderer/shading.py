@@ -66,7 +66,8 @@ class Shading:
         # Only skin: the wall behind a chin does not darken with it.
         within = inside(frame.of(points_of(landmarks, OVAL)), uv)
         self._bases: FloatArray = np.stack([(within * bases[name]).ravel() for name in SHADES]).astype(np.float32)
-        self._field_shape = within.shape
+        self.most: FloatArray = np.abs(self._bases).max(0).reshape(within.shape)
+        """What any one of them changes at each grid node, [rows, columns]."""
 
     def gain(self, pose: Mapping[str, float], lips: Mapping[str, float]) -> Optional[FloatArray]:
         """What the photo is multiplied with at each grid node, less 1, [rows, columns]; None where nothing changes.
@@ -86,7 +87,7 @@ class Shading:
         weights = np.array([amounts[name] for name in SHADES], np.float32)
         if weights.max() < LEAST:
             return None
-        gain: FloatArray = (weights @ self._bases).reshape(self._field_shape)
+        gain: FloatArray = (weights @ self._bases).reshape(self.most.shape)
         return gain
 
 
