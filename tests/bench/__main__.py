@@ -1,4 +1,4 @@
-"""``python -m tests.bench [--rounds N] [--only stages,whole,long,live,box] [--json FILE]``."""
+"""``python -m tests.bench [--rounds N] [--only stages,sharp,whole,long,live,box] [--json FILE]``."""
 
 import argparse
 import json
@@ -11,13 +11,13 @@ from typing import Any, Dict
 
 import cv2
 
-from . import box, whole
+from . import box, sharp, whole
 from .cost import turn_by_turn
 from .floors import neural_proxy, plain_remap
 from .stages import FPS, Material
 from .table import table
 
-PARTS = ("stages", "whole", "long", "live", "box")
+PARTS = ("stages", "sharp", "whole", "long", "live", "box")
 SIZES = (512, 1024)
 
 
@@ -53,6 +53,10 @@ def _stages(folder: Path, rounds: int) -> Dict[str, Any]:
             cases.update(material.before_pictures())
         found[str(size)] = turn_by_turn(cases, rounds)
     return found
+
+
+def _sharp(folder: Path, rounds: int) -> Dict[str, Any]:
+    return {str(size): sharp.routes(size, folder, rounds) for size in SIZES}
 
 
 def _whole(folder: Path, rounds: int) -> Dict[str, Any]:

@@ -16,6 +16,10 @@ def rows(figures: Dict[str, Any]) -> List[Row]:
         if "model" in ms:
             found += [(f"{name}", ms[name], "ms/s of speech", "") for name in _A_SECOND]
             found.append(("speech + model + motion", sum(ms[name] for name in _A_SECOND), "ms/s of speech", "30"))
+    for size, ways in figures.get("sharp", {}).items():
+        for name, way in ways.items():
+            found.append((f"{size}: looked up {name}: gradient energy kept", 100 * way["grad"], "%", ""))
+            found.append((f"{size}: looked up {name}", way["ms"], "ms/frame", ""))
     for name, case in figures.get("whole", {}).items():
         if name == "second_core":
             found.append(("two cores / one, on the clock", case["two"] / case["one"], "x", "0.6"))
