@@ -84,18 +84,22 @@ typedef struct {
 
 #define TOGETHER 64 /* points that are worked on at once: the processor need not wait for one to begin the next */
 
-WIDER static void undo_each(const Field *field, const float *at, float *out, size n, int rounds, float enough) {
+WIDER static void undo_each(const Field *field, const float *at, float *out, size n, int is_node, int rounds, float enough) {
     /* (to begin where the neighbour ended would be quicker, and tears the picture where the field is steep) */
     for (size first = 0; first < n; first += TOGETHER, at += 2 * TOGETHER, out += 2 * TOGETHER) {
         size count = n - first < TOGETHER ? n - first : TOGETHER, n_open = 0;
         uint8_t open[TOGETHER];
-        memcpy(out, at, (size_t)(2 * count) * sizeof(float));
+        if (is_node)
+            for (size i = 0; i < 2 * count; i++) out[i] = at[i] - field->values[2 * first + i];
+        else memcpy(out, at, (size_t)(2 * count) * sizeof(float));
         for (size i = 0; i < count; i++) {
             float x = at[2 * i], y = at[2 * i + 1];
             open[n_open] = (uint8_t)i;
-            n_open += x >= field->left && y >= field->top && x <= field->right && y <= field->bottom;
+            /* (where a node stays it comes from itself) */
+            n_open += is_node ? out[2 * i] != x || out[2 * i + 1] != y
+                              : x >= field->left && y >= field->top && x <= field->right && y <= field->bottom;
         }
-        for (int round = 0; n_open && round < rounds; round++) {
+        for (int round = is_node; n_open && round < rounds; round++) {
             size n_left = 0;
             for (size k = 0; k < n_open; k++) {
                 size i = open[k];
@@ -115,11 +119,11 @@ static PyObject *undo(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *objects[3];
     double left, top, cell, close_enough;
-    int rounds;
+    int rounds, are_nodes;
     Held held[3] = {{.held = 0}};
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "OOO(dd)did", &objects[0], &objects[1], &objects[2], &left, &top, &cell, &rounds,
-                          &close_enough))
+    if (!PyArg_ParseTuple(args, "OOpO(dd)did", &objects[0], &objects[1], &are_nodes, &objects[2], &left, &top, &cell,
+                          &rounds, &close_enough))
         return NULL;
     if (hold(objects[0], &held[0], "field", "f", 3, 0) < 0 || hold(objects[1], &held[1], "at", "f", 3, 0) < 0 ||
         hold(objects[2], &held[2], "out", "f", 3, 1) < 0)
@@ -134,11 +138,13 @@ static PyObject *undo(PyObject *self, PyObject *args) {
         if (!has_shape(&held[i], "field, at and out", 2, 2)) goto done;
     for (int axis = 0; axis < 2; axis++)
         if (!has_shape(&held[2], "out", axis, held[1].view.shape[axis])) goto done;
+    for (int axis = 0; are_nodes && axis < 2; axis++)
+        if (!has_shape(&held[1], "at", axis, held[0].view.shape[axis])) goto done;
     float x0 = (float)left, y0 = (float)top, side = (float)cell;
     Field field = {held[0].view.buf, rows, columns, x0, y0, x0 + (float)(columns - 1) * side, y0 + (float)(rows - 1) * side,
                    1 / side};
     Py_BEGIN_ALLOW_THREADS
-    undo_each(&field, held[1].view.buf, held[2].view.buf, n, rounds, (float)close_enough);
+    undo_each(&field, held[1].view.buf, held[2].view.buf, n, are_nodes, rounds, (float)close_enough);
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:

@@ -10,6 +10,7 @@ from ..media import FloatArray, Image
 def undo(
     field: FloatArray,
     at: FloatArray,
+    are_nodes: bool,
     out: FloatArray,
     start: Tuple[float, float],
     cell: float,
@@ -21,6 +22,7 @@ def undo(
     Args:
         field: How far each node of a grid goes, canvas pixels, float32 [rows, columns, 2]. Not as steep as 1.
         at: Where the points are, canvas pixels, float32 [n, m, 2].
+        are_nodes: The points are the field's nodes.
         out: Where they come from; filled, [n, m, 2]. Points outside the grid come from where they are.
         start: Canvas position of the first node.
         cell: Pixels between nodes.
@@ -49,7 +51,8 @@ def warp(
     """Part of a frame: the person looked up where the nodes say, laid over what is behind, in changed light.
 
     Between the nodes of a grid positions and gains are interpolated linearly, between the pixels of the photo colours.
-    Beyond its borders the photo is as at them. At a whole pixel it is itself, bit for bit.
+    At a whole pixel the photo is itself, bit for bit; on its last row and column, and beyond its borders, it is as a
+    hair's breadth inside.
 
     Args:
         out: Part of the frame, BGR, [h, w, 3].

@@ -247,7 +247,9 @@ class Grid:
         """
         before = np.empty_like(positions)
         start = self._start.tolist()
-        _pixels.undo(displacement, positions, before, (start[0], start[1]), self.cell, rounds, CLOSE)
+        _pixels.undo(
+            displacement, positions, positions is self.nodes, before, (start[0], start[1]), self.cell, rounds, CLOSE
+        )
         return before
 
     def enlarge(self, field: FloatArray, box: Box) -> FloatArray:

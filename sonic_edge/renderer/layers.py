@@ -111,6 +111,8 @@ class Layers:
             all_of_it: False: `out` holds the photo, and keeps it where nodes are at rest.
             patch: What moves some pixels of the photo on top.
         """
+        if box.empty:
+            return
         person, on_canvas = self._person, (box.left, box.top, box.right, box.bottom)
         displaced, patch_placing = (None, (0.0, 0.0, 1.0)) if patch is None else (patch.field, patch.placing)
         _pixels.warp(
