@@ -2,6 +2,11 @@
 
 import sys
 import zipfile
+from pathlib import Path
+from typing import List
+
+from packaging.utils import parse_wheel_filename
+from wheelhouse import extensions
 
 NEEDED = (
     "sonic_edge/py.typed",
@@ -19,17 +24,34 @@ NEEDED = (
 )
 
 
+def check(wheel: Path) -> List[str]:
+    """What is missing, what should not be there, and what is not for the Python and the processor of its name."""
+    names = zipfile.ZipFile(wheel).namelist()
+    wrong = [f"{n} is missing" for n in NEEDED if not any(n in name for name in names)]
+    wrong += [f"{n} should not be there" for n in names if n.startswith(("tests/", "models/", "board/"))]
+    _, _, _, tags = parse_wheel_filename(wheel.name)
+    tag = sorted(tags, key=str)[0]
+    if tag.abi == "none" or tag.platform == "any":
+        return [*wrong, f"{tag} is for any Python and processor; its compiled part is for one"]
+    arch = tag.platform.partition("_")[2]
+    compiled = f"sonic_edge/renderer/_pixels.cpython-{tag.interpreter[2:]}-{arch}-linux-gnu.so"
+    wrong += [f"{n} should not be there" for n in names if n.endswith(".so") and n != compiled]
+    machine = extensions(wheel).get(compiled)
+    if machine is None:
+        wrong.append(f"{compiled} is missing")
+    elif machine != arch:
+        wrong.append(f"{compiled} is for {machine}; {arch} is needed")
+    return wrong
+
+
 def main() -> int:
-    """Name what is missing, or what should not be there."""
-    names = zipfile.ZipFile(sys.argv[1]).namelist()
-    missing = [n for n in NEEDED if not any(n in name for name in names)]
-    strange = [n for n in names if n.startswith(("tests/", "models/", "board/"))]
-    for name in missing:
-        print(f"{sys.argv[1]}: {name} is missing", file=sys.stderr)
-    for name in strange:
-        print(f"{sys.argv[1]}: {name} should not be there", file=sys.stderr)
-    print(f"{sys.argv[1]}: {len(names)} files")
-    return 1 if missing or strange else 0
+    """Name what is wrong with it."""
+    wheel = Path(sys.argv[1])
+    wrong = check(wheel)
+    for line in wrong:
+        print(f"{wheel}: {line}", file=sys.stderr)
+    print(f"{wheel}: {len(zipfile.ZipFile(wheel).namelist())} files")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,46 +1,48 @@
 # Sourced by make_bundle.sh: Debian packages of any suite and architecture, through a root of apt's own in a folder.
 # Nothing of this machine's own apt and dpkg is changed.
 
-mirror_for() ( # SUITE [MIRROR]: lines of "URI suite components"; without one, of the mirror that this machine uses
-    case $1 in
-    jammy) name=ubuntu parts="main universe" ;;
-    *) name=debian parts=main ;;
-    esac
-    uri=${2:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
-    [ -n "$uri" ] || refuse "--suite $1: this machine's apt knows no mirror of it; say which, ending with /$name: --mirror URI"
+distribution() { # SUITE
+    case $1 in jammy | noble) echo ubuntu ;; *) echo debian ;; esac
+}
+
+mirror_for() ( # SUITE: lines of "URI suite components"; of what --mirror said, or else of what this machine uses
+    name=$(distribution "$1")
+    case $name in ubuntu) parts="main universe" uri=$ubuntu_mirror ;; *) parts=main uri=$debian_mirror ;; esac
+    uri=${uri:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
+    [ -n "$uri" ] || refuse "$1: this machine's apt knows no mirror of it; say which, ending with /$name: --mirror URI"
     uri=${uri%/}
     echo "$uri $1 $parts"
-    case $1 in
-    jammy) echo "$uri $1-updates $parts" && echo "$uri $1-security $parts" ;;
+    case $name in
+    ubuntu) echo "$uri $1-updates $parts" && echo "$uri $1-security $parts" ;;
     *) echo "$uri-security $1-security $parts" ;;
     esac
 )
 
-fetch_debs() ( # ROOT SUITE ARCH MIRROR PACKAGE ...: with all they need, into ROOT/var/cache/apt/archives
-    root=$1 suite=$2 deb_arch=$3 mirror=$4
-    shift 4
-    case $suite in jammy) ring=ubuntu ;; *) ring=debian ;; esac
+fetch_debs() ( # ROOT SUITE ARCH PACKAGE ...: with all they need, into ROOT/var/cache/apt/archives
+    root=$1 suite=$2 deb_arch=$3
+    shift 3
+    ring=$(distribution "$suite")
     keys=/usr/share/keyrings/$ring-archive-keyring.gpg
     [ -e "$keys" ] ||
         refuse "$keys: missing, apt cannot check $suite without it: apt-get install $ring-keyring or $ring-archive-keyring"
     if [ ! -e "$root/var/lib/dpkg/status" ]; then
         mkdir -p "$root/etc/apt/apt.conf.d" "$root/etc/apt/preferences.d" "$root/etc/apt/trusted.gpg.d" \
             "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/lib/dpkg"
-        mirror_for "$suite" "$mirror" >"$root/mirrors"
+        mirror_for "$suite" >"$root/mirrors"
         while read -r line; do echo "deb [arch=$deb_arch signed-by=$keys] $line"; done \
             <"$root/mirrors" >"$root/etc/apt/sources.list"
         : >"$root/var/lib/dpkg/status" # a machine on which nothing is installed: all that is needed is taken
         own_apt update ||
-            refuse "--suite $suite --arch $arch: its lists cannot be fetched from $(head -n 1 "$root/mirrors")"
+            refuse "$suite for $arch: its lists cannot be fetched from $(head -n 1 "$root/mirrors")"
     fi
     own_apt install --yes --download-only "$@" && exit 0
-    [ "$suite" = bullseye ] || refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"
+    [ "$suite" = bullseye ] || refuse "$suite for $arch: cannot be fetched: one of $*"
     say "bullseye is past its end, and bullseye-security no longer has all that it lists: without it, then"
     rm -f "$root"/var/cache/apt/archives/*.deb
     sed -i /-security/d "$root/etc/apt/sources.list"
     own_apt update
     own_apt install --yes --download-only "$@" ||
-        refuse "--suite $suite --arch $arch: cannot be fetched: one of $*"
+        refuse "$suite for $arch: cannot be fetched: one of $*"
 )
 
 own_apt() {

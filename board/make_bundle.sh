@@ -13,7 +13,9 @@
 #                           screen: mpv. May be given again
 #   --model FOLDER          a model bundle of your own goes along. May be given again
 #   --mindspore-lite WHEEL  the vendor's wheel of MindSpore Lite goes along, for an Ascend chip
-#   --mirror URI            the suite's packages come from this mirror instead of the one that this machine uses
+#   --mirror URI            Debian's packages come from this mirror instead of the one that this machine uses, or
+#                           Ubuntu's if it ends with /ubuntu or /ubuntu-ports: those of jammy, and what is needed to build
+#                           for Python 3.10 and 3.12. May be given twice, for both
 #   --out FOLDER            where the file goes (default build/bundle)
 #   --fresh                 fetch everything again; otherwise what was fetched before is used
 #
@@ -31,7 +33,7 @@ refuse() {
     exit 1
 }
 
-arch=aarch64 suite=bullseye python= without= mirror= out=build/bundle fresh= lite=
+arch=aarch64 suite=bullseye python= without= debian_mirror= ubuntu_mirror= out=build/bundle fresh= lite=
 models=$(mktemp) # a line each: names may hold spaces
 trap 'rm -rf "$models"' EXIT
 while [ $# -gt 0 ]; do
@@ -49,7 +51,8 @@ while [ $# -gt 0 ]; do
         --mindspore-lite)
             [ -f "$2" ] || refuse "--mindspore-lite $2: there is no such file"
             lite=$(realpath "$2") ;;
-        --mirror) mirror=$2 ;;
+        --mirror)
+            case ${2%/} in */ubuntu | */ubuntu-ports) ubuntu_mirror=$2 ;; *) debian_mirror=$2 ;; esac ;;
         --out) out=$2 ;;
         esac
         shift ;;
@@ -95,9 +98,12 @@ for part in $parts; do
     esac
 done
 packages=${packages# }
+mirrors="$debian_mirror $ubuntu_mirror"
 
 # shellcheck source=board/fetch_debs.sh
 . board/fetch_debs.sh
+# shellcheck source=board/fetch_sysroot.sh
+. board/fetch_sysroot.sh
 # shellcheck source=board/fetch_wheels.sh
 . board/fetch_wheels.sh
 
@@ -127,9 +133,14 @@ kept() { # KIND WHAT-IT-DEPENDS-ON COMMAND: a folder that COMMAND FOLDER fills, 
     fi
 }
 
+tools_of_machine "$compiler=$compiler_package" ${unwheeled:+pkg-config=pkg-config}
+kept sysroot "$(sysroot_depends_on)" fetch_sysroot
+sysroot=$folder
+
 say "the product's own wheel"
 make_own_wheel "$work/own"
 wheel=$(echo "$work"/own/*.whl)
+"$venv/bin/python" board/check_wheel.py "$wheel" >&2 || refuse "the product's own wheel is not as it should be"
 version=$(basename "$wheel" | cut -d - -f 2)
 name=sonic-edge-$version-$arch-$suite-py$python
 box=$work/$name
@@ -143,13 +154,13 @@ cp "$folder"/*.whl "$wheel" "$box/wheels"
 
 take_debs() { # FOLDER
     # shellcheck disable=SC2086 # each word is a package
-    fetch_debs "$work/apt-box" "$suite" "$deb_arch" "$mirror" $packages
+    fetch_debs "$work/apt-box" "$suite" "$deb_arch" $packages
     mv "$work"/apt-box/var/cache/apt/archives/*.deb "$1"
     index_debs "$1"
 }
 
 if [ -n "$packages" ]; then
-    kept debs "$deb_arch $suite $mirror $packages" take_debs
+    kept debs "$deb_arch $suite $mirrors $packages" take_debs
     cp -r "$folder/." "$box/debs"
 fi
 

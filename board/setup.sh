@@ -23,17 +23,16 @@ lacks "$python" "python3 python3-venv"
 if [ -z "$need" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     need=" $("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 fi
-case " $* " in *" live "* | *" journal "* | *" test "*) # PyAudio and systemd-python are built here: they have no wheels
-    lacks gcc gcc
-    [ -e /usr/include/stdio.h ] || need="$need libc6-dev"
-    if command -v "$python" >/dev/null 2>&1; then
-        "$python" -c 'import os, sys, sysconfig
+# the renderer's inner loops are compiled here, as are PyAudio and systemd-python, which have no wheels
+lacks gcc gcc
+[ -e /usr/include/stdio.h ] || need="$need libc6-dev"
+if command -v "$python" >/dev/null 2>&1; then
+    "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
-            need="$need $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
-    else
-        need="$need python3-dev"
-    fi ;;
-esac
+        need="$need $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+else
+    need="$need python3-dev"
+fi
 case " $* " in *" live "* | *" test "*)
     [ -e /usr/include/portaudio.h ] || need="$need portaudio19-dev"
     extras=$extras,live ;;

@@ -6,9 +6,10 @@
 
 ``pip download --python-version`` evaluates the markers of requirements for the Python that runs it
 (https://github.com/pypa/pip/issues/11664), so what it brings may be too little for the box; ``check`` walks all
-requirements with the box's own values and names what is missing or too many.
+requirements with the box's own values and names what is missing or too many, or is not for this Python and processor.
 """
 
+import re
 import sys
 import zipfile
 from email.message import Message
@@ -17,7 +18,12 @@ from pathlib import Path
 from typing import Dict, List, Set, Tuple
 
 from packaging.requirements import Requirement
+from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+_MACHINES = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64"}
+"""What an ELF file says of its processor, bytes 18 and 19 (elf.h: EM_X86_64, EM_AARCH64)."""
+_EXTENSION = re.compile(r"\.(cpython-\d+[^/]*|abi3)\.so$")
 
 
 def metadata(wheel: Path) -> Message:
@@ -40,6 +46,43 @@ def needs(wheel: Path, extras: List[str]) -> List[str]:
     return sorted(f"{r.name}{r.specifier}" for r in wanted if r.marker and not r.marker.evaluate({"extra": ""}))
 
 
+def fits(tag: Tag, python: str, arch: str) -> bool:
+    """Whether a Python on a processor takes a wheel that has this tag."""
+    major, minor = (int(n) for n in python.split("."))
+    platforms = [tag.platform if tag.platform.endswith(f"_{arch}") else "any"]
+    own = f"cp{major}{minor}"
+    return tag in {
+        *cpython_tags((major, minor), [own], platforms),
+        *compatible_tags((major, minor), own, platforms),
+    }
+
+
+def extensions(wheel: Path) -> Dict[str, str]:
+    """The compiled modules in a wheel, each with the processor it is for."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: _processor(archive, name) for name in archive.namelist() if _EXTENSION.search(name)}
+
+
+def _processor(archive: zipfile.ZipFile, name: str) -> str:
+    with archive.open(name) as file:
+        head = file.read(20)
+    if not head.startswith(b"\x7fELF"):
+        return "no processor, being no ELF file"
+    return _MACHINES.get(head[18:], "another processor")
+
+
+def strangers(wheel: Path, python: str, arch: str) -> List[str]:
+    """What in a wheel is not for a Python and a processor."""
+    _, _, _, tags = parse_wheel_filename(wheel.name)
+    if not any(fits(tag, python, arch) for tag in tags):
+        return [f"{wheel.name}: not for Python {python} on {arch}, by its name"]
+    return [
+        f"{wheel.name}: {name} is for {machine}; {arch} is needed"
+        for name, machine in extensions(wheel).items()
+        if machine != arch
+    ]
+
+
 def check(folder: Path, python: str, arch: str, wanted: List[str]) -> List[str]:
     """What is wrong with a folder of wheels that is to hold all that is wanted, for a Python and a processor."""
     box = {
@@ -60,6 +103,7 @@ def check(folder: Path, python: str, arch: str, wanted: List[str]) -> List[str]:
         if name in there:
             wrong.append(f"{wheel.name}: so is {there[name].name}; one of them must go")
         there[name] = wheel
+        wrong += strangers(wheel, python, arch)
     todo: List[Tuple[str, Requirement]] = [("the product", Requirement(text)) for text in wanted]
     seen: Set[Tuple[NormalizedName, str]] = set()
     used: Set[NormalizedName] = set()

@@ -7,8 +7,10 @@ import configparser
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -19,7 +21,42 @@ CHECKOUT = Path(__file__).parents[1]
 BOARD = CHECKOUT / "board"
 OTHER = "x86_64" if platform.machine() == "aarch64" else "aarch64"
 """Not what this machine is: nothing that is made here can be installed here."""
+DISTRIBUTION, SUITE, PYTHON = (
+    ("debian", "bullseye", "3.11")
+    if Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists()
+    else ("ubuntu", "jammy", "3.12")
+)
+"""Not the Python of that suite: without Debian packages for the box, of which there are none here."""
+TAG = f"cp{PYTHON.replace('.', '')}"
+PIXELS = f"sonic_edge/renderer/_pixels.cpython-{PYTHON.replace('.', '')}-{OTHER}-linux-gnu.so"
 PARTS = ["--without", "live", "--without", "journal", "--without", "screen"]
+ELF = {
+    machine: b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + bytes([code, 0])
+    for machine, code in (("x86_64", 62), ("aarch64", 183), ("riscv64", 243))
+}
+"""How a compiled module begins, by its processor (elf.h)."""
+
+APT = """\
+#!/bin/sh
+# An apt-get that knows the packages in one folder.
+for word; do
+    case $word in Dir=*) root=${{word#Dir=}} ;; install) cp {debs}/*.deb "$root/var/cache/apt/archives" ;; esac
+done
+"""
+COMPILER = """\
+#!/bin/sh
+# This machine's compiler. What it makes for the other one is this machine's, with the other's name on it.
+for word; do
+    shift
+    case $word in
+    --sysroot=*) [ -e "${{word#*=}}/usr/include/of-the-box.h" ] || exit 1 ;;
+    *.so) out=$word && set -- "$@" "$word" ;;
+    *) set -- "$@" "$word" ;;
+    esac
+done
+gcc "$@" || exit
+[ -z "${{out:-}}" ] || printf '\\{machine:03o}' | dd of="$out" bs=1 seek=18 conv=notrunc status=none
+"""
 
 
 def run(*words, as_nobody=False, **environment):
@@ -29,13 +66,14 @@ def run(*words, as_nobody=False, **environment):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
 
 
-def make_wheel(folder, name, version, tag, needs=()):
+def make_wheel(folder, name, version, tag, needs=(), files=()):
     file = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
     members = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         + "".join(f"Requires-Dist: {need}\n" for need in needs),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: {tag}\n",
+        **dict(files),
     }
     record = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
     with zipfile.ZipFile(file, "w") as archive:
@@ -46,15 +84,15 @@ def make_wheel(folder, name, version, tag, needs=()):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A package index with nothing but what the product needs, on Python 3.11 of the other processor."""
+    """A package index with nothing but what the product needs, on the other processor."""
     folder = tmp_path_factory.mktemp("index")
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
     for line in [*settings["options"]["install_requires"].split(), settings["options.extras_require"]["cpu"].strip()]:
         name, _, least = line.split(",")[0].partition(">=")
-        tag = f"cp311-cp311-manylinux_2_28_{OTHER}" if name in ("numpy", "av") else "py3-none-any"
+        tag = f"{TAG}-{TAG}-manylinux_2_28_{OTHER}" if name in ("numpy", "av") else "py3-none-any"
         make_wheel(
-            folder, name.replace("-", "_"), least, tag, ["more>=1; python_version < '3.12'"] if name == "av" else []
+            folder, name.replace("-", "_"), least, tag, ["more>=1; python_version < '3.13'"] if name == "av" else []
         )
     make_wheel(folder, "more", "1.0", "py3-none-any")
     make_wheel(folder, "pip", "25.0", "py3-none-any")
@@ -62,15 +100,49 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def make(place, tmp_path_factory):
+def tools(tmp_path_factory):
+    """A folder with an apt-get that has what is compiled with, and a compiler for the other processor.
+
+    `make arm64-test` has the real ones.
+    """
+    folder = tmp_path_factory.mktemp("tools")
+    (folder / "debs").mkdir()
+    about = {**sysconfig.get_config_vars(), "EXT_SUFFIX": "." + PIXELS.partition(".")[2]}
+    python = folder / f"libpython{PYTHON}-dev"
+    shutil.copytree(sysconfig.get_path("include"), python / f"usr/include/python{PYTHON}")
+    (python / f"usr/lib/python{PYTHON}").mkdir(parents=True)
+    (python / f"usr/lib/python{PYTHON}/_sysconfigdata__{OTHER}-linux-gnu.py").write_text(f"build_time_vars = {about}\n")
+    library = folder / "libc6-dev"
+    (library / "usr/include").mkdir(parents=True)
+    (library / "usr/include/of-the-box.h").touch()
+    for package in (python, library):
+        (package / "DEBIAN").mkdir()
+        (package / "DEBIAN/control").write_text(
+            f"Package: {package.name}\nVersion: 1\nArchitecture: all\nMaintainer: test\nDescription: test\n"
+        )
+        done = run("dpkg-deb", "--build", package, folder / f"debs/{package.name}_1_all.deb")
+        assert done.returncode == 0, done.stderr
+    doubles = {
+        "apt-get": APT.format(debs=folder / "debs"),
+        f"{OTHER}-linux-gnu-gcc": COMPILER.format(machine=ELF[OTHER][18]),
+    }
+    for name, text in doubles.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(place, tools, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
-    def make(out, *words, index=place):
+    def make(out, *words, index=place, checkout=CHECKOUT):
         environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}
-        # not the Python of that suite: without Debian packages, for which there is no index here
-        words = ["--arch", OTHER, "--suite", "bullseye", "--python", "3.11", *PARTS, "--out", out, *words]
+        environment = {**environment, "PATH": f"{tools}:{os.environ['PATH']}"}
         environment = {**environment, "VENV": sys.prefix, "XDG_CACHE_HOME": str(cache)}
-        return run(BOARD / "make_bundle.sh", *words, **environment)
+        words = ["--arch", OTHER, "--suite", SUITE, "--python", PYTHON, *PARTS, "--out", out, *words]
+        words += ["--mirror", f"http://nowhere.invalid/{DISTRIBUTION}"]
+        return run(checkout / "board/make_bundle.sh", *words, **environment)
 
     return make
 
@@ -94,18 +166,103 @@ def test_one_file_has_all_of_it(bundle):
         assert f"systemd/{systemd.name}" in files
     assert {"install.sh", "board/uninstall.sh", "board/rollback.sh", "board/ascend_env.sh", "docs/BOARD.md"} <= files
     assert {"share/samples/portrait.jpg", "share/face/face_landmark.tflite"} <= files
-    assert f"wheels/av-12-cp311-cp311-manylinux_2_28_{OTHER}.whl" in files
+    assert f"wheels/av-12-{TAG}-{TAG}-manylinux_2_28_{OTHER}.whl" in files
     assert "wheels/more-1.0-py3-none-any.whl" in files, "what is needed by what is needed"
-    (wheel,) = bundle.glob("wheels/sonic_edge-*.whl")
-    assert run(sys.executable, BOARD / "check_wheel.py", wheel).returncode == 0
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
     version = settings["metadata"]["version"]
-    assert bundle.name == f"sonic-edge-{version}-{OTHER}-bullseye-py3.11"
+    assert bundle.name == f"sonic-edge-{version}-{OTHER}-{SUITE}-py{PYTHON}"
     assert (
-        f"version={version}\narch={OTHER}\nsuite=bullseye\npython=3.11\nextras=cpu\n"
+        f"version={version}\narch={OTHER}\nsuite={SUITE}\npython={PYTHON}\nextras=cpu\n"
         in (bundle / "bundle.txt").read_text()
     )
+
+
+def own_wheel(bundle):
+    (wheel,) = bundle.glob("wheels/sonic_edge-*.whl")
+    return wheel
+
+
+def check_wheel(wheel):
+    return run(sys.executable, BOARD / "check_wheel.py", wheel)
+
+
+def test_the_products_wheel_is_for_the_box(bundle):
+    wheel = own_wheel(bundle)
+    assert wheel.name.endswith(f"-{TAG}-{TAG}-linux_{OTHER}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert [name for name in archive.namelist() if name.endswith(".so")] == [PIXELS]
+        module = archive.read(PIXELS)
+        (about,) = (name for name in archive.namelist() if name.endswith(".dist-info/WHEEL"))
+        assert f"Tag: {TAG}-{TAG}-linux_{OTHER}\n" in archive.read(about).decode()
+    assert module[:20] == ELF[OTHER]
+    assert b"PyInit__pixels" in module
+    assert check_wheel(wheel).returncode == 0
+
+
+def altered(wheel, folder, name=None, **files):
+    """A wheel with another name, or other files: none for those that are None."""
+    copy = folder / (name or wheel.name)
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(copy, "w") as new:
+        for member in old.namelist():
+            data = files.pop(member, old.read(member))
+            if data is not None:
+                new.writestr(member, data)
+        for member, data in files.items():
+            new.writestr(member, data)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "tag, files, told",
+    [
+        (None, {PIXELS: None}, f"{PIXELS} is missing"),
+        (None, {PIXELS: ELF["riscv64"]}, f"{PIXELS} is for another processor; {OTHER} is needed"),
+        (None, {PIXELS: ELF[platform.machine()]}, f"{PIXELS} is for {platform.machine()}; {OTHER} is needed"),
+        (None, {PIXELS: b"#!/bin/sh\n"}, f"{PIXELS} is for no processor, being no ELF file; {OTHER} is needed"),
+        (None, {"sonic_edge/renderer/_pixels.so": ELF[OTHER]}, "sonic_edge/renderer/_pixels.so should not be there"),
+        (None, {"sonic_edge/py.typed": None}, "sonic_edge/py.typed is missing"),
+        (f"cp38-cp38-linux_{OTHER}", {}, f"_pixels.cpython-38-{OTHER}-linux-gnu.so is missing"),
+        ("py3-none-any", {}, "py3-none-any is for any Python and processor; its compiled part is for one"),
+    ],
+)
+def test_a_wheel_of_the_product_that_is_not_as_it_should_be(tag, files, told, bundle, tmp_path):
+    wheel = own_wheel(bundle)
+    done = check_wheel(altered(wheel, tmp_path, tag and f"{'-'.join(wheel.name.split('-')[:2])}-{tag}.whl", **files))
+    assert done.returncode == 1
+    assert told in done.stderr
+
+
+def test_a_changed_source_is_compiled_anew(bundle, make, tmp_path):
+    checkout = tmp_path / "checkout"
+    for name in ("board", "docs", "models/bundles", "sonic_edge", "systemd"):
+        shutil.copytree(CHECKOUT / name, checkout / name)
+    for file in CHECKOUT.iterdir():
+        if file.is_file():
+            shutil.copy(file, checkout)
+    with (checkout / "sonic_edge/renderer/_pixels.c").open("a") as source:
+        source.write('\nconst char sonic_edge_word[] = "sonic-edge-changed";\n')
+    (checkout / PIXELS).write_bytes(b"what was compiled in the checkout is not taken")
+    done = make(tmp_path / "out", checkout=checkout)
+    assert done.returncode == 0, done.stderr
+    assert "wheels: as fetched on" in done.stderr
+    with tarfile.open(done.stdout.strip()) as archive:
+        archive.extractall(tmp_path)
+    (wheel,) = tmp_path.glob("*/wheels/sonic_edge-*.whl")
+    assert b"sonic-edge-changed" in zipfile.ZipFile(wheel).read(PIXELS)
+    assert b"sonic-edge-changed" not in zipfile.ZipFile(own_wheel(bundle)).read(PIXELS)
+
+
+def test_what_cannot_be_compiled_is_told(make, tools, tmp_path):
+    compiler = tools / f"{OTHER}-linux-gnu-gcc"
+    text = compiler.read_text()
+    compiler.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
+    done = make(tmp_path / "out")
+    compiler.write_text(text)
+    assert done.returncode == 1
+    assert "it is broken" in done.stderr
+    assert f"cannot be built for Python {PYTHON} on {OTHER}, {SUITE}" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_file_is_in_the_manifest(bundle):
@@ -137,7 +294,7 @@ def test_models_and_the_vendors_wheel_go_along(make, tmp_path):
     model = tmp_path / "our own model"
     model.mkdir()
     (model / "bundle.yaml").write_text("name: ours\n")
-    lite = make_wheel(tmp_path, "mindspore_lite", "2.6.0", f"cp311-cp311-linux_{OTHER}", ["numpy>=1.20"])
+    lite = make_wheel(tmp_path, "mindspore_lite", "2.6.0", f"{TAG}-{TAG}-linux_{OTHER}", ["numpy>=1.20"])
     done = make(tmp_path / "out", "--model", model, "--mindspore-lite", lite)
     assert done.returncode == 0, done.stderr
     with tarfile.open(done.stdout.strip()) as archive:
@@ -152,7 +309,7 @@ def test_a_wheel_for_another_python_is_refused(make, tmp_path):
     done = make(tmp_path / "out", "--mindspore-lite", lite)
     assert done.returncode == 1
     assert f"{lite.name} is not a supported wheel" in done.stderr
-    assert f"the wheels for Python 3.11 on {OTHER}" in done.stderr
+    assert f"the wheels for Python {PYTHON} on {OTHER}" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -199,6 +356,28 @@ def test_markers_are_read_for_the_box_and_not_for_this_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "tag, files, told",
+    [
+        (f"cp39-cp39-linux_{OTHER}", {"p/a.cpython-39-x.so": ELF[OTHER]}, None),
+        (f"cp36-abi3-manylinux_2_17_{OTHER}.manylinux2014_{OTHER}", {"p/a.abi3.so": ELF[OTHER]}, None),
+        (f"py3-none-manylinux_2_17_{OTHER}", {"p/libchip.so": ELF["riscv64"]}, None),
+        (f"cp310-cp310-linux_{OTHER}", {}, f"not for Python 3.9 on {OTHER}, by its name"),
+        (f"cp310-abi3-linux_{OTHER}", {}, f"not for Python 3.9 on {OTHER}, by its name"),
+        (f"cp39-cp39-linux_{platform.machine()}", {}, f"not for Python 3.9 on {OTHER}, by its name"),
+        (
+            f"cp39-cp39-linux_{OTHER}",
+            {"p/a.cpython-39-x.so": ELF[platform.machine()]},
+            f"p/a.cpython-39-x.so is for {platform.machine()}; {OTHER} is needed",
+        ),
+    ],
+)
+def test_a_wheel_for_another_box_is_named(tag, files, told, tmp_path):
+    wheel = make_wheel(tmp_path, "product", "1.0", tag, files=files.items())
+    done = check(tmp_path, "product")
+    assert (done.returncode, done.stderr) == ((1, f"bundle: {wheel.name}: {told}\n") if told else (0, ""))
+
+
+@pytest.mark.parametrize(
     "words, told",
     [
         (["--arch"], "--arch: a value must follow it"),
@@ -215,6 +394,15 @@ def test_a_command_line_that_makes_no_sense_is_refused(words, told):
     done = run(BOARD / "make_bundle.sh", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr
+
+
+def test_set_up_names_what_it_compiles_with(tmp_path):
+    for name in ("dirname", "id"):  # and no compiler, nor apt-get
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = run("/bin/sh", BOARD / "setup.sh", PATH=str(tmp_path), PYTHON=sys.executable, VENV=str(tmp_path / "venv"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[0] == "setup: missing system packages: gcc"
+    assert not (tmp_path / "venv").exists()
 
 
 def test_it_is_not_installed_on_another_processor(bundle):
