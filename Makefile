@@ -102,7 +102,7 @@ render-eval: .venv/ready
 
 MODELS = models/.venv/bin/python
 
-models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg
+models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg setup.py sonic_edge/renderer/_pixels.c
 	models/setup.sh
 	@touch $@
 
@@ -128,4 +128,4 @@ model-eval: models/.venv/ready .venv/ready
 	    else echo "NOT RUN: what is read of faces; lips against people on video: PEOPLE=folder is not given"; fi
 
 clean:
-	rm -rf .venv .venv39 build demo *.egg-info
+	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/renderer/*.so

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, the face networks,
-# the sample photo and recording, the model. Safe to run again; what is there is left alone.
+# Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, what is compiled of the
+# renderer, the face networks, the sample photo and recording, the model. Safe to run again; what is there is left alone.
 #
 #   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), journal (systemd's journal with fields),
 #                                 convert (what models.convert needs),

@@ -1,19 +1,22 @@
 #!/bin/sh
-# Makes models/.venv, where everything in models/ runs; names the voices' packages that are missing (as root it installs
-# them) and fetches the one voice that Debian does not carry. Run from anywhere.
+# Makes models/.venv, where everything in models/ runs; names the packages of voices, and of what compiles the product's
+# renderer, that are missing (as root it installs them); fetches the one voice that Debian does not carry. Run from anywhere.
 set -eu
 cd "$(dirname "$0")"
 python="${PYTHON:-python3}"
 missing=""
-for package in flite festival libespeak-ng1 $(cd .. && "$python" -c \
+for package in gcc libc6-dev flite festival libespeak-ng1 $(cd .. && "$python" -c \
     'from models.voices import VOICES; print(*sorted({name for voice in VOICES for name in voice.package.split()}))'); do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
+"$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+    missing="$missing $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ]; then
         apt-get install -y $missing
     else
-        echo "models/setup.sh: the voices are missing; as root: apt-get install$missing" >&2
+        echo "models/setup.sh: missing system packages; as root: apt-get install$missing" >&2
         exit 1
     fi
 fi

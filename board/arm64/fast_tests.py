@@ -13,8 +13,8 @@ from pieces import CHECKOUT
 from product import CURRENT
 
 _MODULES = ("backends", "bundle", "control", "geometry", "machine", "mel", "metrics", "motion", "renderer")
-"""Of tests/: model, sound front end, motion, geometry, what is compiled, orders over a socket. The others take too long there, or need a
-screen, a sound server or a service manager."""
+"""Of tests/: model, sound front end, motion, geometry, renderer (which is compiled in part), orders over a socket. The
+others take too long there, or need a screen, a sound server or a service manager."""
 _UNTOLD = ("exceptiongroup", "tomli")
 """pytest needs them on Python before 3.11; pip asks the Python that runs it, not the board's."""
 
