@@ -64,8 +64,7 @@ END
         export PYTHONPATH="$sysroot/about" _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__$triplet"
         export PKG_CONFIG_LIBDIR="$sysroot/usr/lib/$triplet/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$sysroot"
         export CC="$work/cc" LDSHARED="$work/cc -shared" LDFLAGS=-Wl,--build-id=none
-        export CFLAGS="-I$sysroot/usr/include/python$python -g0"
-        CFLAGS="$CFLAGS -ffile-prefix-map=$work=. -ffile-prefix-map=$sysroot=."
+        export CFLAGS="-I$sysroot/usr/include/python$python -g0 -ffile-prefix-map=$work=."
         pip wheel --no-deps --no-build-isolation --no-binary=:all: --no-cache-dir --wheel-dir "$work/any" "$@"
     ) || refuse "$*: cannot be built for Python $python on $arch, $suite"
     tag=cp$(echo "$python" | tr -d .)

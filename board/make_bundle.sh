@@ -135,7 +135,8 @@ kept() { # KIND WHAT-IT-DEPENDS-ON COMMAND: a folder that COMMAND FOLDER fills, 
 
 tools_of_machine "$compiler=$compiler_package" ${unwheeled:+pkg-config=pkg-config}
 kept sysroot "$(sysroot_depends_on)" fetch_sysroot
-sysroot=$folder
+sysroot=$work/root
+ln -s "$folder" "$sysroot" # compilers' flags cannot hold a blank, which a home may
 
 say "the product's own wheel"
 make_own_wheel "$work/own"

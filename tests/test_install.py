@@ -134,7 +134,7 @@ def tools(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make(place, tools, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
+    cache = tmp_path_factory.mktemp("with a blank")
 
     def make(out, *words, index=place, checkout=CHECKOUT):
         environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}
