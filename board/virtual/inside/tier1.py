@@ -17,7 +17,8 @@ def notifies() -> str:
     """READY=1 only after the model has run once."""
     if box.prop("Type") != "notify":
         raise Wrong(f"Type={box.prop('Type')}")
-    run("systemctl", "restart", "--no-block", UNIT)
+    run("systemctl", "stop", UNIT)  # first: the worker that is found must be the next daemon's
+    run("systemctl", "start", "--no-block", UNIT)
     # a worker that is held up while it loads: whoever calls himself ready now has not run the model
     worker = box.wait_for(
         "a worker", lambda: run("pgrep", "-f", "python.* -m sonic_edge.worker", status=None), 20, 0.01
