@@ -6,7 +6,7 @@
 # make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
-# make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; 5 to 20 minutes
+# make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; 10 to 20 minutes
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
