@@ -3,8 +3,8 @@
     python -m models.quantize [--trained models/build/trained] [--bundle models/bundles/sonic-net]
 
 Static QDQ: symmetric signed weights per channel, activations with a zero point, calibrated on windows of the corpus.
-onnxruntime runs it as it is; `models.convert` rewrites it for Ascend's AMCT. Only convolutions and dense layers are
-INT8; the sums and curves between them stay float.
+Then `widen` makes whole convolutions of it. onnxruntime runs it as it is; `models.convert` rewrites it for Ascend's
+AMCT. Only convolutions and dense layers are INT8; the sums and curves between them stay float.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from models.batches import PAST, Corpus, face_batch, life_batch, speech_batch
 from models.export import INPUTS, OUTPUTS
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
 from models.phonemes import VISEME_OF
+from models.widen import widened
 from sonic_edge.mel import MelSettings, speech_shape
 
 Feeds = Dict[str, NDArray[np.float32]]
@@ -124,7 +125,7 @@ def quantise(stage: str, source: Path, target: Path, feeds: Iterator[Feeds]) -> 
         calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=kept,
         extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
     )  # fmt: skip
-    onnx.checker.check_model(str(target))
+    onnx.save(widened(onnx.load(str(target))), str(target))
 
 
 def _entry(path: Path) -> Dict[str, str]:

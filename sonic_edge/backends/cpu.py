@@ -20,6 +20,9 @@ _ORT_ERRORS: Tuple[Type[Exception], ...] = (
     *(e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
 
+_DISABLED = ["QDQPropagationTransformer"]
+"""Optimisations that cost: this one quantises each part that a tensor is cut into, only to undo it at once."""
+
 
 class CpuSession:
     """A graph in onnxruntime."""
@@ -65,7 +68,9 @@ class CpuBackend:
     def open(self, stage: Stage) -> CpuSession:
         """See `backends.base.Backend.open`."""
         try:
-            session = ort.InferenceSession(str(stage.path), self._options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                str(stage.path), self._options, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
+            )
         except _ORT_ERRORS as e:
             raise DeviceError(f"{stage.path}: onnxruntime cannot load it: {e}") from e
         has_in, has_out = (
