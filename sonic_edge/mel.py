@@ -17,6 +17,7 @@ BoolArray = NDArray[np.bool_]
 AnyFloatArray = Union[NDArray[np.float32], NDArray[np.float16]]
 
 _PIECE = 8192  # mel frames worked on at once, so that memory does not grow with the recording
+_BLOCK = 16  # of these transformed at once: more would leave the cache, and wake BLAS's threads for next to nothing
 
 SILENT_LEVEL = -4.5
 """log10 power of the loud parts under which nobody speaks (about -65 dB of full scale)."""
@@ -110,6 +111,7 @@ class MelStream:
     def __init__(self, settings: MelSettings) -> None:
         self._settings = settings
         self._window = np.hanning(settings.n_fft + 1)[:-1].astype(np.float32)
+        self._bands = filterbank(settings).T
         # frame i is centred on sample i * hop: the first one looks half a window before the start
         self._pending: FloatArray = np.zeros(settings.n_fft // 2, np.float32)
         self._before: FloatArray = np.zeros(1, np.float32)  # the last sample
@@ -128,11 +130,16 @@ class MelStream:
         n_frames = max(0, (len(self._pending) - s.n_fft) // s.hop + 1)
         if n_frames == 0:
             return np.zeros((s.n_mels, 0), np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(self._pending, s.n_fft)[:: s.hop][:n_frames]
-        size = np.abs(np.fft.rfft(frames * self._window, axis=1)).astype(np.float32)
+        step = self._pending.itemsize
+        frames = np.lib.stride_tricks.as_strided(
+            self._pending, (n_frames, s.n_fft), (s.hop * step, step), writeable=False
+        )
+        mel = np.empty((s.n_mels, n_frames), np.float32)
+        for i in range(0, n_frames, _BLOCK):
+            size = np.abs(np.fft.rfft(frames[i : i + _BLOCK] * self._window, axis=1)).astype(np.float32)
+            power = size**2 @ self._bands if s.summed == "power" else (size @ self._bands) ** 2
+            mel[:, i : i + _BLOCK] = np.log10(np.maximum(power, s.floor)).T
         self._pending = self._pending[n_frames * s.hop :].copy()
-        power = size**2 @ filterbank(s).T if s.summed == "power" else (size @ filterbank(s).T) ** 2
-        mel: FloatArray = np.log10(np.maximum(power, s.floor)).T.astype(np.float32)
         return mel
 
     def finish(self) -> FloatArray:

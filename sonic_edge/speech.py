@@ -24,6 +24,9 @@ _HONEST_LENGTH = ("wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "matr
 """Formats that say how long they are; others are guessed by FFmpeg from the bit rate."""
 _RATES = range(2000, 768001)
 """Sample rates taken for real, Hz."""
+_PROBED_PACKETS = "8"
+"""So much of raw PCM FFmpeg looks through for a compressed stream in disguise (AC-3 in a WAV shows itself in the
+first); by default it is a megabyte, which takes longer than decoding a minute."""
 _MOST_PLANES = 8
 """Channels of decoders that give each a plane of its own: PyAV (12 to 16) does not see where the planes end when there
 are more, and reads memory that is not theirs."""
@@ -207,9 +210,10 @@ class _Tape:
                 width = min(2, len(names))
             samples = _mixed(samples, names, width)
             self._n_played[sample_rate] = self._n_played.get(sample_rate, 0) + samples.shape[1]
-            self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
-            self._middle_power += float(np.square(samples.mean(axis=0)).sum())
-            self._side_power += float(np.square(samples).sum()) / width
+            self.peak = max(self.peak, float(samples.max(initial=0)), -float(samples.min(initial=0)))
+            if width == 2:
+                self._middle_power += float(np.square(samples.mean(axis=0)).sum())
+                self._side_power += float(np.square(samples).sum()) / 2
             yield np.ascontiguousarray(samples), sample_rate
         if not self._n_good and self._n_channels_refused:
             words = f"{self._n_channels_refused} channels; at most {_MOST_PLANES} can be read"
@@ -249,7 +253,11 @@ class _Tape:
             # not `options`: PyAV (12 to 16) ends the process where streams appear after the file was opened
             container = av.open(
                 str(self._path.absolute()),
-                container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+                container_options={
+                    "protocol_whitelist": "file",
+                    "format_whitelist": _FORMATS,
+                    "max_probe_packets": _PROBED_PACKETS,
+                },
                 metadata_errors="replace",
             )
         except (av.error.FFmpegError, OSError, ValueError) as e:

@@ -56,6 +56,15 @@ def test_wav_of_any_depth_and_rate(tmp_path, limits, kind, rate):
     assert np.corrcoef(reference[: out.shape[1]], out[0, : len(reference)])[0, 1] > 0.98
 
 
+def test_a_compressed_stream_in_a_wav_is_not_taken_for_samples(tmp_path, limits):
+    """As a CD or a receiver's digital output is recorded (IEC 61937): it says PCM and would be noise."""
+    stream = encoded(tmp_path / "a.spdif", "ac3", channels(2.0, 48000, 2), 48000, "spdif").read_bytes()
+    path = wav(tmp_path / "a.wav", np.frombuffer(stream, "<i2").reshape(-1, 2).T / np.float32(32767), 48000)
+    speech = read_speech(path, MEL, limits)
+    assert speech.duration_s == pytest.approx(2, abs=0.1)
+    assert np.corrcoef(speech_like(2.0, 48000)[4800:91200], np.roll(heard(path)[0], -256)[4800:91200])[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("n_channels", range(1, 9))
 def test_any_number_of_channels(tmp_path, limits, n_channels):
     path = wav(tmp_path / "a.wav", channels(0.5, 44100, n_channels), 44100)
