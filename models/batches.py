@@ -21,7 +21,7 @@ FACE_ERROR = np.array([0.08, 0.1, 0.3, 0.05, 0.025, 0.08, 0.06], np.float32)
 """About how far the face branch is off on a portrait it has not seen: the denoiser is told faces with such errors."""
 MEAN_ERROR = 0.12
 """Error of the speech mean that lips should not mind: of its level, and of its slope over the bands; as normalised."""
-PAST, PAST_LIVE = 16, 38  # frames of a window that the ones before have already made: offline, streaming
+PAST, PAST_LIVE = 16, 38  # frames of a window that the ones before have already made, most often: all, all but two
 LEAD = FRAMES  # frames of silence before a clip, for windows that begin before it
 LIFE_STREAM = 160  # frames of a clip that takes of the teacher are cut from
 BLINK_UNIT = 2.0

@@ -2,7 +2,7 @@
 
     python -m models.evaluate_life [--bundle models/bundles/sonic-net] [--clips 24]
 
-Both walks of the runtime: offline (a window goes on from 16 known frames) and streaming (from 38, two new ones a call),
+Both walks of the runtime: offline (a window goes on from 16 known frames) and streaming (from 30, ten new ones a call),
 for some numbers of denoising steps; then portraits that are turned or shut-eyed. The face is set in the condition, so
 that what is measured is what the denoiser makes of a face, not how well one is read.
 """
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE, life
 from models.aligned import grey, open_net
-from models.batches import LEAD, LOWEST, PAST, PAST_LIVE, Corpus, heard_level
+from models.batches import LEAD, LOWEST, PAST, Corpus, heard_level
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
 from sonic_edge.mel import MelSettings, normalise, speech_mean
 from sonic_edge.motion import full_blinks
 from sonic_edge.sonic import SonicNet
+from sonic_edge.stream import LIFE_SHARE
 
 FloatArray = NDArray[np.float32]
 CLIP_S = 8
-STEPS = {PAST: (4, 10, 25, 40), PAST_LIVE: (4, 10, 25)}
+KNOWN_LIVE = FRAMES - FRAMES // LIFE_SHARE
+"""Frames of a window that are known while sound is still arriving."""
+STEPS = {PAST: (4, 10, 25, 40), KNOWN_LIVE: (4, 10, 25)}
 """Frames known -> numbers of steps."""
 FACES: Dict[str, Dict[str, float]] = {
     "frontal": {}, "turned right": {"yaw": 0.35}, "turned left": {"yaw": -0.35}, "looking down": {"pitch": 0.25},

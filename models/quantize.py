@@ -44,7 +44,7 @@ CLOSURE = {"enter": 0.4, "leave": 0.32, "max_frames": 3}
 """Over enter the lips shut, while over leave they stay so: set by real speech (`models.aligned`) for as many of the
 closures that people make as false ones allow."""
 LIFE_NOISE = [1.1, 1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9]
-STREAM_NOISE = [0.9, 1.3, 1.65, 1.3, 1.0, 1.0, 1.1, 1.0, 1.0]
+STREAM_NOISE = [1.03, 1.2, 1.3, 1.15, 1.1, 1.03, 1.05, 1.0, 1.0]
 """Spread of the noise for blink, brow, gaze and head, set by `models.evaluate_life`: with these, blinks, glances and
 the head's way come out about as the teacher's, which they fall short of or exceed with 1."""
 TONGUE = sorted({VISEME_OF[phoneme] for phoneme in "lθ"})

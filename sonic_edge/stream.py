@@ -2,6 +2,10 @@
 
 The same weights as for a whole recording. A window is run for every motion frame; it ends a little after the frame that
 is taken of it (the look-ahead). Nothing is blended, and normalisation and silence go by what was heard up to there.
+
+Lips come of every window. Life (head, eyes, brows) is made for some frames at once, all of them heard, because a
+sampling costs as much as several windows. It is shown from then on, so that it goes by sound that is a little older
+than what the lips say: by `SonicStream.life_lag_s`.
 """
 
 from dataclasses import replace
@@ -13,6 +17,9 @@ from .media import FloatArray, Motion, Speech
 from .mel import FADE_S, SpeechTracker, normalise, rests
 from .sonic import SonicNet, Take
 
+LIFE_SHARE = 4
+"""Life is made for one part in so many of a window at once: ten frames, for three tenths of a second of lag."""
+
 
 class SonicStream:
     """Speech that is still arriving, and its motion. Memory does not grow.
@@ -20,7 +27,7 @@ class SonicStream:
     Args:
         net: The model.
         face: Who speaks: `face_image`, [1, 3, size, size].
-        steps: Denoising steps for each few frames of life.
+        steps: Denoising steps for each piece of life.
         seed: Which take.
     """
 
@@ -39,8 +46,14 @@ class SonicStream:
         self._silent = np.ones(window.mel_frames, np.bool_)
         self._waiting: FloatArray = self._silence[:, :0]  # mel of a motion frame that is not whole yet
         self._next = -self._ahead  # the motion frame that the next hop of mel gives; there is none before 0
-        self._life = np.zeros((len(spec.life.channels), self._ahead), np.float32)  # of that frame and those after it
+        self._n_life = max(self._ahead, window.frames // LIFE_SHARE)
+        self._life = np.zeros((len(spec.life.channels), self._n_life), np.float32)  # the last piece
         self._rest = 1.0
+
+    @property
+    def life_lag_s(self) -> float:
+        """By how much the sound that life goes by is older than that of the lips beside it."""
+        return (self._n_life - self._ahead) / self._window.fps
 
     def push(self, mel: FloatArray) -> Motion:
         """Take what was heard.
@@ -87,12 +100,12 @@ class SonicStream:
         self._next += 1
         if frame < -1:
             return []
-        # Life is made for the look-ahead's frames at once, when those made before are used up. Frame -1 is of the
-        # photo's own pose: its window gives the first of them, and no more.
-        used_up = (frame + 1) % self._ahead == 0
+        # A piece of life is made when the one before is used up. Frame -1 is of the photo's own pose: its window gives
+        # the first piece, and no more.
+        used_up = (frame + 1) % self._n_life == 0
         heard = normalise(self._mel, self._tracker.mean, self._settings)
-        said, life = self._take.window(heard, self._ahead if used_up else 0)
-        row = np.concatenate([said[:, -1 - self._ahead], self._life[:, frame % self._ahead], [self._quiet(ended)]])
+        said, life = self._take.window(heard, self._n_life if used_up else 0)
+        row = np.concatenate([said[:, -1 - self._ahead], self._life[:, frame % self._n_life], [self._quiet(ended)]])
         if used_up:
             self._life = life
         return [row.astype(np.float32)] if frame >= 0 else []
