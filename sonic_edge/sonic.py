@@ -169,17 +169,14 @@ class SonicNet:
         past_motion = np.zeros((1, len(past) + 1, frames), np.float32)
         past_motion[0, :-1, :known] = clean
         past_motion[0, -1, :known] = 1
+        t = (np.arange(steps) / steps).astype(np.float32)[:, None, None]
+        way = (1 - t) * noise[:, :known] + t * clean  # of what is known, [steps, K, known]
         x = noise.copy()
+        inputs = {names.condition: condition, names.noisy: x[None], names.past: past_motion}
         for i in range(steps):
-            t = np.float32(i / steps)
-            x[:, :known] = (1 - t) * noise[:, :known] + t * clean
-            inputs = {
-                names.condition: condition,
-                names.noisy: x[None],
-                names.past: past_motion,
-                names.step: np.full((1, 1), t, np.float32),
-            }
-            x = x + self._denoiser.run(inputs)[names.velocity][0] / np.float32(steps)
+            x[:, :known] = way[i]
+            inputs[names.step] = t[i]
+            x += self._denoiser.run(inputs)[names.velocity][0] / np.float32(steps)
         x[:, :known] = clean
         out: FloatArray = x * self._std + self._mean
         return out
