@@ -5,7 +5,7 @@ Nothing about a model stands in the code: tensor names, shapes, mel settings and
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Tuple, Type, TypeVar
+from typing import Dict, FrozenSet, Tuple, Type, TypeVar
 
 from .config import read_yaml
 from .errors import ConfigError
@@ -27,6 +27,8 @@ class Stage:
     """Output name -> shape; all float32."""
     soc: str = ""
     """The chip the file was compiled for; empty: any."""
+    steady: FrozenSet[str] = frozenset()
+    """Inputs that stay the same for many runs."""
 
 
 class Bundle:
@@ -88,4 +90,5 @@ class Bundle:
             inputs={k: tuple(t.shape) for k, t in spec.inputs.items()},
             outputs={k: tuple(t.shape) for k, t in spec.outputs.items()},
             soc=file.soc,
+            steady=self.spec.steady & set(spec.inputs),
         )

@@ -1,6 +1,6 @@
 """The simulated backend: the same INT8 weights on the CPU, by onnxruntime."""
 
-from typing import Dict, Optional, Tuple, Type
+from typing import Any, Dict, Optional, Tuple, Type, Union
 
 import numpy as np
 import onnxruntime as ort
@@ -10,6 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from ..bundle import Stage
 from ..errors import DeviceError
 from .base import Tensors, check_inputs
+from .onnx_cut import TYPES, Cut
 
 # onnxruntime has an exception for each of its statuses, with no base of their own
 _ORT_ERRORS: Tuple[Type[Exception], ...] = (
@@ -25,27 +26,49 @@ _DISABLED = ["QDQPropagationTransformer"]
 
 
 class CpuSession:
-    """A graph in onnxruntime."""
+    """A graph in onnxruntime. What depends on steady inputs alone is made anew only when these change.
 
-    def __init__(self, stage: Stage, session: ort.InferenceSession) -> None:
+    Args:
+        stage: What it is.
+        rest: The graph, or what `held` leaves of it.
+        held: The part that depends on steady inputs alone, if there is one.
+    """
+
+    def __init__(self, stage: Stage, rest: ort.InferenceSession, held: Optional[ort.InferenceSession]) -> None:
         self._stage = stage
-        self._session: Optional[ort.InferenceSession] = session
+        self._rest: Optional[ort.InferenceSession] = rest
+        self._held = held
+        self._takes = [t.name for t in rest.get_inputs()]
+        self._gives = [t.name for t in rest.get_outputs()]
+        self._seen: Dict[str, NDArray[np.float32]] = {}
+        self._between: Dict[str, NDArray[Any]] = {}
 
     def run(self, inputs: Tensors) -> Dict[str, NDArray[np.float32]]:
         """See `backends.base.Session.run`."""
-        if self._session is None:
+        if self._rest is None:
             raise DeviceError(f"{self._stage.name}: the session is closed")
         check_inputs(self._stage, inputs)
-        names = list(self._stage.outputs)
         try:
-            outputs = self._session.run(names, dict(inputs))
+            if self._held is not None:
+                self._hold(self._held, inputs)
+            given = {**self._between, **inputs}
+            made = dict(zip(self._gives, self._rest.run(self._gives, {name: given[name] for name in self._takes})))
         except _ORT_ERRORS as e:
             raise DeviceError(f"{self._stage.name}: onnxruntime failed: {e}") from e
-        return dict(zip(names, outputs))
+        return {name: made[name] if name in made else self._between[name].copy() for name in self._stage.outputs}
+
+    def _hold(self, held: ort.InferenceSession, inputs: Tensors) -> None:
+        """See to it that what lies between the parts is of these inputs."""
+        steady = {t.name: inputs[t.name] for t in held.get_inputs()}
+        if self._seen and all(np.array_equal(array, self._seen[name]) for name, array in steady.items()):
+            return
+        names = [t.name for t in held.get_outputs()]
+        self._between = dict(zip(names, held.run(names, steady)))
+        self._seen = {name: array.copy() for name, array in steady.items()}
 
     def close(self) -> None:
         """See `backends.base.Session.close`."""
-        self._session = None
+        self._rest = self._held = None
 
 
 class CpuBackend:
@@ -68,18 +91,31 @@ class CpuBackend:
     def open(self, stage: Stage) -> CpuSession:
         """See `backends.base.Backend.open`."""
         try:
-            session = ort.InferenceSession(
-                str(stage.path), self._options, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
-            )
+            rest, held = self._parts(stage)
         except _ORT_ERRORS as e:
             raise DeviceError(f"{stage.path}: onnxruntime cannot load it: {e}") from e
-        has_in, has_out = (
-            {t.name: tuple(t.shape) for t in side} for side in (session.get_inputs(), session.get_outputs())
-        )
+        sessions = [rest] if held is None else [rest, held]
+        has_in = {t.name: tuple(t.shape) for session in sessions for t in session.get_inputs()}
+        has_out = {t.name: tuple(t.shape) for session in sessions for t in session.get_outputs()}
         for name, shape in stage.inputs.items():
             if has_in.get(name) != shape:
                 raise DeviceError(f"{stage.path}: input {name} is {has_in.get(name)}; bundle.yaml says {shape}")
         for name, shape in stage.outputs.items():
             if has_out.get(name) != shape:
                 raise DeviceError(f"{stage.path}: output {name} is {has_out.get(name)}; bundle.yaml says {shape}")
-        return CpuSession(stage, session)
+        return CpuSession(stage, rest, held)
+
+    def _parts(self, stage: Stage) -> Tuple[ort.InferenceSession, Optional[ort.InferenceSession]]:
+        """The graph without what depends on steady inputs alone, and that part, if there is one."""
+        cut = Cut(stage.path.read_bytes(), stage.steady)
+        if cut.between:
+            held = self._load(cut.held())
+            types = {t.name: (t.type, t.shape) for t in held.get_outputs()}
+            if {kind for kind, _ in types.values()} <= set(TYPES):
+                return self._load(cut.rest(types)), held
+        return self._load(str(stage.path)), None
+
+    def _load(self, model: Union[str, bytes]) -> ort.InferenceSession:
+        return ort.InferenceSession(
+            model, self._options, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
+        )

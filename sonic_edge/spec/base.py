@@ -1,6 +1,6 @@
 """What every bundle says, whatever its kind."""
 
-from typing import Dict, List, Literal, Set, Tuple
+from typing import Dict, FrozenSet, List, Literal, Set, Tuple
 
 from pydantic import Field
 
@@ -76,6 +76,11 @@ class BundleSpec(Section):
     kind: str
     mel: MelSpec
     stages: Dict[str, StageSpec]
+
+    @property
+    def steady(self) -> FrozenSet[str]:
+        """Inputs of the graphs that stay the same for a whole clip: the face."""
+        return frozenset()
 
     def mistakes(self) -> List[str]:
         """What does not fit together, each with its key path and what it must be."""

@@ -1,6 +1,6 @@
 """Bundles that paint the face themselves: a mel window and the aligned face in, the face of that moment out."""
 
-from typing import List, Literal
+from typing import FrozenSet, List, Literal
 
 from pydantic import Field
 
@@ -85,6 +85,11 @@ class FramesSpec(BundleSpec):
     picture: PictureSpec
     paste: PasteSpec
     tensors: FramesTensors
+
+    @property
+    def steady(self) -> FrozenSet[str]:
+        """See `BundleSpec.steady`."""
+        return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
         """See `BundleSpec.mistakes`."""

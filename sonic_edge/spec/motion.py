@@ -1,6 +1,6 @@
 """Bundles that make facial motion; the renderer makes the picture."""
 
-from typing import List, Literal
+from typing import FrozenSet, List, Literal
 
 from pydantic import Field
 
@@ -110,6 +110,11 @@ class MotionSpec(BundleSpec):
     closure: ClosureSpec
     life: LifeSpec
     tensors: MotionTensors
+
+    @property
+    def steady(self) -> FrozenSet[str]:
+        """See `BundleSpec.steady`."""
+        return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
         """See `BundleSpec.mistakes`."""

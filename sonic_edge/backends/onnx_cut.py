@@ -1,0 +1,152 @@
+"""An ONNX graph cut in two: what depends on some of its inputs alone, and the rest.
+
+A file is read with as much of ONNX's schema (onnx.proto of github onnx/onnx) as that takes; protobuf carries along what
+is not named here. The library `onnx`, which knows it all, would be among the largest on the box.
+"""
+
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Set, Tuple, Union
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_SCHEMA: Dict[str, List[Tuple[str, int, str]]] = {
+    "Model": [("graph", 7, "Graph")],
+    "Graph": [
+        ("node", 1, "Node*"),
+        ("initializer", 5, "Tensor*"),
+        ("input", 11, "Value*"),
+        ("output", 12, "Value*"),
+        ("value_info", 13, "Value*"),
+    ],
+    "Node": [("input", 1, "*"), ("output", 2, "*"), ("op_type", 4, ""), ("attribute", 5, "Attribute*")],
+    "Attribute": [("g", 6, "Graph"), ("graphs", 11, "Graph*")],
+    "Tensor": [("name", 8, ""), ("data_location", 14, "number")],
+    "Value": [("name", 1, ""), ("type", 2, "Type")],
+    "Type": [("tensor_type", 1, "TensorType")],
+    "TensorType": [("elem_type", 1, "number"), ("shape", 2, "Shape")],
+    "Shape": [("dim", 1, "Dim*")],
+    "Dim": [("dim_value", 1, "number")],
+}
+"""Message -> its fields: name, number, type; empty: text; *: any number of them."""
+
+
+def _model_class() -> Any:
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="sonic_edge/onnx.proto", package="onnx_cut", syntax="proto2")
+    for message, fields in _SCHEMA.items():
+        described = file.message_type.add(name=message)
+        for name, number, kind in fields:
+            label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
+            kind = kind.rstrip("*")
+            if kind in _SCHEMA:
+                described.field.add(
+                    name=name, number=number, label=label, type=field.TYPE_MESSAGE, type_name=f".onnx_cut.{kind}"
+                )
+            else:
+                plain = field.TYPE_INT64 if kind else field.TYPE_STRING
+                described.field.add(name=name, number=number, label=label, type=plain)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx_cut.Model"))
+
+
+_Model = _model_class()
+TYPES = {"tensor(float)": 1, "tensor(uint8)": 2, "tensor(int8)": 3}
+"""Types of tensors as onnxruntime calls them -> as ONNX numbers them."""
+
+
+class Cut:
+    """Where a graph can be cut.
+
+    Args:
+        content: The model, as its file has it.
+        steady: The inputs that `held` depends on.
+
+    Raises:
+        ValueError: If it is no ONNX model.
+    """
+
+    def __init__(self, content: bytes, steady: FrozenSet[str]) -> None:
+        try:
+            self._model = _Model.FromString(content)
+        except Exception as e:  # protobuf's own error is not the same class in all its forms
+            raise ValueError(f"no ONNX model: {e}") from e
+        graph = self._model.graph
+        self._inputs = {value.name: value for value in graph.input}
+        for tensor in graph.initializer:
+            self._inputs.pop(tensor.name, None)
+        self._makers = {name: i for i, node in enumerate(graph.node) for name in node.output}
+        depends: Dict[str, Set[str]] = {name: {name} for name in self._inputs}
+        for node in graph.node:
+            on: Set[str] = set().union(*(depends.get(name, ()) for name in node.input))
+            depends.update((name, on) for name in node.output)
+        self._held = {name for name, on in depends.items() if on and on <= steady} - set(self._inputs)
+        outputs = {value.name for value in graph.output}
+        self._rest, between = self._behind(outputs - self._held, self._held)
+        self.between = sorted(between | (outputs & self._held))
+        """The tensors that the held part gives; empty if a cut is of no use."""
+        # graphs within graphs read tensors that nobody lists; constants in other files are found from the file alone
+        hidden = any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute)
+        if hidden or any(tensor.data_location for tensor in graph.initializer) or not self._rest:
+            self.between = []
+
+    def held(self) -> bytes:
+        """The model that makes `between` of the steady inputs."""
+        nodes, _ = self._behind(self.between, set())
+        return self._part(nodes, [], self.between)
+
+    def rest(self, types: Mapping[str, Tuple[str, Sequence[Union[int, str, None]]]]) -> bytes:
+        """The model that makes the other outputs of `between` and the other inputs.
+
+        Args:
+            types: Name -> type and shape of each of `between`, as onnxruntime tells them of the held part; the types
+                among `TYPES`.
+        """
+        between = _Model().graph
+        for name in self.between:
+            kind, shape = types[name]
+            tensor = between.input.add(name=name).type.tensor_type
+            tensor.elem_type = TYPES[kind]
+            for n in shape:
+                tensor.shape.dim.add(**({"dim_value": n} if isinstance(n, int) else {}))
+        outputs = [value.name for value in self._model.graph.output if value.name not in self._held]
+        return self._part(self._rest, list(between.input), outputs)
+
+    def _behind(self, ends: Iterable[str], stops: Set[str]) -> Tuple[Set[int], Set[str]]:
+        """The nodes that `ends` take, up to tensors of `stops`; and which of these they take.
+
+        A DequantizeLinear is always among the nodes: a runtime makes one operation of it and the node behind it.
+        """
+        nodes: Set[int] = set()
+        stopped: Set[str] = set()
+        ahead = list(ends)
+        while ahead:
+            name = ahead.pop()
+            i = self._makers.get(name)
+            if i is None or i in nodes:
+                continue
+            node = self._model.graph.node[i]
+            if name in stops and node.op_type != "DequantizeLinear":
+                stopped.add(name)
+                continue
+            nodes.add(i)
+            ahead += node.input
+        return nodes, stopped
+
+    def _part(self, nodes: Set[int], extra: List[Any], outputs: List[str]) -> bytes:
+        """Some of the nodes as a model of its own, with `extra` inputs."""
+        part = _Model()
+        part.CopyFrom(self._model)
+        graph = part.graph
+        for field in ("node", "input", "output", "initializer", "value_info"):
+            graph.ClearField(field)
+        graph.node.extend(self._model.graph.node[i] for i in sorted(nodes))
+        used = {name for node in graph.node for name in node.input}
+        graph.initializer.extend(tensor for tensor in self._model.graph.initializer if tensor.name in used)
+        graph.input.extend(value for name, value in self._inputs.items() if name in used)
+        graph.input.extend(value for value in extra if value.name in used)
+        known = {value.name: value for value in self._model.graph.output}
+        for name in outputs:
+            graph.output.add(name=name)  # its type is inferred
+            if name in known:
+                graph.output[-1].CopyFrom(known[name])
+        return bytes(part.SerializeToString())
