@@ -106,10 +106,16 @@ def _slaney(hz: float) -> float:
 
 
 class MelStream:
-    """Mel frames out of samples that arrive in pieces of any length."""
+    """Mel frames out of samples that arrive in pieces of any length.
 
-    def __init__(self, settings: MelSettings) -> None:
+    Args:
+        settings: The model's mel settings.
+        at_once: Frames are given in multiples of so many, until the end: who needs several waits for them anyway.
+    """
+
+    def __init__(self, settings: MelSettings, at_once: int = 1) -> None:
         self._settings = settings
+        self._at_once = at_once
         self._window = np.hanning(settings.n_fft + 1)[:-1].astype(np.float32)
         self._bands = filterbank(settings).T
         # frame i is centred on sample i * hop: the first one looks half a window before the start
@@ -122,12 +128,12 @@ class MelStream:
             joined = np.concatenate([self._before, samples])
             self._before = joined[-1:].copy()
             samples = joined[1:] - np.float32(self._settings.preemphasis) * joined[:-1]
-        return self._transformed(samples)
+        return self._transformed(samples, self._at_once)
 
-    def _transformed(self, samples: FloatArray) -> FloatArray:
+    def _transformed(self, samples: FloatArray, at_once: int) -> FloatArray:
         s = self._settings
         self._pending = np.concatenate([self._pending, samples])
-        n_frames = max(0, (len(self._pending) - s.n_fft) // s.hop + 1)
+        n_frames = max(0, (len(self._pending) - s.n_fft) // s.hop + 1) // at_once * at_once
         if n_frames == 0:
             return np.zeros((s.n_mels, 0), np.float32)
         step = self._pending.itemsize
@@ -144,7 +150,7 @@ class MelStream:
 
     def finish(self) -> FloatArray:
         """The last frames, as if silence followed."""
-        return self._transformed(np.zeros(self._settings.n_fft // 2, np.float32))
+        return self._transformed(np.zeros(self._settings.n_fft // 2, np.float32), 1)
 
 
 def log_mel(samples: FloatArray, settings: MelSettings) -> FloatArray:
@@ -258,7 +264,9 @@ def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:
 
 def _moving_mean(values: FloatArray, width: int) -> NDArray[np.float64]:
     """Mean over an odd number of frames about each, the ends repeated, [n] to [n]."""
-    out: NDArray[np.float64] = np.convolve(np.pad(values, width // 2, mode="edge"), np.full(width, 1 / width), "valid")
+    half = width // 2
+    padded = np.concatenate([np.repeat(values[:1], half), values, np.repeat(values[-1:], half)])  # np.pad takes longer
+    out: NDArray[np.float64] = np.convolve(padded, np.full(width, 1 / width), "valid")
     return out
 
 

@@ -56,17 +56,11 @@ class SonicNet:
         self._denoiser = denoiser
         self._mean = np.array(bundle.motion.life.mean, np.float32)[:, None]
         self._std = np.array(bundle.motion.life.std, np.float32)[:, None]
-
-    @property
-    def channels(self) -> Tuple[str, ...]:
-        """What the raw motion has: what speech determines, life, `QUIET`."""
-        return (*self.spoken, *self.bundle.motion.life.channels, QUIET)
-
-    @property
-    def spoken(self) -> Tuple[str, ...]:
+        lips = bundle.motion.lips
+        self.spoken: Tuple[str, ...] = (*lips.channels, *([TONGUE] if lips.tongue else []), CLOSURE)
         """What speech determines: lips, `TONGUE` if the model tells it, `CLOSURE`."""
-        lips = self.bundle.motion.lips
-        return (*lips.channels, *([TONGUE] if lips.tongue else []), CLOSURE)
+        self.channels: Tuple[str, ...] = (*self.spoken, *bundle.motion.life.channels, QUIET)
+        """What the raw motion has: what speech determines, life, `QUIET`."""
 
     def warm_up(self) -> None:
         """Run both graphs once on silence.

@@ -49,6 +49,16 @@ def test_pieces_give_what_the_whole_gives(step):
     np.testing.assert_allclose(np.concatenate(pieces, 1), log_mel(x, S), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("n", [639, 640, 9000])
+def test_frames_may_be_asked_for_so_many_at_once(n):
+    x = np.random.default_rng(0).standard_normal(n).astype(np.float32) * 0.1
+    stream = MelStream(S, at_once=4)
+    pieces = [stream.push(x[i : i + 160]) for i in range(0, len(x), 160)]
+    assert {p.shape[1] for p in pieces} <= {0, 4}
+    assert sum(p.shape[1] for p in pieces) == (n + 200 - 400 + 160) // 160 // 4 * 4, "none waits that could be given"
+    np.testing.assert_allclose(np.concatenate([*pieces, stream.finish()], 1), log_mel(x, S), rtol=0, atol=1e-5)
+
+
 def test_long_input_is_the_same_in_pieces():
     x = np.random.default_rng(0).standard_normal(160 * 9000).astype(np.float32) * 0.1
     whole = MelStream(S)

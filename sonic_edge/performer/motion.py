@@ -78,7 +78,7 @@ class MovedLive:
 
     def __init__(self, net: SonicNet, portrait: Portrait, controls: Controls) -> None:
         spec, settings = net.bundle.motion, net.bundle.mel
-        self._mel = MelStream(settings)
+        self._mel = MelStream(settings, at_once=spec.window.mel_frames // spec.window.frames)
         self._stream = SonicStream(net, face_image(portrait, net.bundle), controls.inference_steps, controls.seed)
         self._shaper = MotionShaper(spec.closure, controls)
         self._renderer = Renderer(portrait)
