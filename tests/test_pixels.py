@@ -21,7 +21,7 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
     """A frame of 50 x 40 that was all 7, after `warp`."""
     given: Dict[str, Any] = {
         "out": np.full((40, 50, 3), 7, np.uint8),
-        "all_move": True,
+        "still": None,
         "gain": None,
         "photo": person(),
         "placing": (0.0, 0.0, 1.0),
@@ -35,7 +35,7 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
         given["out"],
         (0, 0),
         on_canvas,
-        given["all_move"],
+        given["still"],
         nodes,
         given["gain"],
         given.get("at", (grid.left, grid.top, grid.cell)),
@@ -75,9 +75,18 @@ class TestWarp:
         out[box.rows, box.columns] = 7
         assert (out == 7).all()
 
-    def test_what_does_not_move_is_left_alone(self, box: Box, cell: int) -> None:
-        grid = Grid(Box(0, 0, 50, 40), cell)
-        assert (warped(grid, grid.nodes, box, all_move=False) == 7).all()
+    def test_what_does_not_move_is_copied(self, box: Box, cell: int) -> None:
+        grid, still = Grid(Box(0, 0, 50, 40), cell), person(40, 50)[..., :3].copy()
+        nodes = grid.nodes.copy()
+        middle = nodes[len(nodes) // 2, nodes.shape[1] // 2]
+        y = np.arange(box.top, box.bottom)
+        for rests in (
+            y >= 0,
+            np.abs(y - middle[1]) > cell,
+        ):  # in cells around a node that moves, whole rows may be looked up
+            out = warped(grid, nodes, box, still=still, photo=person())[box.rows, box.columns]
+            assert np.array_equal(out[rests], still[box.rows, box.columns][rests])
+            middle += 3
 
     @pytest.mark.parametrize("scale", [1.0, 2.0])
     def test_is_what_it_stands_for(self, box: Box, cell: int, scale: float) -> None:
@@ -115,8 +124,8 @@ class TestWarp:
         nodes[::3, ::2], gain[::2, ::3] = wild, wild
         patch = np.full((5, 5, 2), wild, np.float32)
         more = {"gain": gain, "patch": patch, "patch_placing": (10.0, 10.0, 3.0)}
-        for all_move in (True, False):
-            out = warped(grid, nodes, box, behind=person(40, 50)[..., :3].copy(), all_move=all_move, **more)
+        for still in (None, person(40, 50)[..., :3].copy()):
+            out = warped(grid, nodes, box, behind=person(40, 50)[..., :3].copy(), still=still, **more)
             out[box.rows, box.columns] = 7
             assert (out == 7).all()
 
@@ -142,6 +151,7 @@ class TestRefuses:
             ({"out": np.zeros((40, 49, 3), np.uint8)}, "box: must lie in out"),
             ({"out": np.zeros((40, 50, 4), np.uint8)}, "out: axis 2 is 4 long; 3 is needed"),
             ({"out": np.zeros((40, 50, 3), np.int8)}, "out: 3 axes of b; 3 axes of B are needed"),
+            ({"still": np.zeros((39, 50, 3), np.uint8)}, "still: axis 0 is 39 long; 40 is needed"),
             ({"behind": np.zeros((39, 50, 3), np.uint8)}, "box: must lie in behind"),
             ({"photo": np.zeros((40, 50, 3), np.uint8)}, "photo: axis 2 is 3 long; 4 is needed"),
             ({"photo": np.zeros((1, 50, 4), np.uint8)}, "photo: 2 to 16383 pixels"),

@@ -438,7 +438,7 @@ WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *pho
 }
 
 static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
-                      const uint8_t *behind, size behind_stride, int all_move, Work *work) {
+                      const uint8_t *behind, size behind_stride, const uint8_t *still, Work *work) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2;
     size above = area->top - nodes->top - cell / 2, row = above / cell;
     int inside = at_nodes(nodes, row, photo, placing, work), inside_next;
@@ -451,9 +451,9 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             numbers[n]->here = numbers[n]->next, numbers[n]->next = here;
         }
         inside_next = at_nodes(nodes, row + 1, photo, placing, work);
-        /* where the four nodes of a cell are at rest the frame shows the photo, and has it already */
+        /* where the four nodes of a cell are at rest the frame shows the photo as it is */
         size begin = 0, end = area->width;
-        if (!all_move) {
+        if (still) {
             size from = work->last, to = work->first;
             for (size k = work->first; k < work->last; k++)
                 if (!(work->rests[k] & work->rests[k + 1] & work->rests_next[k] & work->rests_next[k + 1])) {
@@ -475,8 +475,14 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                 number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done;
         }
         for (size stop = i + n_rows; i < stop; i++) {
+            uint8_t *out = area->pixels + i * area->stride;
+            if (still) {
+                const uint8_t *photo_row = still + i * area->stride;
+                size left = begin < end ? begin : area->width, right = begin < end ? end : area->width;
+                memcpy(out, photo_row, (size_t)(3 * left));
+                memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
+            }
             if (begin < end) {
-                uint8_t *out = area->pixels + i * area->stride;
                 const uint8_t *back = behind ? behind + i * behind_stride : out;
                 line_of(area, nodes, photo, placing, patch, work, begin, end, inside & inside_next, has_gain);
                 if (has_gain) row_of(photo, &work->line, 1, back, out, begin, end);
@@ -513,25 +519,25 @@ static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
 
 static PyObject *warp(PyObject *self, PyObject *args) {
     (void)self;
-    PyObject *objects[6];
+    PyObject *objects[7];
     size box[4], origin[2], grid[3], behind_at[2];
     float placing[3];
-    int all_move;
     Patch patch = {NULL, 0, 0, 0, 0, 1};
-    Held held[6] = {{.held = 0}};
+    Held held[7] = {{.held = 0}};
     PyObject *result = NULL;
     void *memory = NULL;
-    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)pOO(nnn)O(fff)O(nn)O(fff)", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
-                          &box[2], &box[3], &all_move, &objects[1], &objects[2], &grid[0], &grid[1], &grid[2], &objects[3],
+    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)OOO(nnn)O(fff)O(nn)O(fff)", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
+                          &box[2], &box[3], &objects[6], &objects[1], &objects[2], &grid[0], &grid[1], &grid[2], &objects[3],
                           &placing[0], &placing[1], &placing[2], &objects[4], &behind_at[0], &behind_at[1], &objects[5],
                           &patch.left, &patch.top, &patch.step))
         return NULL;
-    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_patch = objects[5] != Py_None;
+    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_patch = objects[5] != Py_None, has_still = objects[6] != Py_None;
     if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "nodes", "f", 3, 0) < 0 ||
         (has_gain && hold(objects[2], &held[2], "gain", "f", 2, 0) < 0) ||
         hold(objects[3], &held[3], "photo", "B", 3, 0) < 0 ||
         (has_behind && hold(objects[4], &held[4], "behind", "B", 3, 0) < 0) ||
-        (has_patch && hold(objects[5], &held[5], "patch", "f", 3, 0) < 0))
+        (has_patch && hold(objects[5], &held[5], "patch", "f", 3, 0) < 0) ||
+        (has_still && hold(objects[6], &held[6], "still", "B", 3, 0) < 0))
         goto done;
     const Py_buffer *out = &held[0].view, *photo = &held[3].view;
     Nodes nodes = {held[1].view.buf, has_gain ? held[2].view.buf : NULL, held[1].view.shape[0], held[1].view.shape[1],
@@ -542,6 +548,8 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         goto done;
     for (int axis = 0; has_gain && axis < 2; axis++)
         if (!has_shape(&held[2], "gain", axis, held[1].view.shape[axis])) goto done;
+    for (int axis = 0; has_still && axis < 3; axis++)
+        if (!has_shape(&held[6], "still", axis, out->shape[axis])) goto done;
     const char *wrong = NULL;
     if (area.width < 0 || area.height < 0) wrong = "box: its right and bottom must not lie before its left and top";
     else if (nodes.cell < 1 || nodes.cell > 16383) wrong = "grid: a cell is 1 to 16383 pixels";
@@ -577,6 +585,7 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         goto done;
     }
     area.pixels = (uint8_t *)out->buf + area.stride * (box[1] - origin[1]) + 3 * (box[0] - origin[0]);
+    const uint8_t *still = has_still ? (const uint8_t *)held[6].view.buf + (area.pixels - (uint8_t *)out->buf) : NULL;
     Photo source = {photo->buf, photo->shape[1], photo->shape[0]};
     const uint8_t *behind = NULL;
     size behind_stride = 0;
@@ -586,12 +595,12 @@ static PyObject *warp(PyObject *self, PyObject *args) {
     }
     if (has_patch) patch.field = held[5].view.buf, patch.rows = held[5].view.shape[0], patch.columns = held[5].view.shape[1];
     Py_BEGIN_ALLOW_THREADS
-    warp_area(&area, &nodes, &source, placing, &patch, behind, behind_stride, all_move, &work);
+    warp_area(&area, &nodes, &source, placing, &patch, behind, behind_stride, still, &work);
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:
     PyMem_Free(memory);
-    let_go(held, 6);
+    let_go(held, 7);
     Py_XINCREF(result);
     return result;
 }

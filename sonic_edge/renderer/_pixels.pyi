@@ -37,7 +37,7 @@ def warp(
     out: Image,
     origin: Tuple[int, int],
     box: Tuple[int, int, int, int],
-    all_move: bool,
+    still: Optional[Image],
     nodes: FloatArray,
     gain: Optional[FloatArray],
     grid: Tuple[int, int, int],
@@ -58,7 +58,7 @@ def warp(
         out: Part of the frame, BGR, [h, w, 3].
         origin: Canvas column and row of its first pixel.
         box: What to make: left, top, right, bottom on the canvas. It lies in `out`, in `behind` and inside the nodes.
-        all_move: False: where nodes are at rest `out` has the right pixels already, and keeps them.
+        still: The photo where `out` is, [h, w, 3], copied where nodes are at rest; None: there they are looked up, too.
         nodes: Canvas position in the photo that each node shows, float32 [rows, columns, 2].
         gain: What light is added, of 1, -1..1, float32 [rows, columns]; None: none.
         grid: As of `geometry.Grid`: left, top, cell.

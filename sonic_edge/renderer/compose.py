@@ -45,6 +45,8 @@ STILL_LIDS = 0.04
 """Lids do not tremble: what they are down is counted from this on, of the way."""
 RIM = 0.1
 """A frame shows what the face moves at most this far outside where the head takes the rim of that, interoculars."""
+LIPS = 0.06
+"""Lips begin at most this far from the edges between which they part, interoculars."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -120,14 +122,18 @@ class Renderer:
         edges, around_eyes = (moved[:n], moved[n : 2 * n]), moved[2 * n + rim :] + values["brow"] * self._lifted
         under = below_line((edges[0] + edges[1]) / 2, self._frame, self._far)
 
-        # What the face moves is only a part of what the head does.
+        # What the face moves is only a part of what the head does; near the mouth there are two sheets of it.
         seen, part = grid.around(moved[2 * n : 2 * n + rim], grid.cell + RIM * self._frame.unit)
         still = np.ascontiguousarray(on_still_head[part])
         brow = np.float32(values["brow"]) * self._brow
-        upper, lower = (
-            self._face.undo(sheet + brow, still, ROUNDS_OF_FACE) for sheet in self._lips.displacement(weights)
+        margin = 2 * grid.cell + 2 + LIPS * self._frame.unit
+        mouth, (rows, columns) = seen.around(moved[: 2 * n], margin)
+        over, under_it = (
+            self._face.undo(sheet + brow, still[of], ROUNDS_OF_FACE)
+            for sheet, of in zip(self._lips.displacement(weights), (np.s_[: rows.stop], np.s_[rows.start :]))
         )
-        chosen = _chosen(upper, lower, under, seen)
+        upper, lower = over[rows], under_it[: rows.stop - rows.start]
+        chosen = np.concatenate([over[: rows.start], _chosen(upper, lower, under, seen, rows), under_it[len(lower) :]])
         on_still_head[part] = chosen
         gain = gain_of_face = self._shading.gain(values, by_name)
         if gain_of_face is not None:
@@ -136,10 +142,15 @@ class Renderer:
             gain = np.zeros(on_still_head.shape[:2], np.float32)
             gain[part] = gain_of_face
 
-        out = self._image.copy()
-        self._photo.draw(out, self._box, grid, on_still_head, gain, all_of_it=False)
+        out = np.empty_like(self._image)
+        box = self._box
+        for beside in (np.s_[: box.top], np.s_[box.bottom :], np.s_[:, : box.left], np.s_[:, box.right :]):
+            out[beside] = self._image[beside]
+        self._photo.draw(out, box, grid, on_still_head, gain, still=self._image)
         self._draw_eyes(out, values, head, around_eyes, on_still_head, gain)
-        self._draw_mouth(out, values, by_name, edges, under, seen, (still, upper, lower), gain_of_face)
+        gain = None if gain_of_face is None else np.ascontiguousarray(gain_of_face[rows, columns])
+        sources = tuple(np.ascontiguousarray(at[:, columns]) for at in (still[rows], upper, lower))
+        self._draw_mouth(out, values, by_name, edges, under, mouth, sources, gain)
         return out
 
     def gap(self, pose: Mapping[str, float]) -> float:
@@ -214,7 +225,7 @@ class Renderer:
         edges: Tuple[Array, Array],
         under: Array,
         grid: Grid,
-        sources: Tuple[FloatArray, FloatArray, FloatArray],
+        sources: Tuple[FloatArray, ...],
         gain: Optional[FloatArray],
     ) -> None:
         """Lips at full size on both sides of their line, and what shows between them."""
@@ -281,11 +292,11 @@ class Renderer:
         return raised
 
 
-def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid) -> FloatArray:
-    """The sheet that counts at each node: they differ only behind the lips, which are drawn again at full size."""
+def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows: slice) -> FloatArray:
+    """The sheet that counts at each node of some rows of a grid: what they differ in is drawn again at full size."""
     mask = np.zeros(upper.shape[:2], np.uint8)
-    placed = np.round(grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
-    cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
+    placed = (grid.place(under) - np.array([0, rows.start], np.float32)) * 16
+    cv2.fillPoly(mask, [np.rint(placed).clip(-(1 << 20), 1 << 20).astype(np.int32)], 255, cv2.LINE_8, 4)
     chosen = upper.copy()
     cv2.copyTo(lower, mask, chosen)
     return chosen

@@ -96,7 +96,7 @@ class Layers:
         nodes: FloatArray,
         gain: Optional[FloatArray],
         at: Tuple[int, int] = (0, 0),
-        all_of_it: bool = True,
+        still: Optional[Image] = None,
         patch: Optional[Patch] = None,
     ) -> None:
         """Make part of a frame; see `_pixels.warp`.
@@ -108,7 +108,7 @@ class Layers:
             nodes: The canvas position in the photo that each node shows, [rows, columns, 2].
             gain: What light is added at each node, of 1, [rows, columns]; None: none.
             at: Canvas column and row of the first pixel of `out`.
-            all_of_it: False: `out` holds the photo, and keeps it where nodes are at rest.
+            still: The photo, as large as `out`: it is quicker copied than looked up where nodes are at rest.
             patch: What moves some pixels of the photo on top.
         """
         if box.empty:
@@ -119,7 +119,7 @@ class Layers:
             out,
             at,
             on_canvas,
-            all_of_it,
+            still,
             nodes,
             gain,
             (grid.left, grid.top, grid.cell),
