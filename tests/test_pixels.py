@@ -80,10 +80,8 @@ class TestWarp:
         nodes = grid.nodes.copy()
         middle = nodes[len(nodes) // 2, nodes.shape[1] // 2]
         y = np.arange(box.top, box.bottom)
-        for rests in (
-            y >= 0,
-            np.abs(y - middle[1]) > cell,
-        ):  # in cells around a node that moves, whole rows may be looked up
+        # (in cells around a node that moves whole rows may be looked up)
+        for rests in (y >= 0, np.abs(y - middle[1]) > cell):
             out = warped(grid, nodes, box, still=still, photo=person())[box.rows, box.columns]
             assert np.array_equal(out[rests], still[box.rows, box.columns][rests])
             middle += 3
