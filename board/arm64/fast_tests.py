@@ -12,7 +12,7 @@ from debian import CACHE, PYTHON, ROOT, Wrong, inside
 from pieces import CHECKOUT
 from product import CURRENT
 
-_MODULES = ("backends", "bundle", "control", "geometry", "machine", "mel", "metrics", "motion", "renderer")
+_MODULES = ("backends", "bundle", "control", "geometry", "machine", "mel", "metrics", "motion", "pixels", "renderer")
 """Of tests/: model, sound front end, motion, geometry, renderer (which is compiled in part), orders over a socket. The
 others take too long there, or need a screen, a sound server or a service manager."""
 _UNTOLD = ("exceptiongroup", "tomli")
