@@ -88,7 +88,8 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
-    for line in [*settings["options"]["install_requires"].split(), settings["options.extras_require"]["cpu"].strip()]:
+    extra = settings["options.extras_require"]["cpu"]
+    for line in f"{settings['options']['install_requires']}\n{extra}".split():
         name, _, least = line.split(",")[0].partition(">=")
         tag = f"{TAG}-{TAG}-manylinux_2_28_{OTHER}" if name in ("numpy", "av") else "py3-none-any"
         make_wheel(
@@ -195,7 +196,7 @@ def test_the_products_wheel_is_for_the_box(bundle):
         module = archive.read(PIXELS)
         (about,) = (name for name in archive.namelist() if name.endswith(".dist-info/WHEEL"))
         assert f"Tag: {TAG}-{TAG}-linux_{OTHER}\n" in archive.read(about).decode()
-    assert module[:20] == ELF[OTHER]
+    assert (module[:4], module[18:20]) == (ELF[OTHER][:4], ELF[OTHER][18:])
     assert b"PyInit__pixels" in module
     assert check_wheel(wheel).returncode == 0
 
