@@ -17,7 +17,7 @@ from .ahead import ahead
 from .backends.base import Backend, Session, Tensors
 from .bundle import Bundle, Stage
 from .config import Config, Controls, share_dir, with_controls
-from .encode import write_video
+from .encode import try_encoder, write_video
 from .errors import ConfigError, DeviceError, RequestError
 from .files import sha256_of
 from .label import Label, aigc_metadata
@@ -64,8 +64,8 @@ class Pipeline:
         config: What to load and what holds unless a request says otherwise.
 
     Raises:
-        ConfigError: If the model bundle or the face files are missing or wrong.
-        DeviceError: If the backend cannot run the model.
+        ConfigError: If the model bundle or the face files are missing or wrong, or the encoder is none.
+        DeviceError: If the backend cannot run the model, or the encoder does not work.
     """
 
     def __init__(self, config: Config) -> None:
@@ -75,6 +75,7 @@ class Pipeline:
             # what a person set must be right before the first job, not in the middle of each
             Label(1024, 1024, config.label)
             aigc_metadata(config.label.producer, "")
+            try_encoder(config.encode, config.controls.min_resolution, config.controls.fps)
             self._finder = FaceFinder(share_dir() / "face")
             self._bundle = find_bundle(config.model.bundle, Path(config.model.store))
             self._performer = _performer(self._bundle, config, stack)

@@ -386,6 +386,21 @@ def test_face_networks_that_are_missing(tmp_path, monkeypatch):
     assert found.state == FAILED and "face_detection_short_range.tflite" in found.seen
 
 
+def test_the_encoder():
+    (found,) = model.encoder(_case({}))
+    assert found.state == OK and found.seen.startswith("libx264: 512x512 pixels, ")
+    (found,) = model.encoder(_case({"encode": {"encoder": "mpeg4"}}))
+    assert found.state == FAILED and "is not an encoder of H.264" in found.seen
+    (found,) = model.encoder(_case({"encode": {"encoder": "h264_v4l2m2m"}}))
+    assert found.state == FAILED and "/dev/video" in found.seen and "libx264" in found.todo
+
+
+def test_an_encoder_that_is_slower_than_the_video(monkeypatch):
+    monkeypatch.setattr("sonic_edge.encode.try_encoder", lambda settings, side, fps: 0.05)
+    (found,) = model.encoder(_case({}))
+    assert found.state == WARNING and "50.0 ms a picture, slower than 25 pictures a second" in found.seen
+
+
 def test_a_portrait_without_a_face(tmp_path):
     photo = tmp_path / "wall.png"
     cv2.imwrite(str(photo), np.full((400, 400, 3), 90, np.uint8))

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge import encode
-from sonic_edge.config import EncodeSettings, share_dir
-from sonic_edge.encode import write_video
-from sonic_edge.errors import DeviceError
+from sonic_edge.config import Config, EncodeSettings, share_dir
+from sonic_edge.encode import h264, mp4, try_encoder, write_video
+from sonic_edge.errors import ConfigError, DeviceError
 from sonic_edge.label import aigc_metadata
+from sonic_edge.pipeline import Pipeline
 
 AIGC = aigc_metadata("公司", "id-1")
 SIZE = (96, 64)
@@ -48,7 +48,7 @@ def video(
     aigc=AIGC,
     is_labelled=lambda image: True,
     progress=lambda n: None,
-    preset="ultrafast",
+    **settings,
 ):
     n_frames, n_samples = round(seconds * fps), round(seconds * 48000)
     write_video(
@@ -61,7 +61,7 @@ def video(
         n_channels,
         AIGC,
         is_labelled,
-        EncodeSettings(preset=preset),
+        EncodeSettings(**settings),
         progress,
     )
     return n_frames, n_samples
@@ -140,7 +140,7 @@ def test_a_moving_face_keeps_its_colours_and_its_texture(tmp_path):
         x, y = left + 4 * np.sin(i / 13), top + 3 * np.sin(i / 9)
         frames.append(cv2.warpAffine(photo, np.array([[1, 0, -x], [0, 1, -y]]), (256, 256), flags=cv2.INTER_CUBIC))
     path = tmp_path / "a.mp4"
-    video(path, 2, size=(256, 256), frames=iter(frames), preset=EncodeSettings().preset)
+    video(path, 2, size=(256, 256), frames=iter(frames))
     with av.open(str(path)) as file:
         shown = np.stack([frame.to_ndarray(format="yuv420p") for frame in file.decode(video=0)]).astype(np.float32)
     meant = np.stack([cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in frames]).astype(np.float32)
@@ -153,6 +153,60 @@ def test_a_moving_face_keeps_its_colours_and_its_texture(tmp_path):
     kept = edges[0] / edges[1]
     assert kept.mean() > 0.97  # .94, and .96 when not tuned to film
     assert kept.min() > 0.92
+    noise = np.square(shown - meant)[:, :256].mean(axis=(1, 2))
+    assert 10 * np.log10(255**2 / noise.max()) > 40  # dB
+
+
+def test_what_stands_still_stays_as_it_is(tmp_path):
+    """A scene that is played again and again must not end sharper than it begins."""
+    photo = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))[:256, :256]
+    path = tmp_path / "a.mp4"
+    video(path, 4, size=(256, 256), frames=iter([photo] * 100))
+    with av.open(str(path)) as file:
+        shown = [frame.to_ndarray(format="yuv420p")[:256].astype(np.float32) for frame in file.decode(video=0)]
+    assert np.sqrt(np.square(shown[-1] - shown[0]).mean()) < 0.4  # 1.8 without what is set for it
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "medium"])
+@pytest.mark.parametrize("size", [(96, 64), (130, 130), (98, 66), (514, 130)])
+def test_each_picture_is_the_one_that_was_put_in(tmp_path, size, preset):
+    """However long the encoder keeps it, and however FFmpeg pads its rows."""
+    rng = np.random.default_rng(0)
+    frames = [
+        cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), size, interpolation=cv2.INTER_LINEAR) for _ in range(25)
+    ]
+    path = tmp_path / "a.mp4"
+    video(path, size=size, frames=iter(frames), preset=preset, crf=10)
+    meant = [cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).astype(int) for frame in frames]
+    with av.open(str(path)) as file:
+        shown = [frame.to_ndarray(format="yuv420p") for frame in file.decode(video=0)]
+    off = np.array([[np.abs(a - b).mean() for b in meant] for a in shown])
+    assert off.diagonal().max() < 3
+    assert (off + 99 * np.eye(25)).min() > 10
+
+
+def test_a_picture_of_another_size_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="a picture of another size"):
+        video(tmp_path / "a.mp4", frames=pictures(25, (64, 96)))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({}, ["subme=1", "deadzone=12,11", "qcomp=0.90", "crf=21.0", "bframes=0", "mbtree=0"]),
+        ({"crf": 30}, ["crf=30.0"]),
+        ({"preset": "veryfast"}, ["subme=2", "crf=17.0", "psy_rd=1.00:0.15"]),
+        ({"preset": "faster"}, ["subme=4", "crf=18.0", "rc_lookahead=10"]),
+        ({"preset": "medium"}, ["subme=7", "crf=18.0", "rc_lookahead=10"]),
+    ],
+)
+def test_x264_is_told_what_the_settings_say(tmp_path, settings, told):
+    """It writes into the file how it was called; a name that it does not know it passes over."""
+    video(tmp_path / "a.mp4", **settings)
+    said = (tmp_path / "a.mp4").read_bytes().split(b"options: ")[1].split(b"\0")[0].decode("ascii", "replace").split()
+    assert {"threads=2", "lookahead_threads=1", "sliced_threads=0", *told} <= set(said)
+    assert {"b_pyramid=0", "bframes=0"} & set(said)
 
 
 def test_same_in_same_out(tmp_path):
@@ -213,6 +267,179 @@ def test_any_name_relative(tmp_path, monkeypatch):
     assert names(tmp_path) == ["-o.mp4", "http:x.mp4"]
 
 
+# ------------------------------------------------------------------------------------------------------- other encoders
+
+OTHER = "libopenh264"
+"""Another real encoder of H.264, in PyAV's wheels since 14; nothing of it is known to the product."""
+HEADERLESS = "flags=-global_header"
+"""So it is as those of V4L2 are: what a decoder must know first comes with the pictures only."""
+
+
+@pytest.mark.parametrize("options", [[], [HEADERLESS]])
+def test_another_encoder(tmp_path, options):
+    path = tmp_path / "a.mp4"
+    size = (256, 192)
+    frames = list(pictures(50, size))
+    n_frames, n_samples = video(path, 2, size=size, frames=iter(frames), encoder=OTHER, options=options)
+    times, sound, first = played(path)
+    assert times == pytest.approx(np.arange(n_frames) / 25, abs=1e-4)
+    assert (first, sound.shape[1] >= n_samples) == (0, True)
+    with av.open(str(path)) as file:
+        picture = file.streams.video[0].codec_context
+        assert (picture.name, picture.pix_fmt, picture.extradata[0]) == ("h264", "yuv420p", 1)  # avcC: version 1
+        assert (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc) == (1, 6, 1, 1)
+        off = [
+            np.abs(shown.to_ndarray(format="bgr24").astype(int) - meant).mean()
+            for shown, meant in zip(file.decode(video=0), frames)
+        ]
+    assert len(off) == 50 and max(off) < 6
+
+
+def test_another_encoder_keeps_to_its_bits(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = [cv2.GaussianBlur(rng.integers(0, 256, (192, 256, 3), np.uint8), (0, 0), 2) for _ in range(50)]
+    n_bytes = []
+    for bits in (0.1, 0.4):
+        video(tmp_path / "a.mp4", 2, size=(256, 192), frames=iter(frames), encoder=OTHER, bits_per_pixel=bits)
+        with av.open(str(tmp_path / "a.mp4")) as file:
+            n_bytes.append(sum(packet.size for packet in file.demux(video=0)))
+    assert 2.5 < n_bytes[1] / n_bytes[0] < 5.5
+
+
+def test_pictures_in_the_other_order(tmp_path, monkeypatch):
+    """NV12, as Ascend's encoder and Intel's take them."""
+    video(tmp_path / "a.mp4")
+    monkeypatch.setattr(h264, "_FORMATS", ("nv12",))
+    video(tmp_path / "b.mp4")
+    shown = []
+    for name in ("a.mp4", "b.mp4"):
+        with av.open(str(tmp_path / name)) as file:
+            shown.append([frame.to_ndarray(format="yuv420p") for frame in file.decode(video=0)])
+    np.testing.assert_array_equal(*shown)
+
+
+@pytest.mark.parametrize(
+    "error, settings, words",
+    [
+        (
+            ConfigError,
+            {"encoder": "h264_nothing"},
+            r"'h264_nothing': FFmpeg \(PyAV .*\) has no such encoder; of H.264 it has .*libx264",
+        ),
+        (ConfigError, {"encoder": "h264"}, "'h264': .* has no such encoder"),
+        (ConfigError, {"encoder": "mpeg4"}, "'mpeg4': is not an encoder of H.264; of H.264 it has .*libx264"),
+        (ConfigError, {"encoder": "aac"}, "'aac': is not an encoder of H.264"),
+        (ConfigError, {"encoder": "libx264rgb"}, "takes pictures as .*rgb24; yuv420p or nv12 is needed"),
+        (ConfigError, {"options": ["tune=grain"]}, r"options = \['tune=grain'\]: libx264 takes none"),
+        (ConfigError, {"encoder": OTHER, "options": ["rc_mode"]}, "'rc_mode' must be of the form name=value"),
+        (
+            ConfigError,
+            {"encoder": OTHER, "options": ["slices=2", "no=1", "nor=2"]},
+            "libopenh264 has no option no, nor$",
+        ),
+        (
+            DeviceError,
+            {"encoder": OTHER, "options": ["slices=x"]},
+            "does not open for 512x512 at 25 .* option slices to value x",
+        ),
+        (
+            DeviceError,
+            {"encoder": "h264_v4l2m2m"},
+            "'h264_v4l2m2m': does not open for 512x512 at 25 frames a second: Could not find a valid device; .*"
+            "it needs a V4L2 device that encodes H.264, open to the group video; there is .*/dev/video",
+        ),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_told_before_the_first_job(tmp_path, error, settings, words):
+    for _ in range(2):  # FFmpeg's words are there again
+        with pytest.raises(error, match="^encode\\..*" + words):
+            try_encoder(EncodeSettings(**settings), 512, 25)
+    with pytest.raises(error, match="^encode\\."):
+        video(tmp_path / "a.mp4", **settings)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"preset": "medium"}, {"encoder": OTHER}, {"encoder": OTHER, "options": [HEADERLESS]}]
+)
+@pytest.mark.parametrize("side", [128, 514])
+def test_an_encoder_that_works(side, settings):
+    assert 0 < try_encoder(EncodeSettings(**settings), side, 25) < 10
+
+
+def test_the_pipeline_does_not_open_without_its_encoder():
+    with pytest.raises(DeviceError, match="encode.encoder = 'h264_v4l2m2m': does not open for 256x256 at 30 frames"):
+        Pipeline(
+            Config.model_validate(
+                {"encode": {"encoder": "h264_v4l2m2m"}, "controls": {"min_resolution": 256, "fps": 30}}
+            )
+        )
+
+
+def test_a_trial_sees_rows_in_the_wrong_place(monkeypatch):
+    """As from an encoder that takes another length of rows than it is given."""
+    rightly = mp4.Mp4.add_planes
+    monkeypatch.setattr(
+        mp4.Mp4, "add_planes", lambda file, planes: rightly(file, np.roll(planes.ravel(), 5000).reshape(planes.shape))
+    )
+    with pytest.raises(DeviceError, match="a trial of 256x256: pictures came back changed, by .* of 255"):
+        try_encoder(EncodeSettings(), 256, 25)
+
+
+class Failing:
+    """A stream whose encoder goes wrong after some pictures: it fails, or is silent."""
+
+    def __init__(self, stream, after, error):
+        self.codec_context = stream.codec_context
+        self._stream = stream
+        self._left = after
+        self._error = error
+
+    def encode(self, frame):
+        self._left -= 1
+        if self._left >= 0 or (frame is None and self._error is None):
+            return self._stream.encode(frame)
+        if self._error is None:
+            return []
+        raise self._error
+
+
+@pytest.fixture
+def breaks(monkeypatch):
+    """Make encoders go wrong: ``breaks(after, error)``."""
+
+    def set_up(after, error):
+        add = mp4.add_pictures
+        monkeypatch.setattr(mp4, "add_pictures", lambda *args: Failing(add(*args), after, error))
+
+    return set_up
+
+
+@pytest.mark.parametrize("after, at", [(0, "picture 1"), (12, "picture 13"), (25, "the end")])
+def test_an_encoder_that_fails_in_the_middle(tmp_path, breaks, after, at):
+    (tmp_path / "a.mp4").write_text("old")
+    breaks(after, av.error.ExternalError(-542398533, "Generic error in an external library"))
+    with pytest.raises(DeviceError, match=f"^encode.encoder = 'libx264': failed at {at}: Generic error in an external"):
+        video(tmp_path / "a.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_text() == "old"
+
+
+def test_an_encoder_that_falls_silent(tmp_path, breaks):
+    breaks(3, None)
+    with pytest.raises(DeviceError, match="not published, the file came out wrong: it has 3 frames, not 25"):
+        video(tmp_path / "a.mp4")
+    with pytest.raises(DeviceError, match="a trial of 256x256: 3 pictures came back, not 5"):
+        try_encoder(EncodeSettings(), 256, 25)
+    assert names(tmp_path) == []
+
+
+def test_a_trial_without_room_for_its_file(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    with pytest.raises(DeviceError, match="encode.encoder = 'libx264': a trial of 256x256: "):
+        try_encoder(EncodeSettings(), 256, 25)
+
+
 # ------------------------------------------------------------------------------------------------------------- failures
 
 
@@ -255,7 +482,7 @@ def test_sound_of_another_length_is_not_published(tmp_path, n_samples):
 
 
 def test_without_the_label_it_is_not_published(tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "_MOVFLAGS", "faststart")
+    monkeypatch.setattr(mp4, "_MOVFLAGS", "faststart")
     with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its AIGC metadata is None"):
         video(tmp_path / "a.mp4")
     assert names(tmp_path) == []
@@ -272,7 +499,7 @@ def test_without_the_visible_label_it_is_not_published(tmp_path):
 
 
 def test_with_the_index_at_the_end_it_is_not_published(tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "_MOVFLAGS", "use_metadata_tags")
+    monkeypatch.setattr(mp4, "_MOVFLAGS", "use_metadata_tags")
     with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its index is not at the front"):
         video(tmp_path / "a.mp4")
 
@@ -330,6 +557,21 @@ video(Path({!r}), {}, size=(256, 256), sound=(np.zeros((1, 4800), np.float32) fo
     _, short_mb, _ = alone(code.format(str(tmp_path / "a.mp4"), 10, 100))
     _, long_mb, _ = alone(code.format(str(tmp_path / "b.mp4"), 200, 2000))
     assert long_mb < 1.1 * short_mb
+
+
+def test_slow_presets_do_not_take_much_more_memory(tmp_path, alone):
+    """A whole render is to stay under 400 MB; x264's own way would take 170 MB more than ultrafast, and takes 60."""
+    code = """
+from pathlib import Path
+import numpy as np
+from test_encode import video
+noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), np.uint8)
+frames = (np.roll(noise, i, 0) for i in range(60))
+video(Path({!r}), 2.4, size=(1024, 1024), frames=frames, n_channels=0, preset={!r}, crf=40)
+"""
+    _, least_mb, _ = alone(code.format(str(tmp_path / "a.mp4"), "ultrafast"))
+    _, most_mb, _ = alone(code.format(str(tmp_path / "b.mp4"), "medium"))
+    assert most_mb < least_mb + 90
 
 
 def test_the_same_frames_give_the_same_file_on_a_busy_machine(tmp_path):

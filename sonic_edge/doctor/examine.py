@@ -40,6 +40,7 @@ BY_SETTINGS = (
     Check("model files", model.bundle, _RARELY_S),
     Check("model", model.backend, 0.0),  # worker.start_s: as long as the daemon would wait
     Check("face networks", model.faces, _RARELY_S),
+    Check("encoder", model.encoder, _RARELY_S),
     Check("portrait", model.portrait, _RARELY_S),
     Check("label", model.label, _RARELY_S),
     Check("camera", devices.camera, _RARELY_S),

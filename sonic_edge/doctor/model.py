@@ -1,4 +1,4 @@
-"""What makes the videos: the model bundle, what runs it, the face networks, the portrait, the label."""
+"""What makes the videos: the model bundle, what runs it, the face networks, the encoder, the portrait, the label."""
 
 import time
 from pathlib import Path
@@ -84,6 +84,26 @@ def faces(_: Case) -> Iterator[Finding]:
         yield failed(str(e), _INSTALL)
         return
     yield ok(f"4 networks in {share_dir() / 'face'} loaded in {time.monotonic() - since:.1f} s")
+
+
+def encoder(case: Case) -> Iterator[Finding]:
+    """What makes video of pictures, tried as before the first job."""
+    from ..encode import try_encoder
+
+    settings, side, fps = case.config.encode, case.config.controls.min_resolution, case.config.controls.fps
+    try:
+        took_s = try_encoder(settings, side, fps)
+    except ConfigError as e:
+        yield failed(str(e), "nothing can be rendered until this is right; docs/VIDEO.md helps")
+        return
+    except DeviceError as e:
+        yield failed(str(e), "make it work, or take libx264, which needs no device; docs/VIDEO.md helps")
+        return
+    told = f"{settings.encoder}: {side}x{side} pixels, {1000 * took_s:.1f} ms a picture"
+    if took_s * fps > 1:
+        yield warning(f"{told}, slower than {fps} pictures a second", "the videos take long; see encode.preset")
+    else:
+        yield ok(told)
 
 
 def portrait(case: Case) -> Iterator[Finding]:

@@ -10,9 +10,9 @@ from typing import Callable, Dict, List
 import cv2
 import numpy as np
 
-from sonic_edge import encode
 from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import Controls, EncodeSettings, LabelSettings, LimitSettings, share_dir
+from sonic_edge.encode.mp4 import Mp4
 from sonic_edge.label import Label
 from sonic_edge.media import Heard, Image, Motion, Portrait, Speech
 from sonic_edge.mirror import Mirror
@@ -117,7 +117,7 @@ class Material:
             def work() -> int:
                 with tempfile.TemporaryDirectory() as folder:
                     settings = EncodeSettings.model_validate({"preset": preset})
-                    file = encode._Mp4(Path(folder) / "x.mp4", len(planes), FPS, (width, height), 0, "", settings)
+                    file = Mp4(Path(folder) / "x.mp4", len(planes), FPS, (width, height), 0, "", settings)
                     for picture in planes:
                         file.add_planes(picture)
                     file.finish()

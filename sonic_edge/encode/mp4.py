@@ -1,4 +1,4 @@
-"""Frames and sound become an MP4 that is whole, labelled and on the disk, or is not there."""
+"""The file: written as frames and sound come, looked over, and only then given its name."""
 
 import os
 from contextlib import contextmanager, suppress
@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import EncodeSettings
-from .errors import DeviceError
-from .media import FloatArray, Image
+from ..config import EncodeSettings
+from ..errors import DeviceError
+from ..media import FloatArray, Image
+from .h264 import add_pictures, reason
 
 _RATE = 48000
 """Of the sound, Hz. At this rate players cut AAC's priming samples off as they should (measured; at 16 kHz not)."""
@@ -22,8 +23,6 @@ _MOVFLAGS = "use_metadata_tags+faststart"
 """Without the first FFmpeg leaves AIGC out and says nothing; the second puts the index at the front."""
 _AAC_FRAME = 1024
 """Samples in a frame of AAC."""
-_COLOURS = {"color_range": "tv", "colorspace": "smpte170m", "color_primaries": "bt709", "color_trc": "bt709"}
-"""What `cv2.COLOR_BGR2YUV_I420` makes (BT.601, limited range) of a photo's sRGB."""
 
 
 def write_video(
@@ -41,7 +40,7 @@ def write_video(
 ) -> None:
     """Write H.264 and AAC as they come, look the file over, and only then give it its name.
 
-    The same frames and sound give the same file, byte for byte, on one machine.
+    With x264 the same frames and sound give the same file, byte for byte, on one machine.
 
     Args:
         output: The MP4. One that is already there is replaced.
@@ -53,18 +52,19 @@ def write_video(
         n_channels: 1 or 2; 0 for a video without sound.
         aigc: Value of the AIGC metadata.
         is_labelled: Whether a picture carries the visible label; asked of the first one, as it comes out of the file.
-        settings: Speed and quality.
+        settings: Encoder, speed and quality.
         progress: Told how many frames are done, after each.
 
     Raises:
-        DeviceError: If it cannot be written, or what was written is not what was asked for.
+        ConfigError: If the settings name an encoder that is none.
+        DeviceError: If the encoder fails, the file cannot be written, or what was written is not what was asked for.
     """
     part = output.absolute().with_name(
         f".{output.name[:60]}.{os.getpid()}.part"
     )  # absolute: FFmpeg has "a:b" for an address
     try:
         with _writing(output):
-            file = _Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
+            file = Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
         try:
             _fill(file, output, frames, fps, sound if n_channels else None, progress)
             with _writing(output):
@@ -92,12 +92,25 @@ def _writing(output: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as e:
-        reason = " ".join(str(getattr(e, "strerror", None) or e).split()) or type(e).__name__
-        raise DeviceError(f"{output}: cannot be written: {reason}") from e
+        raise DeviceError(f"{output}: cannot be written: {reason(e)}") from e
 
 
-class _Mp4:
-    """A file being written."""
+class Mp4:
+    """A file being written.
+
+    Args:
+        path: Where to.
+        n_frames: How many pictures there will be.
+        fps: Frames a second.
+        size: Width and height, both even.
+        n_channels: Of the sound, 1 or 2; 0 for none.
+        aigc: Value of the AIGC metadata.
+        settings: Encoder, speed and quality.
+
+    Raises:
+        ConfigError, DeviceError: See `h264.add_pictures`.
+        FFmpegError, OSError: If the file cannot be written; of every method.
+    """
 
     def __init__(
         self,
@@ -109,29 +122,25 @@ class _Mp4:
         aigc: str,
         settings: EncodeSettings,
     ) -> None:
-        self._path = path
+        self._encoder = settings.encoder
         self._file: Any = av.open(str(path), "w", format="mp4", options={"movflags": _MOVFLAGS})
-        self._file.metadata["AIGC"] = aigc
-        self._picture: Any = self._file.add_stream("libx264", rate=fps)
-        self._picture.width, self._picture.height = size
-        self._picture.pix_fmt = "yuv420p"
-        # x264's result depends on how many threads it has, and with threads on slices of one picture, now and then on
-        # how busy the machine is: threads on whole pictures give the same file each time
-        # H.264 rounds up where it averages two pictures; averages of averages (pyramids of B pictures) turn the skin
-        # brighter and redder, and finer steps of colour keep that small. What x264 does for film keeps faint texture.
-        self._picture.options = {
-            "preset": settings.preset,
-            "tune": "film",
-            "crf": str(settings.crf),
-            "x264-params": "threads=2:lookahead-threads=1:sliced-threads=0:b-pyramid=none:chroma-qp-offset=-2",
-            **_COLOURS,
-        }
-        self._picture.codec_context.time_base = Fraction(1, fps)
-        self._sound: Any = self._file.add_stream("aac", rate=_RATE) if n_channels else None
-        self._layout = "mono" if n_channels == 1 else "stereo"
-        if self._sound is not None:
-            self._sound.codec_context.layout = self._layout
-            self._sound.codec_context.bit_rate = settings.audio_kbps * 1000
+        try:
+            self._file.metadata["AIGC"] = aigc
+            self._picture: Any = add_pictures(self._file, size, fps, settings)
+            self._sound: Any = self._file.add_stream("aac", rate=_RATE) if n_channels else None
+            self._layout = "mono" if n_channels == 1 else "stereo"
+            if self._sound is not None:
+                self._sound.codec_context.layout = self._layout
+                self._sound.codec_context.bit_rate = settings.audio_kbps * 1000
+                self._sound.options = {"aac_coder": "fast"}  # half the time of the usual one, and nearer to the sound
+        except BaseException:
+            self.abandon()
+            raise
+        # One frame is filled again and again. That is safe, however long an encoder looks ahead: the memory of a frame
+        # of PyAV's is not counted by references, and such a frame FFmpeg copies before an encoder sees it.
+        self._frame: Any = av.VideoFrame(*size, "yuv420p")
+        self._rows = [_rows(plane) for plane in self._frame.planes]
+        self._planes = np.empty((size[1] * 3 // 2, size[0]), np.uint8)
         self._time_base = Fraction(1, fps)
         self._n_frames = 0
         # FFmpeg plays the last frame of AAC whole, also the part that is only filling, up to 21 ms too long. A little
@@ -142,15 +151,29 @@ class _Mp4:
         """What must come before the sound."""
 
     def add_picture(self, image: Image) -> None:
-        """The next frame, BGR."""
-        self.add_planes(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8))
+        """The next frame, BGR; DeviceError if the encoder fails."""
+        self.add_planes(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._planes), np.uint8))
 
     def add_planes(self, planes: NDArray[np.uint8]) -> None:
         """The next frame, its Y, U and V one under the other, [3 height / 2, width]."""
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = self._n_frames, self._time_base
+        if planes.shape != self._planes.shape:
+            raise ValueError(f"planes {planes.shape}, not {self._planes.shape}: a picture of another size")
+        samples, start = planes.reshape(-1), 0
+        for rows in self._rows:
+            rows[...] = samples[start : start + rows.size].reshape(rows.shape)
+            start += rows.size
+        self._frame.pts, self._frame.time_base = self._n_frames, self._time_base
         self._n_frames += 1
-        self._file.mux(self._picture.encode(frame))
+        self._file.mux(self._encoded(self._frame))
+
+    def _encoded(self, frame: Any) -> List[Any]:
+        """Packets that a frame, or None for the end, brings about."""
+        try:
+            packets: List[Any] = self._picture.encode(frame)
+        except (av.error.FFmpegError, OSError) as e:
+            at = f"picture {self._n_frames}" if frame is not None else "the end"
+            raise DeviceError(f"encode.encoder = {self._encoder!r}: failed at {at}: {reason(e)}") from e
+        return packets
 
     def add_sound(self, samples: FloatArray) -> None:
         """The next samples, [n_channels, n]; n is a frame of AAC save for the last."""
@@ -161,8 +184,8 @@ class _Mp4:
         self._file.mux(self._sound.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoders still hold, and the index."""
-        self._file.mux(self._picture.encode(None))
+        """Write what the encoders still hold, and the index; DeviceError if the pictures' fails."""
+        self._file.mux(self._encoded(None))
         if self._sound is not None:
             self._file.mux(self._sound.encode(None))
         self._file.close()
@@ -173,8 +196,13 @@ class _Mp4:
             self._file.close()
 
 
+def _rows(plane: Any) -> NDArray[np.uint8]:
+    """The memory of a plane, without what pads its rows, [height, width]."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
+
+
 def _fill(
-    file: _Mp4,
+    file: Mp4,
     output: Path,
     frames: Iterator[Image],
     fps: int,
