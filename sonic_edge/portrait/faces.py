@@ -163,9 +163,9 @@ class FaceFinder:
         if not _is_face(landmarks, candidate.keypoints):
             return None
         again = _mesh_patch(landmarks)
-        seen = self._detect(photo, Patch(again.centre, again.side * 1.4, again.angle), 0.0)
+        seen = self._detect(photo, Patch(again.centre, again.side * 1.4, again.angle), 0.75)
         score = max((c.score for c in seen if _within(c, landmarks)), default=0.0)
-        return Face(score, landmarks) if score >= 0.75 else None
+        return Face(score, landmarks) if score else None
 
     def _measure(self, photo: Image, patch: Patch) -> Tuple[FloatArray, float]:
         """Landmarks [468, 3] of the face that fills two thirds of the patch, and how sure the mesh is, 0..1."""
