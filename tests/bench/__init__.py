@@ -4,3 +4,5 @@ Processor time (user and system, all threads) is measured, not time on the clock
 measured turn by turn in one run: another program on the machine then disturbs both sides alike. What counts is the
 ratios; the milliseconds are this machine's.
 """
+
+import sonic_edge  # noqa: F401 - before numpy is loaded, whose threads it holds back

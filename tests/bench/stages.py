@@ -134,8 +134,10 @@ class Material:
         samples = np.resize(np.concatenate(list(sound(self.path)), axis=1)[0][::3], round(seconds * rate))
         samples = np.ascontiguousarray(samples, np.float32)
 
+        # made once, as in a box that runs all day
+        mirror = Mirror(self.performer, self.portrait, self.label, Controls())
+
         def work() -> int:
-            mirror = Mirror(self.performer, self.portrait, self.label, Controls())
             step = rate // 100
             for at in range(0, len(samples), step):
                 for cue in mirror.hear(Heard(samples[at : at + step], at, time.monotonic())):
