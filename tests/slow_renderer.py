@@ -115,8 +115,8 @@ class SlowRenderer(Renderer):
                 out[box.rows, box.columns] = self._looked_up(at + turned, box)
             blink = eye.follows(max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS))
             if blink > 0:
-                lowered = look_up(eye.lowered(blink), on_patch, cv2.INTER_LINEAR, NOTHING)
-                lid = eye.paint_lid(self._looked_up(at + lowered[..., :2], box), on_patch, lowered)
+                lowered, unrolled = (look_up(m, on_patch, cv2.INTER_LINEAR, NOTHING) for m in eye.lowered(blink))
+                lid = eye.paint_lid(self._looked_up(at + lowered, box), on_patch, unrolled)
                 covered = soft_polygon(follow(eye.covered(blink)), box, 0.0)[..., None]
                 part = out[box.rows, box.columns]
                 out[box.rows, box.columns] = np.rint(part + (lid.astype(float) - part) * covered)

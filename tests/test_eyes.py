@@ -47,7 +47,7 @@ class TestEyes:
         for groups in EYES:
             eye = Eye(portrait.image, frame, portrait.landmarks, groups)
             for blink in np.linspace(0.05, 1, 12):
-                shift = eye.lowered(float(blink))
+                shift, _ = eye.lowered(float(blink))
                 source = shift[..., 1] + np.arange(shift.shape[0])[:, None] * eye.step
                 assert (np.diff(source, axis=0) > -1e-4).all()
 

@@ -26,8 +26,7 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
         "photo": person(),
         "placing": (0.0, 0.0, 1.0),
         "behind": None,
-        "patch": None,
-        "patch_placing": (0.0, 0.0, 1.0),
+        "patches": (),
         **more,
     }
     on_canvas = (box.left, box.top, box.right, box.bottom)
@@ -43,8 +42,7 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
         given["placing"],
         given["behind"],
         (0, 0),
-        given["patch"],
-        given["patch_placing"],
+        given["patches"],
     )
     return given["out"]
 
@@ -105,7 +103,10 @@ class TestWarp:
         photo[..., 3] = 255
         field = np.zeros((8, 12, 2), np.float32)
         field[2:-2, 2:-2] = (2.0, -1.0)
-        out = warped(grid, grid.nodes, box, photo=photo, patch=field, patch_placing=(15.0, 10.0, 1.0))
+        patches = ((field, (15.0, 10.0, 1.0), (12, 8, 30, 20)),)
+        still = photo[:40, :50, :3].copy()
+        out = warped(grid, grid.nodes, box, photo=photo, patches=patches)
+        assert np.array_equal(warped(grid, grid.nodes, box, photo=photo, patches=patches, still=still), out)
         moved = photo[:40, :50, :3].copy()
         moved[12:16, 17:25] = photo[11:15, 19:27, :3]
         sure = np.ones((40, 50), bool)  # between what moves whole and what does not it moves in part
@@ -121,7 +122,7 @@ class TestWarp:
         nodes, gain = grid.nodes.copy(), np.zeros(grid.nodes.shape[:2], np.float32)
         nodes[::3, ::2], gain[::2, ::3] = wild, wild
         patch = np.full((5, 5, 2), wild, np.float32)
-        more = {"gain": gain, "patch": patch, "patch_placing": (10.0, 10.0, 3.0)}
+        more = {"gain": gain, "patches": ((patch, (10.0, 10.0, 3.0), (-5, 3, 100, 30)),)}
         for still in (None, person(40, 50)[..., :3].copy()):
             out = warped(grid, nodes, box, behind=person(40, 50)[..., :3].copy(), still=still, **more)
             out[box.rows, box.columns] = 7
@@ -140,6 +141,11 @@ def test_rounding_never_turns_light_to_dark() -> None:
         assert out.min() > 250
 
 
+def patch_of(rows: int, columns: int, step: float) -> Tuple[Any, ...]:
+    """One that moves nothing."""
+    return np.zeros((rows, columns, 2), np.float32), (0.0, 0.0, step), (0, 0, 9, 9)
+
+
 class TestRefuses:
     GRID = Grid(Box(0, 0, 50, 40), 5)
 
@@ -155,8 +161,9 @@ class TestRefuses:
             ({"photo": np.zeros((1, 50, 4), np.uint8)}, "photo: 2 to 16383 pixels"),
             ({"placing": (0.0, 0.0, 0.0)}, "scale must be over 0"),
             ({"gain": np.zeros((3, 3), np.float32)}, "gain: axis 0 is 3 long; 10 is needed"),
-            ({"patch": np.zeros((1, 3, 2), np.float32)}, "patch: at least 2 x 2"),
-            ({"patch": np.zeros((3, 3, 2), np.float32), "patch_placing": (0.0, 0.0, 0.0)}, "a step over 0"),
+            ({"patches": (patch_of(1, 3, 1.0),)}, "patch: at least 2 x 2"),
+            ({"patches": (patch_of(3, 3, 0.0),)}, "a step over 0"),
+            ({"patches": (patch_of(3, 3, 1.0),) * 5}, "patches: 5; at most 4"),
             ({"at": (-5, -5, 0)}, "a cell is 1 to 16383"),
             ({"at": (0, -5, 5)}, "box: must lie between the nodes"),
             ({"at": (-5, -25, 5)}, "box: must lie between the nodes"),

@@ -314,9 +314,10 @@ typedef struct {
 
 /* What moves a few pixels of the photo on top of the nodes: displacements that are small and fine. */
 typedef struct {
-    const float *field; /* [rows, columns, 2], canvas pixels, by where in the photo a pixel comes from; NULL: none */
+    const float *field; /* [rows, columns, 2], canvas pixels, by where in the photo a pixel comes from */
     size rows, columns;
     float left, top, step;
+    size begin, end, above, below; /* only pixels of these columns and rows of the area are looked at */
 } Patch;
 
 /* One of three numbers: x and y in the photo, and light. All 1 << FRACTION. */
@@ -396,8 +397,8 @@ static void displace(const Patch *patch, const float *placing, Work *work, size 
 }
 
 /* The line of pixels `begin` up to `end` of a row of the area, from the numbers where it crosses the columns of nodes. */
-WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
-                    Work *work, size begin, size end, int inside, int has_gain) {
+WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing,
+                          const Patch *patches, size i, Work *work, size begin, size end, int inside, int has_gain) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2; /* of pixel 0 after column 0 */
     const int shift = FRACTION - WEIGHT;
     size from = (begin + lead) / cell, to = (end - 1 + lead) / cell;
@@ -418,8 +419,12 @@ WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *pho
         j += count;
     }
     int32_t *x = work->x.pixels, *y = work->y.pixels;
-    if (patch->field) displace(patch, placing, work, begin, end);
-    if (!inside || patch->field) {
+    for (const Patch *patch = patches; patch->field; patch++)
+        if (i >= patch->above && i < patch->below) {
+            displace(patch, placing, work, patch->begin > begin ? patch->begin : begin, patch->end < end ? patch->end : end);
+            inside = 0;
+        }
+    if (!inside) {
         /* the last pixel that has one to the right of it and one below */
         const int32_t most_x = (int32_t)((photo->width - 1) << WEIGHT) - 1, most_y = (int32_t)((photo->height - 1) << WEIGHT) - 1;
         for (j = begin; j < end; j++) x[j] = held(x[j], most_x), y[j] = held(y[j], most_y);
@@ -437,7 +442,7 @@ WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *pho
         for (j = begin; j <= end; j++) line->gain[j] = (uint16_t)work->light.pixels[j];
 }
 
-static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patch,
+static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patches,
                       const uint8_t *behind, size behind_stride, const uint8_t *still, Work *work) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2;
     size above = area->top - nodes->top - cell / 2, row = above / cell;
@@ -474,7 +479,14 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             for (size k = work->first; k <= work->last; k++)
                 number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done;
         }
+        const size begin_of_cells = begin < end ? begin : area->width, end_of_cells = begin < end ? end : 0;
         for (size stop = i + n_rows; i < stop; i++) {
+            begin = begin_of_cells, end = end_of_cells;
+            for (const Patch *patch = patches; still && patch->field; patch++)
+                if (i >= patch->above && i < patch->below) {
+                    begin = begin < patch->begin ? begin : patch->begin;
+                    end = end > patch->end ? end : patch->end;
+                }
             uint8_t *out = area->pixels + i * area->stride;
             if (still) {
                 const uint8_t *photo_row = still + i * area->stride;
@@ -484,7 +496,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             }
             if (begin < end) {
                 const uint8_t *back = behind ? behind + i * behind_stride : out;
-                line_of(area, nodes, photo, placing, patch, work, begin, end, inside & inside_next, has_gain);
+                line_of(area, nodes, photo, placing, patches, i, work, begin, end, inside & inside_next, has_gain);
                 if (has_gain) row_of(photo, &work->line, 1, back, out, begin, end);
                 else row_of(photo, &work->line, 0, back, out, begin, end);
             }
@@ -517,26 +529,58 @@ static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
     return memory;
 }
 
+#define MOST_PATCHES 4
+
+/* Patches from a tuple of (field, (left, top, step), (left, top, right, bottom)); one without a field comes last. */
+static int read_patches(PyObject *given, Held *held, const Area *area, Patch *patches) {
+    size n = PyTuple_GET_SIZE(given);
+    if (n > MOST_PATCHES) {
+        PyErr_Format(PyExc_ValueError, "patches: %zd; at most %d are possible", n, MOST_PATCHES);
+        return -1;
+    }
+    for (size k = 0; k < n; k++) {
+        PyObject *field;
+        size box[4];
+        Patch *patch = patches + k;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "O(fff)(nnnn)", &field, &patch->left, &patch->top, &patch->step,
+                              &box[0], &box[1], &box[2], &box[3]) ||
+            hold(field, &held[k], "patch", "f", 3, 0) < 0 || !has_shape(&held[k], "patch", 2, 2))
+            return -1;
+        patch->field = held[k].view.buf, patch->rows = held[k].view.shape[0], patch->columns = held[k].view.shape[1];
+        if (patch->rows < 2 || patch->columns < 2 || !(patch->step > 0)) {
+            PyErr_SetString(PyExc_ValueError, "patch: at least 2 x 2 values and a step over 0 are needed");
+            return -1;
+        }
+        size ends[4] = {box[0] - area->left, box[2] - area->left, box[1] - area->top, box[3] - area->top};
+        for (int i = 0; i < 4; i++) {
+            size most = i < 2 ? area->width : area->height;
+            ends[i] = ends[i] < 0 ? 0 : ends[i] > most ? most : ends[i];
+        }
+        patch->begin = ends[0], patch->end = ends[1], patch->above = ends[2], patch->below = ends[3];
+    }
+    patches[n].field = NULL;
+    return 0;
+}
+
 static PyObject *warp(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *objects[7];
     size box[4], origin[2], grid[3], behind_at[2];
     float placing[3];
-    Patch patch = {NULL, 0, 0, 0, 0, 1};
-    Held held[7] = {{.held = 0}};
+    Patch patches[MOST_PATCHES + 1];
+    Held held[7 + MOST_PATCHES] = {{.held = 0}};
     PyObject *result = NULL;
     void *memory = NULL;
-    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)OOO(nnn)O(fff)O(nn)O(fff)", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
+    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)OOO(nnn)O(fff)O(nn)O!", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
                           &box[2], &box[3], &objects[6], &objects[1], &objects[2], &grid[0], &grid[1], &grid[2], &objects[3],
-                          &placing[0], &placing[1], &placing[2], &objects[4], &behind_at[0], &behind_at[1], &objects[5],
-                          &patch.left, &patch.top, &patch.step))
+                          &placing[0], &placing[1], &placing[2], &objects[4], &behind_at[0], &behind_at[1], &PyTuple_Type,
+                          &objects[5]))
         return NULL;
-    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_patch = objects[5] != Py_None, has_still = objects[6] != Py_None;
+    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_still = objects[6] != Py_None;
     if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "nodes", "f", 3, 0) < 0 ||
         (has_gain && hold(objects[2], &held[2], "gain", "f", 2, 0) < 0) ||
         hold(objects[3], &held[3], "photo", "B", 3, 0) < 0 ||
         (has_behind && hold(objects[4], &held[4], "behind", "B", 3, 0) < 0) ||
-        (has_patch && hold(objects[5], &held[5], "patch", "f", 3, 0) < 0) ||
         (has_still && hold(objects[6], &held[6], "still", "B", 3, 0) < 0))
         goto done;
     const Py_buffer *out = &held[0].view, *photo = &held[3].view;
@@ -544,20 +588,19 @@ static PyObject *warp(PyObject *self, PyObject *args) {
                    grid[0], grid[1], grid[2]};
     Area area = {NULL, box[0], box[1], box[2] - box[0], box[3] - box[1], 3 * out->shape[1]};
     if (!has_shape(&held[0], "out", 2, 3) || !has_shape(&held[1], "nodes", 2, 2) || !has_shape(&held[3], "photo", 2, 4) ||
-        (has_behind && !has_shape(&held[4], "behind", 2, 3)) || (has_patch && !has_shape(&held[5], "patch", 2, 2)))
+        (has_behind && !has_shape(&held[4], "behind", 2, 3)))
         goto done;
     for (int axis = 0; has_gain && axis < 2; axis++)
         if (!has_shape(&held[2], "gain", axis, held[1].view.shape[axis])) goto done;
     for (int axis = 0; has_still && axis < 3; axis++)
         if (!has_shape(&held[6], "still", axis, out->shape[axis])) goto done;
+    if (read_patches(objects[5], held + 7, &area, patches) < 0) goto done;
     const char *wrong = NULL;
     if (area.width < 0 || area.height < 0) wrong = "box: its right and bottom must not lie before its left and top";
     else if (nodes.cell < 1 || nodes.cell > 16383) wrong = "grid: a cell is 1 to 16383 pixels";
     else if (photo->shape[0] < 2 || photo->shape[1] < 2 || photo->shape[0] > 16383 || photo->shape[1] > 16383)
         wrong = "photo: 2 to 16383 pixels a side are needed";
     else if (!(placing[2] > 0)) wrong = "placing: the scale must be over 0";
-    else if (has_patch && (held[5].view.shape[0] < 2 || held[5].view.shape[1] < 2 || !(patch.step > 0)))
-        wrong = "patch: at least 2 x 2 values and a step over 0 are needed";
     else if (box[0] < origin[0] || box[1] < origin[1] || box[2] - origin[0] > out->shape[1] ||
              box[3] - origin[1] > out->shape[0])
         wrong = "box: must lie in out";
@@ -593,14 +636,13 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         behind_stride = 3 * held[4].view.shape[1];
         behind = (const uint8_t *)held[4].view.buf + behind_stride * (box[1] - behind_at[1]) + 3 * (box[0] - behind_at[0]);
     }
-    if (has_patch) patch.field = held[5].view.buf, patch.rows = held[5].view.shape[0], patch.columns = held[5].view.shape[1];
     Py_BEGIN_ALLOW_THREADS
-    warp_area(&area, &nodes, &source, placing, &patch, behind, behind_stride, still, &work);
+    warp_area(&area, &nodes, &source, placing, patches, behind, behind_stride, still, &work);
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:
     PyMem_Free(memory);
-    let_go(held, 7);
+    let_go(held, 7 + MOST_PATCHES);
     Py_XINCREF(result);
     return result;
 }

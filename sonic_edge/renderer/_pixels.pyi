@@ -45,8 +45,7 @@ def warp(
     placing: Tuple[float, float, float],
     behind: Optional[Image],
     behind_origin: Tuple[int, int],
-    patch: Optional[FloatArray],
-    patch_placing: Tuple[float, float, float],
+    patches: Tuple[Tuple[FloatArray, Tuple[float, float, float], Tuple[int, int, int, int]], ...],
 ) -> None:
     """Part of a frame: the person looked up where the nodes say, laid over what is behind, in changed light.
 
@@ -66,9 +65,9 @@ def warp(
         placing: Canvas column and row of its first pixel, and its pixels to one of the canvas.
         behind: BGR, [h, w, 3]; None: nothing is behind, the photo is solid.
         behind_origin: Canvas column and row of its first pixel.
-        patch: Displacements of the source on top, by where in the photo it lies, canvas pixels, float32 [h, w, 2]; none
-            around it. None: none.
-        patch_placing: Canvas column and row of its first value, and pixels between its values.
+        patches: At most 4 displacements of the source on top. Each: by where in the photo it lies, canvas pixels,
+            float32 [h, w, 2], none around it; canvas column and row of its first value, and pixels between its values;
+            the part of the frame in which it is looked for.
 
     Raises:
         ValueError: Shapes do not fit, or a box lies outside.

@@ -1,13 +1,13 @@
 """Photo and pose to frame: the displacements of head, mouth and eyes put together and looked up in the photo once."""
 
-from typing import Mapping, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from ..media import FloatArray, Image, Portrait
 from .eyes import EYES, Eye, brow_basis
-from .geometry import CHIN, UNSEEN, Array, Box, FaceFrame, Grid, look_up, points_of, soft_polygon
+from .geometry import CHIN, UNSEEN, Array, Box, FaceFrame, Grid, Patch, look_up, points_of, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
 from .layers import Layers
@@ -92,6 +92,7 @@ class Renderer:
         boxes = [box.corners for eye in self._eyes for box in (eye.white, eye.box)]
         self._around_eyes: Array = np.concatenate(boxes) if boxes else np.zeros((0, 2))
         self._lifted: Array = self._face.sample(self._brow, self._around_eyes[None])[0] if boxes else self._around_eyes
+        self._eye_margin = 0.02 * frame.unit + 2
         nodes = self._face.nodes
         self._rim: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
         self._far = 8 * frame.unit + max(self._canvas.right, self._canvas.bottom)
@@ -146,8 +147,9 @@ class Renderer:
         box = self._box
         for beside in (np.s_[: box.top], np.s_[box.bottom :], np.s_[:, : box.left], np.s_[:, box.right :]):
             out[beside] = self._image[beside]
-        self._photo.draw(out, box, grid, on_still_head, gain, still=self._image)
-        self._draw_eyes(out, values, head, around_eyes, on_still_head, gain)
+        glances = self._glances(values, around_eyes)
+        self._photo.draw(out, box, grid, on_still_head, gain, still=self._image, patches=glances)
+        self._draw_lids(out, values, head, around_eyes, on_still_head, gain)
         gain = None if gain_of_face is None else np.ascontiguousarray(gain_of_face[rows, columns])
         sources = tuple(np.ascontiguousarray(at[:, columns]) for at in (still[rows], upper, lower))
         self._draw_mouth(out, values, by_name, edges, under, mouth, sources, gain)
@@ -174,7 +176,15 @@ class Renderer:
         followed: Array = points + self._grid.sample(head, points[None])[0]
         return followed
 
-    def _draw_eyes(
+    def _glances(self, values: Mapping[str, float], around: Array) -> List[Patch]:
+        """What eyes that turn move, and where."""
+        gaze = values["gaze_x"], values["gaze_y"]
+        if max(abs(gaze[0]), abs(gaze[1])) < LEAST_VISIBLE:
+            return []
+        boxes = (Box.around(around[8 * i : 8 * i + 4], self._eye_margin) for i in range(len(self._eyes)))
+        return [eye.glance(*gaze, box) for eye, box in zip(self._eyes, boxes)]
+
+    def _draw_lids(
         self,
         out: Image,
         values: Mapping[str, float],
@@ -183,20 +193,15 @@ class Renderer:
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
-        """Lids and irises."""
+        """Lids that come down."""
         blink = max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
-        gaze = values["gaze_x"], values["gaze_y"]
-        is_turned = max(abs(gaze[0]), abs(gaze[1])) > LEAST_VISIBLE
-        margin = 0.02 * self._frame.unit + 2
-        for i, eye in enumerate(self._eyes):
-            white, lid = (Box.around(around[k : k + 4], margin).within(self._box) for k in (8 * i, 8 * i + 4))
-            if is_turned and not white.empty:
-                self._photo.draw(out, white, self._grid, source, gain, patch=eye.glance(*gaze))
-            if blink > 0 and not lid.empty:
+        for i, eye in enumerate(self._eyes if blink > 0 else []):
+            box = Box.around(around[8 * i + 4 : 8 * i + 8], self._eye_margin).within(self._box)
+            if not box.empty:
                 down = eye.follows(blink)
                 outlines = np.concatenate([eye.covered(down), eye.edge(down)])
                 lifted = values["brow"] * self._face.sample(self._brow, outlines[None])[0]
-                self._draw_lid(out, lid, eye, down, self._follow(head, outlines) + lifted, source, gain)
+                self._draw_lid(out, box, eye, down, self._follow(head, outlines) + lifted, source, gain)
 
     def _draw_lid(
         self,
@@ -209,11 +214,12 @@ class Renderer:
         gain: Optional[FloatArray],
     ) -> None:
         """One eye's lid, brought down over what there is; the outlines of all that comes down, and then of its edge."""
-        lowered = eye.lowered(down)
+        lowered, unrolled = eye.lowered(down)
         n = len(eye.edge(down))
-        lid = self._photo.look(box, self._grid, source, gain, eye.patch(np.ascontiguousarray(lowered[..., :2])))
-        on_patch = self._grid.enlarge(eye.place(source), box)
-        lid = eye.paint_lid(lid, on_patch, look_up(lowered, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
+        patch = Patch(lowered, (eye.box.left, eye.box.top, eye.step), box)
+        lid = self._photo.look(box, self._grid, source, gain, [patch])
+        on_patch = eye.place(self._grid.enlarge(source, box))
+        lid = eye.paint_lid(lid, on_patch, look_up(unrolled, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
         out[box.rows, box.columns] = _blended(out[box.rows, box.columns], lid, soft_polygon(outlines[:-n], box, 0.0))
         eye.draw_lashes(out, outlines[-n:], down, self._edge_blur)
 

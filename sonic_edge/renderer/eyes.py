@@ -229,12 +229,8 @@ class Eye:
         lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
         return lid
 
-    def patch(self, field: FloatArray) -> Patch:
-        """Displacements that were worked out on the patch, [rows, columns, 2], with their place on the canvas."""
-        return Patch(field, (self.box.left, self.box.top, self.step))
-
-    def glance(self, gaze_x: float, gaze_y: float) -> Patch:
-        """How far the source of each pixel of the patch is away when the eye turns.
+    def glance(self, gaze_x: float, gaze_y: float, box: Box) -> Patch:
+        """How far the source of each pixel of the patch is away when the eye turns; the box of the frame that shows it.
 
         The iris goes as a whole; the white gives way around it. The lids stay, and follow a little where the iris
         pushes them up or down.
@@ -247,7 +243,7 @@ class Eye:
         to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
         whole = smoothstep((np.float32(to_corner + 0.05 * radius) - distance) / np.float32(to_corner - radius))
         field = (across * np.float32(go_x) + down * np.float32(go_y)) * whole[..., None]
-        return Patch(field, (self.white.left, self.white.top, self.step * TURNING_STEP))
+        return Patch(field, (self.white.left, self.white.top, self.step * TURNING_STEP), box)
 
     def _gives(self) -> Tuple[Box, Tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
         """Where a turning iris moves the photo, and there u, v and how the source moves as it goes across and down."""
@@ -271,13 +267,13 @@ class Eye:
         )
         return box, (u, v, across, down)
 
-    def lowered(self, blink: float) -> FloatArray:
+    def lowered(self, blink: float) -> Tuple[FloatArray, FloatArray]:
         """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.
 
         Returns:
-            How far the source of each pixel of the patch is away in x and in y, canvas pixels, how much of it is lid
-            that the photo does not show, 0..1, and how far down in `shut` that is found, canvas pixels:
-            [height, width, 4].
+            How far the source of each pixel of the patch is away in x and in y, canvas pixels, [height, width, 2]; how
+            much of it is lid that the photo does not show, 0..1, and how far down in `shut` that is found, canvas
+            pixels, [height, width, 2].
         """
         v, top = self._v, self._top
         edge = self._lid_v + self._gap * np.float32(blink)
@@ -290,8 +286,7 @@ class Eye:
         unrolled = smoothstep((v - crease + 0.04) / 0.06) * self._middle
         lid = unrolled * smoothstep(np.array(2.5 * blink))
         to_shut = self._gap * np.float32((1 - blink) * self._frame.unit)
-        result: FloatArray = np.dstack([moved, lid, to_shut]).astype(np.float32)
-        return result
+        return moved.astype(np.float32), np.dstack([lid, to_shut]).astype(np.float32)
 
     def edge(self, blink: float) -> Array:
         """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
@@ -304,17 +299,17 @@ class Eye:
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])
 
-    def paint_lid(self, picture: Image, on_patch: FloatArray, lowered: FloatArray) -> Image:
+    def paint_lid(self, picture: Image, on_patch: FloatArray, unrolled: FloatArray) -> Image:
         """Lay the skin of the shut lid over the lid that was stretched down.
 
         Args:
-            picture: Part of a frame, the photo already looked up where `lowered` says, [height, width, 3].
+            picture: Part of a frame, the photo already looked up where the lid was brought down, [height, width, 3].
             on_patch: Where its pixels lie on the patch, [height, width, 2].
-            lowered: `lowered` there, [height, width, 4].
+            unrolled: The second of `lowered` there, [height, width, 2].
         """
         down = (self._frame.down / self.step).astype(np.float32)
-        skin = look_up(self.shut, on_patch + lowered[..., 3:] * down, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        lid = lowered[..., 2]
+        skin = look_up(self.shut, on_patch + unrolled[..., 1:] * down, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        lid = unrolled[..., 0]
         mixed: Image = cv2.blendLinear(picture, skin, 1 - lid, lid)  # type: ignore[assignment]
         return mixed
 

@@ -65,6 +65,11 @@ class Box:
         return max(0, self.bottom - self.top)
 
     @property
+    def ends(self) -> Tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
+    @property
     def corners(self) -> Array:
         """[4, 2]"""
         return np.array([(x, y) for x in (self.left, self.right) for y in (self.top, self.bottom)], np.float64)
@@ -112,6 +117,8 @@ class Patch:
     """Canvas pixels, [rows, columns, 2]."""
     placing: Tuple[float, float, float]
     """Canvas column and row of its first value, and pixels between its values."""
+    box: Box
+    """The part of the frame that may show it."""
 
 
 class FaceFrame:

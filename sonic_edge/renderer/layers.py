@@ -4,7 +4,7 @@ A plain background stands still and is made up where the head hid it. One with t
 sees it: close to the head it goes with it, ever less, as if both were drawn on rubber, and further out it stands.
 """
 
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ class Layers:
         gain: Optional[FloatArray],
         at: Tuple[int, int] = (0, 0),
         still: Optional[Image] = None,
-        patch: Optional[Patch] = None,
+        patches: Sequence[Patch] = (),
     ) -> None:
         """Make part of a frame; see `_pixels.warp`.
 
@@ -109,16 +109,15 @@ class Layers:
             gain: What light is added at each node, of 1, [rows, columns]; None: none.
             at: Canvas column and row of the first pixel of `out`.
             still: The photo, as large as `out`: it is quicker copied than looked up where nodes are at rest.
-            patch: What moves some pixels of the photo on top.
+            patches: What moves some pixels of the photo on top.
         """
         if box.empty:
             return
-        person, on_canvas = self._person, (box.left, box.top, box.right, box.bottom)
-        displaced, patch_placing = (None, (0.0, 0.0, 1.0)) if patch is None else (patch.field, patch.placing)
+        person = self._person
         _pixels.warp(
             out,
             at,
-            on_canvas,
+            box.ends,
             still,
             nodes,
             gain,
@@ -127,16 +126,15 @@ class Layers:
             (*person.start, person.scale),
             self._behind,
             (self._left, self._top),
-            displaced,
-            patch_placing,
+            tuple((patch.field, patch.placing, patch.box.ends) for patch in patches),
         )
 
     def look(
-        self, box: Box, grid: Grid, nodes: FloatArray, gain: Optional[FloatArray], patch: Optional[Patch] = None
+        self, box: Box, grid: Grid, nodes: FloatArray, gain: Optional[FloatArray], patches: Sequence[Patch] = ()
     ) -> Image:
         """What `draw` makes of a box, as a picture of its own, [height, width, 3]."""
         found = np.empty((box.height, box.width, 3), np.uint8)
-        self.draw(found, box, grid, nodes, gain, (box.left, box.top), patch=patch)
+        self.draw(found, box, grid, nodes, gain, (box.left, box.top), patches=patches)
         return found
 
 

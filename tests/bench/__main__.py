@@ -60,7 +60,9 @@ def _sharp(folder: Path, rounds: int) -> Dict[str, Any]:
 
 
 def _whole(folder: Path, rounds: int) -> Dict[str, Any]:
-    found: Dict[str, Any] = {"second_core": whole.second_core(folder, min(rounds, 3))}
+    found: Dict[str, Any] = {
+        "second_core": {str(s): whole.second_core(folder, s, n) for s, n in ((10, min(rounds, 3)), (60, 1))}
+    }
     for size in SIZES:
         encode = turn_by_turn(
             {k: w for k, w in Material.make(size, folder).pictures_to_file(100).items() if k.startswith("encode")}, 3

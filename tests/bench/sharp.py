@@ -63,7 +63,7 @@ def _linear(fine: Image, scale: int, grid: Grid) -> Route:
 
     def route(nodes: FloatArray) -> Image:
         at = (grid.left, grid.top, grid.cell)
-        _pixels.warp(out, (0, 0), box, None, nodes, None, at, source, placing, None, (0, 0), None, (0.0, 0.0, 1.0))
+        _pixels.warp(out, (0, 0), box, None, nodes, None, at, source, placing, None, (0, 0), ())
         return out
 
     return route

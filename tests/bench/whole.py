@@ -6,6 +6,8 @@ from typing import Any, Dict, List
 
 import numpy as np
 
+from sonic_edge.config import EncodeSettings
+
 from .cost import Spent, run
 from .stages import FPS, recording
 
@@ -24,13 +26,13 @@ def per_frame(size: int, preset: str, folder: Path, seconds: float, rounds: int)
     return {"ms": float(np.median(cpu)) * 1e3, "peak_mb": max(s.peak_mb for s in spent)}
 
 
-def second_core(folder: Path, rounds: int) -> Dict[str, float]:
-    """Time on the clock for a video of 10 s at 512 on one core and on two, s."""
-    path = recording(folder, 10)
+def second_core(folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
+    """Time on the clock for a video at 512, as the settings have it, on one core and on two, s."""
+    path = recording(folder, seconds)
     walls: Dict[str, List[float]] = {"0": [], "0,1": []}
     for _ in range(rounds):
         for cores, found in walls.items():
-            found.append(video(512, "veryfast", path, cores).told["wall_s"])
+            found.append(video(512, EncodeSettings().preset, path, cores).told["wall_s"])
     return {"one": float(np.median(walls["0"])), "two": float(np.median(walls["0,1"]))}
 
 
