@@ -16,6 +16,13 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def turn(work: Callable[[], int]) -> float:
+    """Processor time of one piece of work, of the many that it does, ms."""
+    before = cpu_s()
+    n = work()
+    return 1e3 * (cpu_s() - before) / n
+
+
 def turn_by_turn(cases: Mapping[str, Callable[[], int]], rounds: int) -> Dict[str, float]:
     """Median processor time of one piece of each case, ms.
 
@@ -24,13 +31,10 @@ def turn_by_turn(cases: Mapping[str, Callable[[], int]], rounds: int) -> Dict[st
         rounds: Each case comes once in each; there is one more, to warm up.
     """
     times: Dict[str, List[float]] = {name: [] for name in cases}
-    for turn in range(rounds + 1):
+    for _ in range(rounds + 1):
         for name, work in cases.items():
-            before = cpu_s()
-            n = work()
-            if turn:
-                times[name].append((cpu_s() - before) / n)
-    return {name: float(np.median(values)) * 1e3 for name, values in times.items()}
+            times[name].append(turn(work))
+    return {name: float(np.median(values[1:])) for name, values in times.items()}
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 from sonic_edge.config import EncodeSettings
 
-from .cost import Spent, run
+from .cost import Spent, run, turn
 from .stages import FPS, recording
 
 
@@ -18,12 +18,29 @@ def video(size: int, preset: str, path: Path, cores: str = "") -> Spent:
     return run(*pinned, sys.executable, "-m", "tests.bench.child", str(size), preset, str(path))
 
 
-def per_frame(size: int, preset: str, folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
-    """Median processor time for a frame, ms, and the most memory, MB."""
-    path = recording(folder, seconds)
-    spent = [video(size, preset, path) for _ in range(rounds)]
-    cpu = [s.told["cpu_s"] / s.told["n_frames"] for s in spent]
-    return {"ms": float(np.median(cpu)) * 1e3, "peak_mb": max(s.peak_mb for s in spent)}
+def beside(
+    encode: Callable[[], int], size: int, preset: str, folder: Path, seconds: float, rounds: int
+) -> Dict[str, float]:
+    """Whole videos beside the encoding alone, turn by turn.
+
+    Returns:
+        `ms`: median processor time for a frame of the video. `encode_only_ms`: the same for the encoding alone, done
+        before and after each video. `ratio`: median of a video's by the mean of the two around it. `peak_mb`: most
+        memory.
+    """
+    path, alone, videos, peaks = recording(folder, seconds), [turn(encode)], [], []
+    for _ in range(rounds):
+        spent = video(size, preset, path)
+        videos.append(1e3 * spent.told["cpu_s"] / spent.told["n_frames"])
+        peaks.append(spent.peak_mb)
+        alone.append(turn(encode))
+    ratios = [2 * v / (a + b) for v, a, b in zip(videos, alone, alone[1:])]
+    return {
+        "ms": float(np.median(videos)),
+        "encode_only_ms": float(np.median(alone)),
+        "ratio": float(np.median(ratios)),
+        "peak_mb": max(peaks),
+    }
 
 
 def second_core(folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
@@ -37,11 +54,12 @@ def second_core(folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
 
 
 def growth(folder: Path, seconds: float) -> Dict[str, Any]:
-    """A long video beside one of ten seconds, at 512."""
-    short, long = (per_frame(512, "veryfast", folder, s, 1) for s in (10, seconds))
+    """A long video between two of ten seconds, at 512, as the settings have it."""
+    made = [video(512, EncodeSettings().preset, recording(folder, s)) for s in (10, seconds, 10)]
+    ms = [1e3 * spent.told["cpu_s"] / spent.told["n_frames"] for spent in made]
     return {
         "seconds": seconds,
-        "cost": long["ms"] / short["ms"],
-        "memory": long["peak_mb"] / short["peak_mb"],
-        "ms_a_second": long["ms"] * FPS,
+        "cost": 2 * ms[1] / (ms[0] + ms[2]),
+        "memory": 2 * made[1].peak_mb / (made[0].peak_mb + made[2].peak_mb),
+        "ms_a_second": ms[1] * FPS,
     }
