@@ -129,6 +129,20 @@ class TestWarp:
             assert (out == 7).all()
 
 
+@pytest.mark.parametrize("cell", [1, 5, 16])
+@pytest.mark.parametrize("off", [0.0, 1 / 65536, 1 / 1024, 1 / 256, 1 / 128, 0.5])
+def test_at_the_very_borders_of_the_photo(cell: int, off: float) -> None:
+    """All of the frame shows a place a hair's breadth from a corner, where rounding could lead out of the photo."""
+    grid, photo = Grid(Box(0, 0, 50, 40), cell), person(40, 50)
+    photo[..., 3] = 255
+    for corner, at in (((0, 0), (off, off)), ((39, 49), (49 - off, 39 - off))):
+        nodes = np.full_like(grid.nodes, at)
+        out = warped(grid, nodes, grid.box, photo=photo)
+        assert (out == out[0, 0]).all()
+        if off < 0.1:
+            assert np.abs(out[0, 0].astype(int) - photo[corner][:3]).max() <= 8
+
+
 def test_rounding_never_turns_light_to_dark() -> None:
     """A premultiplied pixel and what is behind may come to one grey level too much."""
     grid = Grid(Box(0, 0, 50, 40), 5)

@@ -297,6 +297,7 @@ WIDER static void row_of(const Photo *photo, const Line *line, int has_gain, con
 
 #define FURTHEST 16383.0f /* pixels: no picture is that large, and no difference of two positions overflows */
 
+#define EDGE (1 << FRACTION) /* closer to the borders than a pixel, rounding may lead beyond them */
 #define UNSEEN (1 / 128.0f) /* pixels of the canvas */
 
 static inline int32_t fixed(float value, float one) { return (int32_t)lrintf(within(value, -FURTHEST, FURTHEST) * one); }
@@ -361,7 +362,7 @@ static inline void stepped(int32_t *out, int32_t first, int32_t step, int shift,
     }
 }
 
-/* The numbers at a row of nodes; whether all places are in the photo. */
+/* The numbers at a row of nodes; whether all places are well inside the photo. */
 static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const float *placing, Work *work) {
     const float one = (float)(1 << FRACTION), *at = nodes->positions + 2 * row * nodes->columns;
     const float *gain = nodes->gain ? nodes->gain + row * nodes->columns : NULL;
@@ -377,7 +378,7 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
         work->x.next[k] = x, work->y.next[k] = y;
         work->light.next[k] = (1 << FRACTION) + (gain ? fixed(within(gain[k], -1, 0.99f), one) : 0);
         work->rests_next[k] = rests && !(gain && gain[k] != 0);
-        inside &= x >= 0 && y >= 0 && x < most_x && y < most_y;
+        inside &= x >= EDGE && y >= EDGE && x < most_x - EDGE && y < most_y - EDGE;
     }
     return inside;
 }
