@@ -45,8 +45,9 @@ CLOSURE = {"enter": 0.4, "leave": 0.32, "max_frames": 3}
 closures that people make as false ones allow."""
 LIFE_NOISE = [1.1, 1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9]
 STREAM_NOISE = [1.03, 1.2, 1.3, 1.15, 1.1, 1.03, 1.05, 1.0, 1.0]
-"""Spread of the noise for blink, brow, gaze and head, set by `models.evaluate_life`: with these, blinks, glances and
-the head's way come out about as the teacher's, which they fall short of or exceed with 1."""
+"""Spread of the noise for blink, brow, gaze and head: with these, blinks, glances and the head's way come out about as
+the teacher's, which they fall short of or exceed with 1. The first set by `models.evaluate_life`, the second, for ten
+frames of life at a time, by hand on a few recordings of real speech."""
 TONGUE = sorted({VISEME_OF[phoneme] for phoneme in "lθ"})
 """Classes in which the tongue comes to the teeth, where one can see it."""
 TENSORS = {

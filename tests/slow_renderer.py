@@ -4,14 +4,14 @@ It is what the real one is held to. They share what is worked out once for a por
 painted inside of the mouth, the person apart from the background) and nothing of what is done for a frame.
 """
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import cv2
 import numpy as np
 
 from sonic_edge.media import Image, Portrait
 from sonic_edge.renderer import Renderer
-from sonic_edge.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, STILL_LIDS
+from sonic_edge.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, lids_down
 from sonic_edge.renderer.eyes import Eye, brow_basis
 from sonic_edge.renderer.geometry import Box, look_up, smoothstep, soft_polygon
 from sonic_edge.renderer.interior import TIP
@@ -21,7 +21,6 @@ from sonic_edge.renderer.mouth import (
     Lips,
     below_line,
     lip_line_outline,
-    lip_outline,
     lip_weights,
     lower_lip_drop,
 )
@@ -101,7 +100,9 @@ class SlowRenderer(Renderer):
         return over(found, layers._behind[box.top - top : box.bottom - top, box.left - left : box.right - left])
 
     def _eyes_of(self, out: Image, values: Dict[str, float], face: Array, source: Array) -> None:
-        follow = lambda points: points + self._grid.sample(face, points[None])[0]  # noqa: E731
+        def follow(points: Array) -> Array:
+            return points + self._grid.sample(face, points[None])[0]
+
         for eye in self._eyes:
             patch = eye.box
             corners = [(x, y) for x in (patch.left, patch.right) for y in (patch.top, patch.bottom)]
@@ -113,11 +114,11 @@ class SlowRenderer(Renderer):
             if values["gaze_x"] or values["gaze_y"]:
                 turned = look_up(glance(eye, values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, NOTHING)
                 out[box.rows, box.columns] = self._looked_up(at + turned, box)
-            blink = eye.follows(max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS))
+            blink = eye.follows(lids_down(values))
             if blink > 0:
                 lowered, unrolled = (look_up(m, on_patch, cv2.INTER_LINEAR, NOTHING) for m in eye.lowered(blink))
                 lid = eye.paint_lid(self._looked_up(at + lowered, box), on_patch, unrolled)
-                covered = soft_polygon(follow(eye.covered(blink)), box, 0.0)[..., None]
+                covered = soft_polygon(follow(eye.covered(eye.edge(blink))), box, 0.0)[..., None]
                 part = out[box.rows, box.columns]
                 out[box.rows, box.columns] = np.rint(part + (lid.astype(float) - part) * covered)
                 eye.draw_lashes(out, follow(eye.edge(blink)), blink, self._edge_blur)
@@ -134,8 +135,7 @@ class SlowRenderer(Renderer):
         if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
             return
         unit = self._frame.unit
-        inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
-        opening = lip_outline(edges[0] + inwards, edges[1] - inwards)
+        opening = self._opening(edges, weights)
         box = Box.around(opening, 3 * self._grid.cell + 0.06 * unit).within(self._box)
         if box.empty:
             return
@@ -176,7 +176,6 @@ class SlowRenderer(Renderer):
         colour = mouth.dark * (0.25 + 0.75 * deep)
         on_tip = deep + (near - deep) * 0.7 * tongue
         layers = [(mouth.tongue, tip, on_tip), (mouth.jaw, jaw, near), (mouth.skull, skull, near)]
-        kind: Optional[int] = cv2.INTER_LINEAR
         if mouth.own is not None:
             layers.append((mouth.own, skull, near + (1 - near) * 0.8))
         for painting, where, lit in layers:

@@ -321,12 +321,12 @@ typedef struct {
     size begin, end, above, below; /* only pixels of these columns and rows of the area are looked at */
 } Patch;
 
-/* One of three numbers: x and y in the photo, and light. All 1 << FRACTION. */
+/* One of three numbers: x and y in the photo, and light; 1 << FRACTION up to the pixels. */
 typedef struct {
     int32_t *here, *next;        /* at the nodes above a row of cells, and at those below */
     int32_t *now, *down;         /* where the columns of nodes cross a row of pixels, and how far to the next row */
     int32_t *begin, *right;      /* at the first pixel of each cell, and how far to the next pixel */
-    int32_t *pixels;             /* at each pixel of the row */
+    int32_t *pixels;             /* at each pixel of the row: places 1 << WEIGHT, light of UNIT */
 } Number;
 
 typedef struct {
@@ -498,8 +498,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             if (begin < end) {
                 const uint8_t *back = behind ? behind + i * behind_stride : out;
                 line_of(area, nodes, photo, placing, patches, i, work, begin, end, inside & inside_next, has_gain);
-                if (has_gain) row_of(photo, &work->line, 1, back, out, begin, end);
-                else row_of(photo, &work->line, 0, back, out, begin, end);
+                row_of(photo, &work->line, has_gain, back, out, begin, end);
             }
             for (int n = 0; n < 2 + has_gain; n++)
                 for (size k = work->first; k <= work->last; k++) numbers[n]->now[k] += numbers[n]->down[k];

@@ -194,14 +194,16 @@ class Renderer:
         gain: Optional[FloatArray],
     ) -> None:
         """Lids that come down."""
-        blink = max(0.0, values["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
+        blink = lids_down(values)
         for i, eye in enumerate(self._eyes if blink > 0 else []):
             box = Box.around(around[8 * i + 4 : 8 * i + 8], self._eye_margin).within(self._box)
             if not box.empty:
                 down = eye.follows(blink)
-                outlines = np.concatenate([eye.covered(down), eye.edge(down)])
+                rim = eye.edge(down)
+                outlines = np.concatenate([rim, eye.covered(rim)])
                 lifted = values["brow"] * self._face.sample(self._brow, outlines[None])[0]
-                self._draw_lid(out, box, eye, down, self._follow(head, outlines) + lifted, source, gain)
+                moved = self._follow(head, outlines) + lifted
+                self._draw_lid(out, box, eye, down, moved[: len(rim)], moved[len(rim) :], source, gain)
 
     def _draw_lid(
         self,
@@ -209,19 +211,19 @@ class Renderer:
         box: Box,
         eye: Eye,
         down: float,
-        outlines: Array,
+        rim: Array,
+        covered: Array,
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
-        """One eye's lid, brought down over what there is; the outlines of all that comes down, and then of its edge."""
+        """One eye's lid, brought down over what there is; its rim, and the outline of all that comes down with it."""
         lowered, unrolled = eye.lowered(down)
-        n = len(eye.edge(down))
         patch = Patch(lowered, (eye.box.left, eye.box.top, eye.step), box)
         lid = self._photo.look(box, self._grid, source, gain, [patch])
         on_patch = eye.place(self._grid.enlarge(source, box))
         lid = eye.paint_lid(lid, on_patch, look_up(unrolled, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
-        out[box.rows, box.columns] = _blended(out[box.rows, box.columns], lid, soft_polygon(outlines[:-n], box, 0.0))
-        eye.draw_lashes(out, outlines[-n:], down, self._edge_blur)
+        out[box.rows, box.columns] = _blended(out[box.rows, box.columns], lid, soft_polygon(covered, box, 0.0))
+        eye.draw_lashes(out, rim, down, self._edge_blur)
 
     def _draw_mouth(
         self,
@@ -238,9 +240,7 @@ class Renderer:
         if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
             return
         unit = self._frame.unit
-        # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
-        inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
-        opening = lip_outline(edges[0] + inwards, edges[1] - inwards)
+        opening = self._opening(edges, weights)
         # The two sheets are told apart between nodes here, not at them.
         box = Box.around(opening, 2 * grid.cell + 2).within(grid.box.within(self._box))
         if box.empty:
@@ -262,6 +262,12 @@ class Renderer:
             shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
             lips = _blended(lips, np.full_like(lips, self._lip_line), shadow * np.float32(0.7 * pressed))
         out[box.rows, box.columns] = lips
+
+    def _opening(self, edges: Tuple[Array, Array], weights: Mapping[str, float]) -> Array:
+        """What is between the lips, whose edges are given, as a polygon on the frame."""
+        # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
+        inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
+        return lip_outline(edges[0] + inwards, edges[1] - inwards)
 
     def _parted(
         self,
@@ -296,6 +302,11 @@ class Renderer:
         light += (np.float32(0.85) - light) * np.float32(0.8 * tuck)
         raised: FloatArray = cv2.resize(light, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
         return raised
+
+
+def lids_down(pose: Mapping[str, float]) -> float:
+    """How far the lids of a pose are drawn down, 0..1."""
+    return max(0.0, pose["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
 
 
 def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows: slice) -> FloatArray:

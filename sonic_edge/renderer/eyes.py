@@ -292,9 +292,8 @@ class Eye:
         """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
         return self._lid + (self._low - self._lid) * blink
 
-    def covered(self, blink: float) -> Array:
-        """Outline of all that comes down with the lid, on a still head, canvas pixels, [n, 2]."""
-        rim = self.edge(blink)
+    def covered(self, rim: Array) -> Array:
+        """Outline of all that comes down with the lid whose `edge` is given, on a still head, canvas pixels, [n, 2]."""
         out, up = self._frame.right * (0.16 * self._frame.unit), self._frame.down * (0.5 * self._frame.unit)
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])

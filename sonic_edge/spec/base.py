@@ -65,6 +65,15 @@ class MelSpec(Section):
         return MelSettings(**{**values, "clip": (self.clip[0], self.clip[1])})
 
 
+class Tensors(Section):
+    """What the model calls its inputs and outputs; here, those of every kind."""
+
+    speech: str
+    """In: normalised log-mel, [1, 1, n_mels, mel_frames]."""
+    face: str
+    """In: the face, [1, channels, size, size]."""
+
+
 class BundleSpec(Section):
     """What bundle.yaml says in every kind."""
 
@@ -76,11 +85,12 @@ class BundleSpec(Section):
     kind: str
     mel: MelSpec
     stages: Dict[str, StageSpec]
+    tensors: Tensors
 
     @property
     def steady(self) -> FrozenSet[str]:
         """Inputs of the graphs that stay the same for a whole clip: the face."""
-        return frozenset()
+        return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
         """What does not fit together, each with its key path and what it must be."""

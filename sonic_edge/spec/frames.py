@@ -1,11 +1,11 @@
 """Bundles that paint the face themselves: a mel window and the aligned face in, the face of that moment out."""
 
-from typing import FrozenSet, List, Literal
+from typing import List, Literal
 
 from pydantic import Field
 
 from ..config import Section
-from .base import BundleSpec
+from .base import BundleSpec, Tensors
 
 
 class WindowSpec(Section):
@@ -64,11 +64,9 @@ class PasteSpec(Section):
     """Over so much of the square's side it fades into the photo, inwards from the box's edges."""
 
 
-class FramesTensors(Section):
+class FramesTensors(Tensors):
     """What the model calls its inputs and outputs."""
 
-    speech: str
-    """In: normalised log-mel, [1, 1, n_mels, mel_frames]."""
     face: str
     """In: the pictures of `picture.given`, [1, 3 or 6, size, size]."""
     picture: str
@@ -85,11 +83,6 @@ class FramesSpec(BundleSpec):
     picture: PictureSpec
     paste: PasteSpec
     tensors: FramesTensors
-
-    @property
-    def steady(self) -> FrozenSet[str]:
-        """See `BundleSpec.steady`."""
-        return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
         """See `BundleSpec.mistakes`."""

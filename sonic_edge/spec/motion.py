@@ -1,11 +1,11 @@
 """Bundles that make facial motion; the renderer makes the picture."""
 
-from typing import FrozenSet, List, Literal
+from typing import List, Literal
 
 from pydantic import Field
 
 from ..config import Section
-from .base import BundleSpec
+from .base import BundleSpec, Tensors
 
 
 class FaceSpec(Section):
@@ -74,11 +74,9 @@ class LifeSpec(Section):
     its events (a blink) makes too few of them; wider noise makes up for it."""
 
 
-class MotionTensors(Section):
+class MotionTensors(Tensors):
     """What the model calls its inputs and outputs."""
 
-    speech: str
-    """Encoder in: normalised log-mel, [1, 1, n_mels, mel_frames]."""
     face: str
     """Encoder in: the aligned face, [1, 3, size, size], RGB, 0..1."""
     lips: str
@@ -110,11 +108,6 @@ class MotionSpec(BundleSpec):
     closure: ClosureSpec
     life: LifeSpec
     tensors: MotionTensors
-
-    @property
-    def steady(self) -> FrozenSet[str]:
-        """See `BundleSpec.steady`."""
-        return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
         """See `BundleSpec.mistakes`."""
