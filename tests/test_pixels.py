@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonic_edge.renderer import _pixels
-from sonic_edge.renderer.geometry import Box, Grid
+from sonic_edge.renderer.geometry import Box, Grid, weighted
 
 RNG = np.random.default_rng(0)
 
@@ -196,6 +196,26 @@ class TestRefuses:
 
     def test_an_empty_box_changes_nothing(self) -> None:
         assert (warped(self.GRID, self.GRID.nodes, Box(10, 10, 10, 20)) == 7).all()
+
+
+class TestWeighted:
+    def test_is_the_sum_wherever_the_arrays_lie(self) -> None:
+        weights = RNG.normal(0, 1, 9).astype(np.float32)
+        bases = RNG.normal(0, 5, (9, 1001)).astype(np.float32)
+        room = np.zeros(bases.size + 16, np.float32)
+        found = []
+        for start in range(8):
+            there = room[start : start + bases.size].reshape(bases.shape)
+            there[...] = bases
+            found.append(weighted(weights, there))
+        assert found[0] == pytest.approx(weights @ bases, abs=1e-4)
+        assert all(np.array_equal(one, found[0]) for one in found)
+
+    def test_refuses_what_does_not_fit(self) -> None:
+        with pytest.raises(ValueError, match="weights: axis 0 is 2 long; 3 is needed"):
+            weighted(np.zeros(2, np.float32), np.zeros((3, 4), np.float32))
+        with pytest.raises(ValueError, match="out: axis 0 is 5 long; 4 is needed"):
+            _pixels.weighted(np.zeros(3, np.float32), np.zeros((3, 4), np.float32), np.zeros(5, np.float32))
 
 
 class TestUndo:

@@ -55,6 +55,34 @@ static int has_shape(const Held *held, const char *name, int axis, size wanted) 
     return 0;
 }
 
+/* ---- movements ------------------------------------------------------------------------------------------------------ */
+
+/* In the order of the bases, whatever the processor and wherever the arrays lie: a library for matrices does not promise
+ * that, and the last bit of a position may be a grey level. */
+WIDER static void add_up(const float *weights, const float *bases, float *out, size n, size width) {
+    memset(out, 0, (size_t)width * sizeof(float));
+    for (size i = 0; i < n; i++, bases += width)
+        if (weights[i] != 0)
+            for (size k = 0; k < width; k++) out[k] += weights[i] * bases[k];
+}
+
+static PyObject *weighted(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *objects[3], *result = NULL;
+    Held held[3] = {{.held = 0}};
+    if (!PyArg_ParseTuple(args, "OOO", &objects[0], &objects[1], &objects[2])) return NULL;
+    if (hold(objects[0], &held[0], "weights", "f", 1, 0) < 0 || hold(objects[1], &held[1], "bases", "f", 2, 0) < 0 ||
+        hold(objects[2], &held[2], "out", "f", 1, 1) < 0 || !has_shape(&held[0], "weights", 0, held[1].view.shape[0]) ||
+        !has_shape(&held[2], "out", 0, held[1].view.shape[1]))
+        goto done;
+    add_up(held[0].view.buf, held[1].view.buf, held[2].view.buf, held[1].view.shape[0], held[1].view.shape[1]);
+    result = Py_None;
+done:
+    let_go(held, 3);
+    Py_XINCREF(result);
+    return result;
+}
+
 /* ---- the grid ----------------------------------------------------------------------------------------------------- */
 
 static float within(float value, float low, float high) {
@@ -647,7 +675,10 @@ done:
     return result;
 }
 
-static PyMethodDef methods[] = {{"undo", undo, METH_VARARGS, NULL}, {"warp", warp, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {{"weighted", weighted, METH_VARARGS, NULL},
+                                {"undo", undo, METH_VARARGS, NULL},
+                                {"warp", warp, METH_VARARGS, NULL},
+                                {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, "_pixels", "The renderer's inner loops.", -1, methods, NULL, NULL, NULL, NULL};
 

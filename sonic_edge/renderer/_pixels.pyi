@@ -7,6 +7,18 @@ from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
 
+def weighted(weights: FloatArray, bases: FloatArray, out: FloatArray) -> None:
+    """Sum of bases, each by its weight, in their order: the same bits on every processor and for any memory.
+
+    Args:
+        weights: float32 [n].
+        bases: float32 [n, m].
+        out: Filled, float32 [m].
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+
 def undo(
     field: FloatArray,
     at: FloatArray,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray
-from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, look_up, points_of, smoothstep
+from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, along, look_up, points_of, smoothstep, weighted
 
 AXIS_DEPTH = 0.75
 """The axis the head turns about lies this far behind the mesh's own zero (about the lips' corners), interoculars."""
@@ -65,7 +65,8 @@ def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float, texture: 
     if not person.any():
         return np.ones(person.shape)
     cells = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    away = cells.astype(np.float64) * grid.cell / unit
+    # OpenCV's roots differ in the last bit with where its memory lies; their squares are whole numbers
+    away = np.sqrt(np.rint(cells.astype(np.float64) ** 2)) * grid.cell / unit
     full, none = (plain + (textured - plain) * texture for plain, textured in SKIRT)
     return smoothstep((none - away) / (none - full))
 
@@ -130,8 +131,8 @@ class Head:
             np.stack([mask * frame.unit, np.zeros_like(mask)], -1),
             np.stack([np.zeros_like(mask), mask * frame.unit], -1),
             # What turns away grows narrower.
-            (from_axis @ frame.right * mask)[..., None] * frame.right,
-            (from_axis @ frame.down * mask)[..., None] * frame.down,
+            (along(from_axis, frame.right) * mask)[..., None] * frame.right,
+            (along(from_axis, frame.down) * mask)[..., None] * frame.down,
         ]
         self._bases: FloatArray = np.stack(bases).reshape(len(bases), -1).astype(np.float32)
         self._shape = arm.shape
@@ -151,8 +152,7 @@ class Head:
             ],
             np.float32,
         )
-        moved: FloatArray = (weights @ self._bases).reshape(self._shape)
-        return moved
+        return weighted(weights, self._bases).reshape(self._shape)
 
     @staticmethod
     def _mask(frame: FaceFrame, outline: Tuple[Array, Array], nodes: Array) -> Array:
@@ -171,11 +171,11 @@ class Head:
         mesh_uv = frame.of(landmarks[::2, :2]).astype(np.float32)
         height = (AXIS_DEPTH - landmarks[::2, 2] / frame.unit).astype(np.float32)
         sigma = 0.17
-        distance = (uv[:, None, 0] - mesh_uv[:, 0]) ** 2 + (uv[:, None, 1] - mesh_uv[:, 1]) ** 2
+        distance = (mesh_uv[:, None, 0] - uv[:, 0]) ** 2 + (mesh_uv[:, None, 1] - uv[:, 1]) ** 2
         weight = np.exp(distance * np.float32(-0.5 / sigma**2))
-        total = weight.sum(1)
+        total = weight.sum(0)
         # Where the mesh is far the axis' own depth takes over: hair and ears stay put in a turn.
-        surface = (weight @ height) / (total + 0.15)
+        surface = weighted(height, weight) / (total + 0.15)
         depth: Array = surface.reshape(nodes.shape[:2]) * frame.unit
         return depth
 

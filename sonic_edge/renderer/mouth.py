@@ -25,6 +25,7 @@ from .geometry import (
     points_of,
     smooth_curve,
     smoothstep,
+    weighted,
 )
 from .lips import lip_line, open_edge, teeth_between
 
@@ -275,12 +276,15 @@ class Lips:
 
     def displacement(self, weights: FloatArray) -> Tuple[FloatArray, FloatArray]:
         """Upper and lower sheet for weights [len(WEIGHTS)]: where each node goes, relative, [rows, columns, 2]."""
-        return (weights @ self._upper).reshape(self._field_shape), (weights @ self._lower).reshape(self._field_shape)
+        return (
+            weighted(weights, self._upper).reshape(self._field_shape),
+            weighted(weights, self._lower).reshape(self._field_shape),
+        )
 
     def edges(self, weights: FloatArray) -> Tuple[Array, Array]:
         """Lower edge of the upper lip and upper edge of the lower lip on a still head, canvas pixels, [n, 2] each."""
-        upper = self.upper_edge + (weights @ self._upper_edge).reshape(-1, 2)
-        lower = self.lower_edge + (weights @ self._lower_edge).reshape(-1, 2)
+        upper = self.upper_edge + weighted(weights, self._upper_edge).reshape(-1, 2)
+        lower = self.lower_edge + weighted(weights, self._lower_edge).reshape(-1, 2)
         # Lips cannot pass through each other.
         overlap = np.minimum((lower - upper) @ self._down, 0)[:, None] * self._down
         return upper + overlap / 2, lower - overlap / 2

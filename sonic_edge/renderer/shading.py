@@ -9,7 +9,7 @@ from typing import Mapping, Optional, Tuple
 import numpy as np
 
 from ..media import FloatArray
-from .geometry import LEFT_BROW, OVAL, RIGHT_BROW, Array, FaceFrame, Grid, points_of, smoothstep
+from .geometry import LEFT_BROW, OVAL, RIGHT_BROW, Array, FaceFrame, Grid, points_of, smoothstep, weighted
 from .mouth import MouthShape
 
 SHADES = ("open", "smile", "pout", "press", "raise", "frown")
@@ -87,8 +87,7 @@ class Shading:
         weights = np.array([amounts[name] for name in SHADES], np.float32)
         if weights.max() < LEAST:
             return None
-        gain: FloatArray = (weights @ self._bases).reshape(self.most.shape)
-        return gain
+        return weighted(weights, self._bases).reshape(self.most.shape)
 
 
 def inside(oval: Array, uv: Array) -> Array:
