@@ -13,7 +13,7 @@
 # make model-test   the tests that need MindSpore
 # make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
-SETUP = setup.cfg setup.py pyproject.toml sonic_edge/renderer/_pixels.c board/setup.sh board/fetch_assets.py
+SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
 .PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test bundle check example-config render-eval convert model model-test model-eval setup clean

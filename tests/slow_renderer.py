@@ -4,7 +4,7 @@ It is what the real one is held to. They share what is worked out once for a por
 painted inside of the mouth, the person apart from the background) and nothing of what is done for a frame.
 """
 
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from sonic_edge.media import Image, Portrait
 from sonic_edge.renderer import Renderer
 from sonic_edge.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, lids_down
-from sonic_edge.renderer.eyes import Eye, brow_basis
-from sonic_edge.renderer.geometry import Box, look_up, smoothstep, soft_polygon
+from sonic_edge.renderer.eyes import CREASE_FOLLOWS, LASH, Eye, brow_basis
+from sonic_edge.renderer.geometry import Box, Grid, look_up, smoothstep
 from sonic_edge.renderer.interior import TIP
 from sonic_edge.renderer.mouth import (
     TEARING,
@@ -29,6 +29,12 @@ from sonic_edge.renderer.shading import Shading
 
 Array = np.ndarray
 REPLICATE, NOTHING = cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT
+
+
+def enlarged(grid: Grid, field: Array, box: Box) -> Array:
+    """What lies on the nodes of a grid at every pixel of a box inside it."""
+    full = cv2.resize(field, None, fx=grid.cell, fy=grid.cell, interpolation=cv2.INTER_LINEAR)
+    return full[box.top - grid.top : box.bottom - grid.top, box.left - grid.left : box.right - grid.left]
 
 
 def over(person: Array, behind: Array) -> Image:
@@ -85,10 +91,7 @@ class SlowRenderer(Renderer):
         return -found
 
     def _positions(self, field: Array, box: Box) -> Array:
-        """What lies on the nodes at every pixel of a box."""
-        cell, left, top = self._grid.cell, self._grid.left, self._grid.top
-        full = cv2.resize(field, None, fx=cell, fy=cell, interpolation=cv2.INTER_LINEAR)
-        return full[box.top - top : box.bottom - top, box.left - left : box.right - left]
+        return enlarged(self._grid, field, box)
 
     def _looked_up(self, canvas: Array, box: Box) -> Image:
         person, layers = self._photo._person, self._photo
@@ -116,12 +119,15 @@ class SlowRenderer(Renderer):
                 out[box.rows, box.columns] = self._looked_up(at + turned, box)
             blink = eye.follows(lids_down(values))
             if blink > 0:
-                lowered, unrolled = (look_up(m, on_patch, cv2.INTER_LINEAR, NOTHING) for m in eye.lowered(blink))
-                lid = eye.paint_lid(self._looked_up(at + lowered, box), on_patch, unrolled)
-                covered = soft_polygon(follow(eye.covered(eye.edge(blink))), box, 0.0)[..., None]
+                moved, unrolled = (look_up(m, on_patch, cv2.INTER_LINEAR, NOTHING) for m in lowered(eye, blink))
+                lid = self._looked_up(at + moved, box).astype(float)
+                down = (eye._frame.down / eye.step).astype(np.float32)
+                skin = look_up(eye.shut, on_patch + unrolled[..., 1:] * down, cv2.INTER_LINEAR, REPLICATE)[..., :3]
+                lid += (skin - lid) * unrolled[..., :1]
+                covered = polygon(follow(eye.covered(eye.edge(blink))), box, 0.0)[..., None]
                 part = out[box.rows, box.columns]
-                out[box.rows, box.columns] = np.rint(part + (lid.astype(float) - part) * covered)
-                eye.draw_lashes(out, follow(eye.edge(blink)), blink, self._edge_blur)
+                out[box.rows, box.columns] = np.rint(part + (lid - part) * covered)
+                draw_lashes(eye, out, follow(eye.edge(blink)), blink, self._edge_blur)
 
     def _mouth_of(
         self,
@@ -140,12 +146,12 @@ class SlowRenderer(Renderer):
         if box.empty:
             return
         still, upper, lower = (self._positions(source, box) for source in sources)
-        low = soft_polygon(under, box, 0.0)[..., None]
+        low = polygon(under, box, 0.0)[..., None]
         above, below = (self._looked_up(at, box).astype(float) for at in (upper, lower))
         lips = above + (below - above) * low
         gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
         if gap > LEAST_GAP:
-            opened = soft_polygon(opening, box, self._edge_blur)
+            opened = polygon(opening, box, self._edge_blur)
             shown = min(1.0, gap / FULL_GAP)
             light = self._daylight(opening, box, values["tuck"])
             inside = self._inside(still, lower_lip_drop(self._shape, weights), values, light)
@@ -154,13 +160,13 @@ class SlowRenderer(Renderer):
             lips = lips + (inside - lips) * (opened * shown)[..., None]
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
-            shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
+            shadow = polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
             lips = lips + (self._lip_line - lips) * (shadow * 0.7 * pressed)[..., None]
         out[box.rows, box.columns] = np.clip(np.rint(lips), 0, 255)
 
     def _daylight(self, opening: Array, box: Box, tuck: float) -> Array:
         unit = self._frame.unit
-        light = soft_polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
+        light = polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
         light = np.clip(cv2.GaussianBlur(light, (0, 0), max(2.0, 0.045 * unit)), 0, 1) ** 1.15
         return light + (0.85 - light) * 0.8 * tuck
 
@@ -197,3 +203,45 @@ def glance(eye: Eye, gaze_x: float, gaze_y: float) -> Array:
     corner = np.clip(1 - ((u - eye._centre) / eye._half) ** 2, 0, 1) ** 0.5
     along = smoothstep(1 + between / 0.02) * corner * go_x, smoothstep(1 + between / 0.06) * corner * go_y
     return -eye._frame.vector(np.stack([whole * along[0], whole * along[1]], -1)).astype(np.float32)
+
+
+def lowered(eye: Eye, blink: float) -> Tuple[Array, Array]:
+    """As `Eye.lowered`."""
+    v, top = eye._v.astype(float), float(eye._top)
+    edge = eye._lid_v + eye._gap * blink
+    crease = eye._crease + eye._pull * CREASE_FOLLOWS * blink
+    rim = eye._lid_v - eye._rim * min(4 * blink, 1)
+    above = np.minimum(v, top) + np.maximum(v - top, 0) * (eye._crease - top) / (crease - top)
+    on_lid = (v - crease) * (rim - eye._crease) / np.maximum(edge - crease, 1e-3) + eye._crease
+    source = np.where(v < crease, above, np.minimum(on_lid, rim))
+    moved = eye._frame.vector(np.stack([np.zeros_like(v), source - v], -1))
+    lid = smoothstep((v - crease + 0.04) / 0.06) * eye._middle * smoothstep(np.array(2.5 * blink))
+    to_shut = eye._gap * (1 - blink) * eye._frame.unit
+    return moved.astype(np.float32), np.dstack([lid, to_shut]).astype(np.float32)
+
+
+def draw_lashes(eye: Eye, out: Image, edge: Array, blink: float, softness: float) -> None:
+    """As `Eye.draw_lashes`."""
+    unit, down = eye._frame.unit, eye._frame.down
+    box = Box.around(edge, 0.1 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
+    if box.empty:
+        return
+    thick = down * LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
+    line = np.concatenate([edge - 0.8 * thick, (edge + 0.4 * thick)[::-1]])
+    strength = 0.85 * polygon(line, box, max(softness, 0.006 * unit))
+    hanging = 0.55 * polygon(list(eye.hanging(edge, blink)), box, max(softness, 0.003 * unit))
+    clear = eye._lash_strength
+    dark = np.maximum(strength, hanging * clear) * clear * min(1.0, 1.6 * blink)
+    patch = out[box.rows, box.columns]
+    lash = patch + (np.array(eye._lash_colour) - patch) * dark[..., None]
+    patch[...] = np.minimum(patch, np.rint(lash))
+
+
+def polygon(points: Union[Array, List[Array]], box: Box, blur: float) -> Array:
+    """How much of each pixel of a box lies in a polygon, or in any of several, 0..1: by OpenCV, half a pixel larger."""
+    mask = np.zeros((box.height, box.width), np.uint8)
+    for corners in points if isinstance(points, list) else [points]:
+        fixed = np.round((corners - (box.left, box.top)) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+    soft = mask.astype(np.float32) / 255
+    return cv2.GaussianBlur(soft, (0, 0), blur) if blur > 0 else soft

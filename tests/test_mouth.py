@@ -294,14 +294,17 @@ class TestInside:
         shape = MouthShape(portrait.image, frame, portrait.landmarks)
         inside = MouthInterior(portrait.image, frame, Palette(portrait.image, frame, portrait.landmarks), shape, 0.7)
         rows, columns = region(portrait, (-0.2, 0.2), (-0.15, 0.7))
-        places = np.stack(np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)), -1)
-        light = np.ones(places.shape[:2], np.float32)
-        near_by, far = (
-            inside.draw(
-                places.astype(np.float32), jaw_drop=drop, tongue=0.0, light=light, rounded=0.0, daylight=0.0
-            ).astype(np.float32)
-            for drop in (0.2, 0.3)
-        )
+        box = g.Box(columns.start, rows.start, columns.stop, rows.stop)
+        everywhere = np.full((box.height, box.width), 255, np.uint8), np.zeros((box.height, box.width), np.uint8)
+        around = np.array([(x, y) for x, y in zip((-500, 900, 900, -500), (-500, -500, 900, 900))], float)
+        grid = g.Grid(g.Box(0, 0, portrait.image.shape[1], portrait.image.shape[0]), 5)
+
+        def drawn(jaw_drop: float) -> np.ndarray:
+            out = portrait.image.copy()
+            inside.draw(out, box, around, everywhere, (1.0, 0.0), (grid.nodes, grid), jaw_drop, held({}))
+            return out[rows, columns].astype(np.float32)
+
+        near_by, far = drawn(0.2), drawn(0.3)
         teeth = slice(0, int((0.15 + 0.02) * 120))
         assert near_by[teeth] == pytest.approx(far[teeth], abs=1.0)
         shift = int(0.1 * 120)

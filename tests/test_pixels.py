@@ -4,6 +4,7 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 import pytest
+from slow_renderer import enlarged
 
 from sonic_edge.renderer import _pixels
 from sonic_edge.renderer.geometry import Box, Grid, weighted
@@ -27,12 +28,12 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
         "placing": (0.0, 0.0, 1.0),
         "behind": None,
         "patches": (),
+        "share": None,
         **more,
     }
     on_canvas = (box.left, box.top, box.right, box.bottom)
     _pixels.warp(
         given["out"],
-        (0, 0),
         on_canvas,
         given["still"],
         nodes,
@@ -43,6 +44,7 @@ def warped(grid: Grid, nodes: np.ndarray, box: Box, **more: Any) -> np.ndarray:
         given["behind"],
         (0, 0),
         given["patches"],
+        given["share"],
     )
     return given["out"]
 
@@ -92,8 +94,8 @@ class TestWarp:
         behind = RNG.integers(0, 256, (40, 50, 3), np.uint8)
         gain = (0.3 * np.sin(grid.nodes[..., 0] / 8)).astype(np.float32)
         out = warped(grid, nodes, box, photo=photo, placing=(-1.0, 2.0, scale), behind=behind, gain=gain)
-        at = (grid.enlarge(nodes, box) - [-1, 2]) * scale
-        wanted = expected(photo, at, behind[box.rows, box.columns], grid.enlarge(gain, box))
+        at = (enlarged(grid, nodes, box) - [-1, 2]) * scale
+        wanted = expected(photo, at, behind[box.rows, box.columns], enlarged(grid, gain, box))
         # (steps of 1/128 pixel where neighbours differ by up to 255)
         assert np.abs(out[box.rows, box.columns] - wanted).max() < 6
         assert np.abs(out[box.rows, box.columns] - wanted).mean() < 1 or wanted.size < 300

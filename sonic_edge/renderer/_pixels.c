@@ -3,11 +3,7 @@
  * Whole numbers where pixels are made, so that every processor gives the same bytes. Nothing is read or written outside
  * the buffers that are handed in, whatever the numbers in them. Docstrings for Python are in _pixels.pyi.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "_pixels.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -15,23 +11,9 @@
 #include <arm_neon.h>
 #endif
 
-typedef Py_ssize_t size;
-
-/* Compiled twice, and the one that this processor has is taken: both do the same. */
-#if defined(__x86_64__)
-#define WIDER __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDER
-#endif
-
 /* ---- buffers ------------------------------------------------------------------------------------------------------ */
 
-typedef struct {
-    Py_buffer view;
-    int held;
-} Held;
-
-static int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable) {
+int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable) {
     int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object, &held->view, flags) < 0) return -1;
     held->held = 1;
@@ -44,12 +26,12 @@ static int hold(PyObject *object, Held *held, const char *name, const char *form
     return 0;
 }
 
-static void let_go(Held *held, int n) {
+void let_go(Held *held, int n) {
     for (int i = 0; i < n; i++)
         if (held[i].held) PyBuffer_Release(&held[i].view);
 }
 
-static int has_shape(const Held *held, const char *name, int axis, size wanted) {
+int has_shape(const Held *held, const char *name, int axis, size wanted) {
     if (held->view.shape[axis] == wanted) return 1;
     PyErr_Format(PyExc_ValueError, "%s: axis %d is %zd long; %zd is needed", name, axis, held->view.shape[axis], wanted);
     return 0;
@@ -57,13 +39,21 @@ static int has_shape(const Held *held, const char *name, int axis, size wanted) 
 
 /* ---- movements ------------------------------------------------------------------------------------------------------ */
 
+#define AT_ONCE 256 /* numbers that stay close to the processor */
+
 /* In the order of the bases, whatever the processor and wherever the arrays lie: a library for matrices does not promise
  * that, and the last bit of a position may be a grey level. */
 WIDER static void add_up(const float *weights, const float *bases, float *out, size n, size width) {
-    memset(out, 0, (size_t)width * sizeof(float));
-    for (size i = 0; i < n; i++, bases += width)
-        if (weights[i] != 0)
-            for (size k = 0; k < width; k++) out[k] += weights[i] * bases[k];
+    for (size first = 0; first < width; first += AT_ONCE) {
+        const size count = width - first < AT_ONCE ? width - first : AT_ONCE;
+        float sum[AT_ONCE] = {0};
+        for (size i = 0; i < n; i++) {
+            const float *basis = bases + i * width + first;
+            if (weights[i] != 0)
+                for (size k = 0; k < count; k++) sum[k] += weights[i] * basis[k];
+        }
+        memcpy(out + first, sum, (size_t)count * sizeof(float));
+    }
 }
 
 static PyObject *weighted(PyObject *self, PyObject *args) {
@@ -84,24 +74,6 @@ done:
 }
 
 /* ---- the grid ----------------------------------------------------------------------------------------------------- */
-
-static float within(float value, float low, float high) {
-    return value > low ? (value < high ? value : high) : low; /* what is not a number becomes `low` */
-}
-
-/* A field [rows, columns, 2] between its nodes, at (x, y) in cells; beyond the outermost nodes as it is there. */
-static inline void sample(const float *field, size rows, size columns, float x, float y, float *u, float *v) {
-    x = within(x, 0, (float)(columns - 1));
-    y = within(y, 0, (float)(rows - 1));
-    size column = (size)x, row = (size)y;
-    if (column > columns - 2) column = columns - 2;
-    if (row > rows - 2) row = rows - 2;
-    float a = x - (float)column, b = y - (float)row;
-    const float *p = field + 2 * (row * columns + column), *q = p + 2 * columns;
-    float w00 = (1 - a) * (1 - b), w01 = a * (1 - b), w10 = (1 - a) * b, w11 = a * b;
-    *u = p[0] * w00 + p[2] * w01 + q[0] * w10 + q[2] * w11;
-    *v = p[1] * w00 + p[3] * w01 + q[1] * w10 + q[3] * w11;
-}
 
 /* A field, where its first node is, and nodes to a pixel. */
 typedef struct {
@@ -360,6 +332,7 @@ typedef struct {
 typedef struct {
     Number x, y, light;
     uint8_t *rests, *rests_next; /* which nodes, above and below, are at rest */
+    uint8_t *row;                /* a row of pixels that is shared with what there is */
     Line line;
     size first, last;            /* columns of nodes that the area needs */
 } Work;
@@ -370,9 +343,14 @@ static inline int32_t held(int32_t value, int32_t most) { return value < 0 ? 0 :
 static inline int32_t begun(int32_t value, int32_t step, size cell) { return cell % 2 ? value : value + (step >> 1); }
 
 /* Steps from each of some numbers to others that are a cell further. */
-static void steps(const int32_t *from, const int32_t *to, int32_t *step, size begin, size end, size cell) {
+WIDER static void steps(const int32_t *from, const int32_t *to, int32_t *restrict step, size begin, size end, size cell) {
     const float share = 1 / (float)cell;
     for (size k = begin; k <= end; k++) step[k] = (int32_t)lrintf((float)(to[k] - from[k]) * share);
+}
+
+/* A row further down, each. */
+WIDER static void go_down(int32_t *restrict now, const int32_t *restrict down, size begin, size end) {
+    for (size k = begin; k <= end; k++) now[k] += down[k];
 }
 
 typedef int32_t Four __attribute__((vector_size(16)));
@@ -471,8 +449,15 @@ WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *pho
         for (j = begin; j <= end; j++) line->gain[j] = (uint16_t)work->light.pixels[j];
 }
 
+/* Of a row as much as `share` says, of 255, over what there is. */
+static void share_row(const uint8_t *row, const uint8_t *share, uint8_t *out, size begin, size end) {
+    for (size j = begin; j < end; j++)
+        for (size k = 3 * j; k < 3 * j + 3; k++)
+            out[k] = (uint8_t)((row[k] * share[j] + out[k] * (255u - share[j]) + 127u) / 255u);
+}
+
 static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patches,
-                      const uint8_t *behind, size behind_stride, const uint8_t *still, Work *work) {
+                      const uint8_t *behind, size behind_stride, const uint8_t *still, const uint8_t *share, Work *work) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2;
     size above = area->top - nodes->top - cell / 2, row = above / cell;
     int inside = at_nodes(nodes, row, photo, placing, work), inside_next;
@@ -523,13 +508,16 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                 memcpy(out, photo_row, (size_t)(3 * left));
                 memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
             }
+            const uint8_t *shared = share ? share + i * area->width : NULL;
+            while (shared && begin < end && !shared[begin]) begin++;
+            while (shared && begin < end && !shared[end - 1]) end--;
             if (begin < end) {
                 const uint8_t *back = behind ? behind + i * behind_stride : out;
                 line_of(area, nodes, photo, placing, patches, i, work, begin, end, inside & inside_next, has_gain);
-                row_of(photo, &work->line, has_gain, back, out, begin, end);
+                row_of(photo, &work->line, has_gain, back, shared ? work->row : out, begin, end);
+                if (shared) share_row(work->row, shared, out, begin, end);
             }
-            for (int n = 0; n < 2 + has_gain; n++)
-                for (size k = work->first; k <= work->last; k++) numbers[n]->now[k] += numbers[n]->down[k];
+            for (int n = 0; n < 2 + has_gain; n++) go_down(numbers[n]->now, numbers[n]->down, work->first, work->last);
         }
         inside = inside_next;
     }
@@ -540,7 +528,7 @@ static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
     const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + 1 + SPARE + 3) / 4 * 4;
     work->first = (area->left - nodes->left - cell / 2) / cell;
     work->last = (area->left + area->width - 1 - nodes->left - cell / 2) / cell + 1;
-    int32_t *memory = PyMem_Calloc((size_t)(3 * (6 * n_nodes + n_pixels) + n_pixels + (3 * n_pixels) / 2 + n_nodes), sizeof(int32_t));
+    int32_t *memory = PyMem_Calloc((size_t)(3 * (6 * n_nodes + n_pixels) + n_pixels + (3 * n_pixels) / 2 + n_nodes + n_pixels), sizeof(int32_t));
     if (!memory) return NULL;
     int32_t *next = memory;
     Number *numbers[3] = {&work->x, &work->y, &work->light};
@@ -554,6 +542,7 @@ static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
     uint16_t *shorts = (uint16_t *)next;
     work->line.right = shorts, work->line.down = shorts + n_pixels, work->line.gain = shorts + 2 * n_pixels;
     work->rests = (uint8_t *)(shorts + 3 * n_pixels), work->rests_next = work->rests + n_nodes;
+    work->row = work->rests + 4 * n_nodes;
     return memory;
 }
 
@@ -592,24 +581,26 @@ static int read_patches(PyObject *given, Held *held, const Area *area, Patch *pa
 
 static PyObject *warp(PyObject *self, PyObject *args) {
     (void)self;
-    PyObject *objects[7];
-    size box[4], origin[2], grid[3], behind_at[2];
+    PyObject *objects[8];
+    size box[4], grid[3], behind_at[2];
     float placing[3];
     Patch patches[MOST_PATCHES + 1];
-    Held held[7 + MOST_PATCHES] = {{.held = 0}};
+    Held held[8 + MOST_PATCHES] = {{.held = 0}};
     PyObject *result = NULL;
     void *memory = NULL;
-    if (!PyArg_ParseTuple(args, "O(nn)(nnnn)OOO(nnn)O(fff)O(nn)O!", &objects[0], &origin[0], &origin[1], &box[0], &box[1],
+    if (!PyArg_ParseTuple(args, "O(nnnn)OOO(nnn)O(fff)O(nn)O!O", &objects[0], &box[0], &box[1],
                           &box[2], &box[3], &objects[6], &objects[1], &objects[2], &grid[0], &grid[1], &grid[2], &objects[3],
                           &placing[0], &placing[1], &placing[2], &objects[4], &behind_at[0], &behind_at[1], &PyTuple_Type,
-                          &objects[5]))
+                          &objects[5], &objects[7]))
         return NULL;
-    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_still = objects[6] != Py_None;
+    int has_gain = objects[2] != Py_None, has_behind = objects[4] != Py_None, has_still = objects[6] != Py_None,
+        has_share = objects[7] != Py_None;
     if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "nodes", "f", 3, 0) < 0 ||
         (has_gain && hold(objects[2], &held[2], "gain", "f", 2, 0) < 0) ||
         hold(objects[3], &held[3], "photo", "B", 3, 0) < 0 ||
         (has_behind && hold(objects[4], &held[4], "behind", "B", 3, 0) < 0) ||
-        (has_still && hold(objects[6], &held[6], "still", "B", 3, 0) < 0))
+        (has_still && hold(objects[6], &held[6], "still", "B", 3, 0) < 0) ||
+        (has_share && hold(objects[7], &held[7], "share", "B", 2, 0) < 0))
         goto done;
     const Py_buffer *out = &held[0].view, *photo = &held[3].view;
     Nodes nodes = {held[1].view.buf, has_gain ? held[2].view.buf : NULL, held[1].view.shape[0], held[1].view.shape[1],
@@ -622,15 +613,16 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         if (!has_shape(&held[2], "gain", axis, held[1].view.shape[axis])) goto done;
     for (int axis = 0; has_still && axis < 3; axis++)
         if (!has_shape(&held[6], "still", axis, out->shape[axis])) goto done;
-    if (read_patches(objects[5], held + 7, &area, patches) < 0) goto done;
+    if (read_patches(objects[5], held + 8, &area, patches) < 0) goto done;
+    for (int axis = 0; has_share && axis < 2; axis++)
+        if (!has_shape(&held[7], "share", axis, axis ? area.width : area.height)) goto done;
     const char *wrong = NULL;
     if (area.width < 0 || area.height < 0) wrong = "box: its right and bottom must not lie before its left and top";
     else if (nodes.cell < 1 || nodes.cell > 16383) wrong = "grid: a cell is 1 to 16383 pixels";
     else if (photo->shape[0] < 2 || photo->shape[1] < 2 || photo->shape[0] > 16383 || photo->shape[1] > 16383)
         wrong = "photo: 2 to 16383 pixels a side are needed";
     else if (!(placing[2] > 0)) wrong = "placing: the scale must be over 0";
-    else if (box[0] < origin[0] || box[1] < origin[1] || box[2] - origin[0] > out->shape[1] ||
-             box[3] - origin[1] > out->shape[0])
+    else if (box[0] < 0 || box[1] < 0 || box[2] > out->shape[1] || box[3] > out->shape[0])
         wrong = "box: must lie in out";
     else if (has_behind && (box[0] < behind_at[0] || box[1] < behind_at[1] ||
                             box[2] - behind_at[0] > held[4].view.shape[1] ||
@@ -655,7 +647,7 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    area.pixels = (uint8_t *)out->buf + area.stride * (box[1] - origin[1]) + 3 * (box[0] - origin[0]);
+    area.pixels = (uint8_t *)out->buf + area.stride * box[1] + 3 * box[0];
     const uint8_t *still = has_still ? (const uint8_t *)held[6].view.buf + (area.pixels - (uint8_t *)out->buf) : NULL;
     Photo source = {photo->buf, photo->shape[1], photo->shape[0]};
     const uint8_t *behind = NULL;
@@ -665,12 +657,12 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         behind = (const uint8_t *)held[4].view.buf + behind_stride * (box[1] - behind_at[1]) + 3 * (box[0] - behind_at[0]);
     }
     Py_BEGIN_ALLOW_THREADS
-    warp_area(&area, &nodes, &source, placing, patches, behind, behind_stride, still, &work);
+    warp_area(&area, &nodes, &source, placing, patches, behind, behind_stride, still, has_share ? held[7].view.buf : NULL, &work);
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:
     PyMem_Free(memory);
-    let_go(held, 7 + MOST_PATCHES);
+    let_go(held, 8 + MOST_PATCHES);
     Py_XINCREF(result);
     return result;
 }
@@ -678,6 +670,12 @@ done:
 static PyMethodDef methods[] = {{"weighted", weighted, METH_VARARGS, NULL},
                                 {"undo", undo, METH_VARARGS, NULL},
                                 {"warp", warp, METH_VARARGS, NULL},
+                                {"outline", outline, METH_VARARGS, NULL},
+                                {"tint", tint, METH_VARARGS, NULL},
+                                {"between_lips", between_lips, METH_VARARGS, NULL},
+                                {"lowered", lowered, METH_VARARGS, NULL},
+                                {"lay_skin", lay_skin, METH_VARARGS, NULL},
+                                {"turned", turned, METH_VARARGS, NULL},
                                 {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, "_pixels", "The renderer's inner loops.", -1, methods, NULL, NULL, NULL, NULL};

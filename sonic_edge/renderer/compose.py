@@ -1,13 +1,15 @@
 """Photo and pose to frame: the displacements of head, mouth and eyes put together and looked up in the photo once."""
 
+import math
 from typing import List, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from ..media import FloatArray, Image, Portrait
+from . import _pixels
 from .eyes import EYES, Eye, brow_basis
-from .geometry import CHIN, UNSEEN, Array, Box, FaceFrame, Grid, Patch, look_up, points_of, soft_polygon
+from .geometry import BLEED, CHIN, UNSEEN, Array, Box, FaceFrame, Grid, Patch, along, look_up, points_of, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
 from .layers import Layers
@@ -34,8 +36,8 @@ SOURCE_MARGIN = 0.4
 """What is looked up for the moving box lies at most this far outside it, interoculars."""
 EDGE_SOFTNESS = 0.004
 """Drawn edges are at least this soft, interoculars; softer where the photo is."""
-ROLL = 0.016
-"""Lips grow darker this far from the opening, interoculars."""
+ROLL, ROLLS = 0.016, 0.38
+"""Lips grow darker this far from the opening, interoculars, and by so much."""
 LEAST_GAP, FULL_GAP = 0.0005, 0.012
 """What is between lips shows a little from this gap on, and in full from that, interoculars: so it does not jump in."""
 ROUNDS_OF_HEAD, ROUNDS_OF_FACE = 4, 6
@@ -83,7 +85,7 @@ class Renderer:
         self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
         palette = Palette(self._image, frame, landmarks)
         self._interior = MouthInterior(self._image, frame, palette, self._shape, self._edge_blur)
-        self._lip_line = palette.line
+        self._lip_line: Tuple[float, float, float] = tuple(palette.line.tolist())
         self._shading = Shading(frame, landmarks, self._shape, self._face)
         self._brow = brow_basis(frame, landmarks, self._face)
         irises = portrait.irises if portrait.irises is not None else (None, None)
@@ -93,6 +95,9 @@ class Renderer:
         self._around_eyes: Array = np.concatenate(boxes) if boxes else np.zeros((0, 2))
         self._lifted: Array = self._face.sample(self._brow, self._around_eyes[None])[0] if boxes else self._around_eyes
         self._eye_margin = 0.02 * frame.unit + 2
+        self._bleed: Array = BLEED * frame.down
+        n = len(self._lips.upper_edge)
+        self._outwards: Array = np.concatenate([np.tile(-self._bleed, (n, 1)), np.tile(self._bleed, (n, 1))])
         nodes = self._face.nodes
         self._rim: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
         self._far = 8 * frame.unit + max(self._canvas.right, self._canvas.bottom)
@@ -212,17 +217,16 @@ class Renderer:
         eye: Eye,
         down: float,
         rim: Array,
-        covered: Array,
+        outline: Array,
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
         """One eye's lid, brought down over what there is; its rim, and the outline of all that comes down with it."""
         lowered, unrolled = eye.lowered(down)
         patch = Patch(lowered, (eye.box.left, eye.box.top, eye.step), box)
-        lid = self._photo.look(box, self._grid, source, gain, [patch])
-        on_patch = eye.place(self._grid.enlarge(source, box))
-        lid = eye.paint_lid(lid, on_patch, look_up(unrolled, on_patch, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
-        out[box.rows, box.columns] = _blended(out[box.rows, box.columns], lid, soft_polygon(covered, box, 0.0))
+        covered = soft_polygon(outline + self._bleed, box, 0.0)
+        self._photo.draw(out, box, self._grid, source, gain, patches=[patch], share=covered)
+        eye.lay_skin(out, box, covered, source, self._grid, unrolled)
         eye.draw_lashes(out, rim, down, self._edge_blur)
 
     def _draw_mouth(
@@ -246,62 +250,31 @@ class Renderer:
         if box.empty:
             return
         still, upper, lower = sources
-        lips = _blended(
-            self._photo.look(box, grid, upper, gain),
-            self._photo.look(box, grid, lower, gain),
-            soft_polygon(under, box, 0.0),
-        )
-        gap = float(((edges[1] - edges[0]) @ self._frame.down).max()) / unit
+        self._photo.draw(out, box, grid, upper, gain)
+        self._photo.draw(out, box, grid, lower, gain, share=soft_polygon(under - self._bleed, box, 0.0))
+        gap = float(along(edges[1] - edges[0], self._frame.down).max()) / unit
         if gap > LEAST_GAP:
-            hole = Box.around(opening, 3 * max(self._edge_blur, ROLL * unit)).within(box)
+            rolls = math.hypot(self._edge_blur, ROLL * unit)
+            hole = Box.around(opening, 3 * rolls).within(box)
             if not hole.empty:
-                part = lips[hole.top - box.top : hole.bottom - box.top, hole.left - box.left : hole.right - box.left]
-                part[...] = self._parted(part, hole, opening, grid.enlarge(still, hole), gap, values, weights)
+                # Lips are round: where they turn inwards they turn away from the light.
+                opening += self._outwards
+                masks = soft_polygon(opening, hole, self._edge_blur), soft_polygon(opening, hole, rolls)
+                shown = min(1.0, gap / FULL_GAP)
+                jaw_drop = lower_lip_drop(self._shape, weights)
+                strengths = shown, ROLLS * shown
+                self._interior.draw(out, hole, opening, masks, strengths, (still, grid), jaw_drop, values)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
-            shadow = soft_polygon(lip_line_outline((edges[0] + edges[1]) / 2, self._frame), box, 1.5 * self._edge_blur)
-            lips = _blended(lips, np.full_like(lips, self._lip_line), shadow * np.float32(0.7 * pressed))
-        out[box.rows, box.columns] = lips
+            line = lip_line_outline((edges[0] + edges[1]) / 2, self._frame) + self._outwards
+            shadow = soft_polygon(line, box, 1.5 * self._edge_blur)
+            _pixels.tint(out, (box.left, box.top), shadow, self._lip_line, 0.7 * pressed, False)
 
     def _opening(self, edges: Tuple[Array, Array], weights: Mapping[str, float]) -> Array:
         """What is between the lips, whose edges are given, as a polygon on the frame."""
         # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
         inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
         return lip_outline(edges[0] + inwards, edges[1] - inwards)
-
-    def _parted(
-        self,
-        lips: Image,
-        box: Box,
-        opening: Array,
-        still: FloatArray,
-        gap: float,
-        values: Mapping[str, float],
-        weights: Mapping[str, float],
-    ) -> Image:
-        """Lips in a box, and between them what is behind."""
-        opened = soft_polygon(opening, box, self._edge_blur)
-        shown = np.float32(min(1.0, gap / FULL_GAP))
-        light = self._light(opening, box, values["tuck"])
-        jaw_drop = lower_lip_drop(self._shape, weights)
-        kept = 0.8 if self._interior.own is not None else 0.0
-        inside = self._interior.draw(still, jaw_drop, values["tongue"], light, min(1.0, values["round"]), kept)
-        # Lips are round: where they turn inwards they turn away from the light.
-        rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * self._frame.unit)
-        shaded = _blended(lips, np.zeros_like(lips), rolled * (np.float32(0.38) * shown))
-        return _blended(shaded, inside, opened * shown)
-
-    def _light(self, opening: Array, box: Box, tuck: float) -> FloatArray:
-        """How much light falls through the opening, 0..1: little through a narrow one, least under the upper lip."""
-        unit = self._frame.unit
-        shadowed = soft_polygon(opening + self._frame.down * (0.02 * unit), box, 0.0)
-        small = cv2.resize(shadowed, (-(-box.width // 4), -(-box.height // 4)), interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small, (0, 0), max(0.5, 0.045 * unit / 4))
-        light = np.clip(small, 0, 1) ** np.float32(1.15)
-        # f and v bring the teeth to the front, into the light.
-        light += (np.float32(0.85) - light) * np.float32(0.8 * tuck)
-        raised: FloatArray = cv2.resize(light, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-        return raised
 
 
 def lids_down(pose: Mapping[str, float]) -> float:
@@ -317,9 +290,3 @@ def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows
     chosen = upper.copy()
     cv2.copyTo(lower, mask, chosen)
     return chosen
-
-
-def _blended(one: Image, other: Image, share: FloatArray) -> Image:
-    """Two pictures [h, w, 3], of the other as much as `share` says, 0..1, [h, w]."""
-    mixed: Image = cv2.blendLinear(one, other, 1 - share, share)  # type: ignore[assignment]
-    return mixed

@@ -1,13 +1,15 @@
 """The eyes: lids that come down, brows that rise, an iris that turns under the lids."""
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
+from . import _pixels
 from .geometry import (
+    BLEED,
     LEFT_BROW,
     LEFT_EYE_LOWER,
     LEFT_EYE_UPPER,
@@ -18,6 +20,7 @@ from .geometry import (
     Box,
     FaceFrame,
     Grid,
+    Mask,
     Patch,
     height_at,
     look_up,
@@ -154,10 +157,13 @@ class Eye:
         at = frame.of(iris[:2]) if iris is not None else np.array([self._centre, (middle + low_middle) / 2])
         radius = float(iris[2]) / frame.unit if iris is not None else IRIS
         self._iris = float(at[0]), float(at[1]), float(np.clip(radius, 0.06, 0.14))
+        maps = self._v, self._lid_v, self._gap, self._crease, self._pull, self._rim, self._middle
+        self._lowering: FloatArray = np.stack(maps).astype(np.float32)
+        self._taper: Array = np.sin(np.linspace(0.0, np.pi, len(self._lid)))[:, None]
         self.white, self._turning = self._gives()
         self._lash_colour, self._lash_strength = self._lashes(image, upper)
         self.shut = self._shut_lid(image)
-        """The lid as it looks when shut, on the patch, [height, width, 3]."""
+        """The lid as it looks when shut, on the patch, [height, width, 4]; the last channel says nothing."""
 
     def follows(self, blink: float) -> float:
         """How far this lid is down in a blink, 0..1: one eye is a little ahead of the other, save at the ends."""
@@ -168,20 +174,20 @@ class Eye:
         start = np.array([self.box.left, self.box.top], np.float32)
         return (positions - start) * np.float32(1 / self.step)
 
-    def _lashes(self, image: Image, upper: Array) -> Tuple[Array, float]:
+    def _lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
         """Colour of the lashes, and how clearly they stand out, 0..1: read along the rim of the upper lid."""
         u = np.linspace(upper[:, 0].min(), upper[:, 0].max(), 24)[3:-3]
         v = height_at(u, upper)
         columns = np.stack(np.broadcast_arrays(u[:, None], v[:, None] + np.linspace(-0.035, 0.01, 8)), -1)
         rim = look_up(image, self._frame.canvas(columns).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
         darkest = rim[np.arange(len(u)), rim.mean(-1).argmin(1)].astype(np.float64)
-        colour = np.median(darkest, axis=0)
+        colour: Array = np.median(darkest, axis=0)
         under = np.stack([u, v + 0.3], -1)[:, None]
         skin = look_up(image, self._frame.canvas(under).astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
         contrast = 1 - colour.mean() / max(float(np.median(skin.mean(-1))), 1.0)
-        return colour * 0.7, float(np.clip(0.25 + contrast, 0.5, 1.0))
+        return tuple(np.round(0.7 * colour).tolist()), float(np.clip(0.25 + contrast, 0.5, 1.0))
 
-    def _shut_lid(self, image: Image) -> Image:
+    def _shut_lid(self, image: Image) -> NDArray[np.uint8]:
         """Skin for the lid, carried from above the crease to under the eye, with the grain of what is around.
 
         Its edges have the colours of the photo there, so that no border shows. It grows lighter where it is roundest
@@ -226,8 +232,8 @@ class Eye:
         depth = GRAIN[1] - GRAIN[0]
         away = np.abs(self._low_v - self._v) % (2 * depth)
         mirrored = self._low_v + GRAIN[0] + np.minimum(away, 2 * depth - away)
-        lid: Image = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
-        return lid
+        lid = np.clip(np.round(skin + at(grain, mirrored)), 0, 255).astype(np.uint8)
+        return np.dstack([lid, np.full(lid.shape[:2], 255, np.uint8)])
 
     def glance(self, gaze_x: float, gaze_y: float, box: Box) -> Patch:
         """How far the source of each pixel of the patch is away when the eye turns; the box of the frame that shows it.
@@ -237,16 +243,18 @@ class Eye:
         """
         x, y, radius = self._iris
         go_x, go_y = GAZE_TRAVEL * gaze_x, 0.5 * GAZE_TRAVEL * gaze_y
-        u, v, across, down = self._turning
-        distance = np.hypot(u - np.float32(x + go_x), v - np.float32(y + go_y))
         # Beside the iris the white is pressed together as far as the corner of the eye.
         to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
-        whole = smoothstep((np.float32(to_corner + 0.05 * radius) - distance) / np.float32(to_corner - radius))
-        field = (across * np.float32(go_x) + down * np.float32(go_y)) * whole[..., None]
+        field = np.empty((*self._turning.shape[1:], 2), np.float32)
+        far, fades = to_corner + 0.05 * radius, to_corner - radius
+        _pixels.turned(self._turning, (x + go_x, y + go_y), (go_x, go_y), far, fades, field)
         return Patch(field, (self.white.left, self.white.top, self.step * TURNING_STEP), box)
 
-    def _gives(self) -> Tuple[Box, Tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
-        """Where a turning iris moves the photo, and there u, v and how the source moves as it goes across and down."""
+    def _gives(self) -> Tuple[Box, FloatArray]:
+        """Where a turning iris moves the photo, and there u, v and how the source moves as it goes across and down.
+
+        Six maps: u, v, x and y as it goes across, x and y as it goes down.
+        """
         between = np.minimum(self._v - self._lid_v, self._low_v - self._v)
         corner = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1) ** 0.5
         along_x, along_y = smoothstep(1 + between / 0.02) * corner, smoothstep(1 + between / 0.06) * corner
@@ -260,12 +268,9 @@ class Eye:
         part = slice(top, bottom, TURNING_STEP), slice(left, right, TURNING_STEP)
         at, step = self.box, self.step
         box = Box(at.left + left * step, at.top + top * step, at.left + right * step, at.top + bottom * step)
-        u, v = (np.ascontiguousarray(a[part], np.float32) for a in (self._u, self._v))
         ways = self._frame.right * -self._frame.unit, self._frame.down * -self._frame.unit
-        across, down = (
-            (along[part][..., None] * way).astype(np.float32) for along, way in zip((along_x, along_y), ways)
-        )
-        return box, (u, v, across, down)
+        moves = [along[part] * one for along, way in zip((along_x, along_y), ways) for one in way]
+        return box, np.stack([self._u[part], self._v[part], *moves]).astype(np.float32)
 
     def lowered(self, blink: float) -> Tuple[FloatArray, FloatArray]:
         """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.
@@ -275,18 +280,12 @@ class Eye:
             much of it is lid that the photo does not show, 0..1, and how far down in `shut` that is found, canvas
             pixels, [height, width, 2].
         """
-        v, top = self._v, self._top
-        edge = self._lid_v + self._gap * np.float32(blink)
-        crease = self._crease + self._pull * np.float32(CREASE_FOLLOWS * blink)
-        rim = self._lid_v - self._rim * np.float32(min(4 * blink, 1))
-        above = np.minimum(v, top) + np.maximum(v - top, 0) * (self._crease - top) / (crease - top)
-        on_lid = (v - crease) * (rim - self._crease) / np.maximum(edge - crease, 1e-3) + self._crease
-        source = np.where(v < crease, above, np.minimum(on_lid, rim))
-        moved = self._frame.vector(np.stack([np.zeros_like(v), source - v], -1))
-        unrolled = smoothstep((v - crease + 0.04) / 0.06) * self._middle
-        lid = unrolled * smoothstep(np.array(2.5 * blink))
-        to_shut = self._gap * np.float32((1 - blink) * self._frame.unit)
-        return moved.astype(np.float32), np.dstack([lid, to_shut]).astype(np.float32)
+        moved, unrolled = (np.empty((*self._v.shape, 2), np.float32) for _ in range(2))
+        down = self._frame.down.tolist()
+        _pixels.lowered(
+            self._lowering, float(self._top), blink, CREASE_FOLLOWS * blink, down, self._frame.unit, moved, unrolled
+        )
+        return moved, unrolled
 
     def edge(self, blink: float) -> Array:
         """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
@@ -298,19 +297,23 @@ class Eye:
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])
 
-    def paint_lid(self, picture: Image, on_patch: FloatArray, unrolled: FloatArray) -> Image:
+    def lay_skin(
+        self, out: Image, box: Box, covered: Mask, nodes: FloatArray, grid: Grid, unrolled: FloatArray
+    ) -> None:
         """Lay the skin of the shut lid over the lid that was stretched down.
 
         Args:
-            picture: Part of a frame, the photo already looked up where the lid was brought down, [height, width, 3].
-            on_patch: Where its pixels lie on the patch, [height, width, 2].
-            unrolled: The second of `lowered` there, [height, width, 2].
+            out: The frame, the photo already looked up where the lid was brought down; changed in place.
+            box: The part of it to lay skin on.
+            covered: How much of each pixel of that comes down with the lid.
+            nodes: The canvas position in the photo that each node of a grid shows, [rows, columns, 2].
+            grid: That grid.
+            unrolled: The second of `lowered`.
         """
-        down = (self._frame.down / self.step).astype(np.float32)
-        skin = look_up(self.shut, on_patch + unrolled[..., 1:] * down, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        lid = unrolled[..., 0]
-        mixed: Image = cv2.blendLinear(picture, skin, 1 - lid, lid)  # type: ignore[assignment]
-        return mixed
+        at = (grid.left, grid.top, grid.cell)
+        placing = (self.box.left, self.box.top, self.step)
+        down = self._frame.down.tolist()
+        _pixels.lay_skin(out, (box.left, box.top), covered, nodes, at, unrolled, self.shut, placing, down)
 
     def draw_lashes(self, out: Image, edge: Array, blink: float, softness: float) -> None:
         """Darken the line where the lids meet, and the lashes that hang from it.
@@ -325,19 +328,21 @@ class Eye:
         box = Box.around(edge, 0.1 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
         if box.empty:
             return
-        taper = np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
-        thick = down * LASH * unit * taper
-        line = np.concatenate([edge - 0.8 * thick, (edge + 0.4 * thick)[::-1]])
-        strength = soft_polygon(line, box, max(softness, 0.006 * unit)) * np.float32(0.85)
-        hanging = soft_polygon(self._hanging(edge, blink), box, max(softness, 0.003 * unit)) * np.float32(0.55)
-        clear = np.float32(self._lash_strength)
-        dark = np.maximum(strength, hanging * clear) * (clear * np.float32(min(1.0, 1.6 * blink)))
-        patch = out[box.rows, box.columns]
-        lash = np.full_like(patch, np.round(self._lash_colour))
-        patch[...] = np.minimum(patch, cv2.blendLinear(patch, lash, 1 - dark, dark))
+        thick = LASH * unit * self._taper
+        line = np.concatenate([edge - (0.8 * thick + BLEED) * down, (edge + (0.4 * thick + BLEED) * down)[::-1]])
+        clear = self._lash_strength
+        dark = soft_polygon(line, box, max(softness, 0.006 * unit), most=0.85)
+        soft_polygon(self.hanging(edge, blink, BLEED), box, max(softness, 0.003 * unit), most=0.55 * clear, over=dark)
+        _pixels.tint(out, (box.left, box.top), dark, self._lash_colour, clear * min(1.0, 1.6 * blink), True)
 
-    def _hanging(self, edge: Array, blink: float) -> List[Array]:
-        """The lashes of a lowered lid, each a thin triangle, canvas pixels: outwards, longest near the outer corner."""
+    def hanging(self, edge: Array, blink: float, bleed: float = 0.0) -> Array:
+        """The lashes of a lowered lid, canvas pixels, [n, 3, 2]: triangles outwards, longest near the outer corner.
+
+        Args:
+            edge: Rim of the upper lid, [n, 2].
+            blink: 0..1.
+            bleed: How far each goes beyond its edge, pixels.
+        """
         unit, down, right = self._frame.unit, self._frame.down, self._frame.right
         outwards = -1.0 if self._centre < 0 else 1.0
         number = np.arange(LASHES)
@@ -346,6 +351,6 @@ class Eye:
         root = edge[np.rint(t * (len(edge) - 1)).astype(int)]
         length = LASH_LENGTH * unit * blink * (0.45 + 0.55 * smoothstep(0.5 + 0.6 * along))
         lean = right * (outwards * (0.10 + 0.55 * np.maximum(along, 0.0)))[:, None] + down
-        tip = root + lean * (length * (0.85 + 0.3 * ((number * 7) % 5) / 5))[:, None]
-        half = right * (0.0055 * unit)
-        return list(np.stack([root - half, tip, root + half], 1))
+        tip = root + bleed * down + lean * (length * (0.85 + 0.3 * ((number * 7) % 5) / 5))[:, None]
+        half = right * (0.0055 * unit + bleed)
+        return np.stack([root - half, tip, root + half], 1)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, List, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -13,6 +13,8 @@ from ..media import FloatArray
 from . import _pixels
 
 Array = NDArray[np.floating[Any]]
+Mask = NDArray[np.uint8]
+"""How much of each pixel, 0..255, [height, width]."""
 
 # Groups of MediaPipe face mesh points. "Left" and "right" are those of the picture; contours run from left to right.
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -37,6 +39,8 @@ UNSEEN = 1 / 64
 """A displacement of no more than this moves nothing that one could see, pixels."""
 CLOSE = 1 / 128
 """A displacement is undone until less than this changes, pixels."""
+BLEED = 0.5
+"""What is drawn goes so far beyond its edge, pixels: nothing shines through where it meets something else."""
 
 
 def smoothstep(x: Array) -> Array:
@@ -272,36 +276,25 @@ class Grid:
         )
         return before
 
-    def enlarge(self, field: FloatArray, box: Box) -> FloatArray:
-        """A field of positions [rows, columns, 2] at every pixel of a box inside the grid: [height, width, 2]."""
-        c = self.cell
-        first_column = max(0, (box.left - self.left) // c - 1)
-        first_row = max(0, (box.top - self.top) // c - 1)
-        last_column = min(self.columns, (box.right - 1 - self.left) // c + 2)
-        last_row = min(self.rows, (box.bottom - 1 - self.top) // c + 2)
-        part = field[first_row:last_row, first_column:last_column]
-        size = (part.shape[1] * c, part.shape[0] * c)
-        full = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        left, top = box.left - self.left - first_column * c, box.top - self.top - first_row * c
-        return full[top : top + box.height, left : left + box.width]  # type: ignore[return-value]
 
-
-def soft_polygon(points: Union[Array, List[Array]], box: Box, blur: float) -> FloatArray:
-    """How much of each pixel of a box lies in a polygon, or in any of several: 0..1, [height, width].
+def soft_polygon(
+    points: Array, box: Box, blur: float, scale: float = 1.0, most: float = 1.0, over: Optional[Mask] = None
+) -> Mask:
+    """How much of each pixel of a box lies in a polygon, or in any of several, 0..255, [height, width].
 
     Args:
-        points: Corners in canvas pixels, [n, 2], or a list of such.
+        points: Corners in canvas pixels, [n, 2], or [k, n, 2].
         box: The part of the canvas wanted.
-        blur: Softness of the edge, standard deviation in pixels.
+        blur: Softness of the edge, standard deviation in pixels of what is returned.
+        scale: Pixels of what is returned to one of the canvas; at .25 it is a quarter as wide and high, rounded up.
+        most: Strength in a polygon, 0..1.
+        over: What is there before; where it is more it stays. It is changed.
     """
-    mask = np.zeros((box.height, box.width), np.uint8)
-    for corners in points if isinstance(points, list) else [points]:
-        fixed = np.round((corners - (box.left, box.top)) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
-    if blur > 0:
-        mask = cv2.GaussianBlur(mask, (0, 0), blur)  # type: ignore[assignment]
-    soft: FloatArray = mask.astype(np.float32) * np.float32(1 / 255)
-    return soft
+    if over is None:
+        over = np.zeros((math.ceil(box.height * scale), math.ceil(box.width * scale)), np.uint8)
+    corners = np.ascontiguousarray(points, np.float64).reshape(-1, *points.shape[-2:])
+    _pixels.outline(corners, (box.left, box.top), scale, blur, most, over)
+    return over
 
 
 def points_of(landmarks: FloatArray, group: Sequence[int]) -> Array:

@@ -1,13 +1,14 @@
 """What shows between the lips: the dark, the tongue and teeth, in the colours and the light of the photo."""
 
-from typing import Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
-from .geometry import Array, Box, FaceFrame, height_at, look_up, smoothstep, soft_polygon
+from . import _pixels
+from .geometry import Array, Box, FaceFrame, Grid, Mask, height_at, smoothstep, soft_polygon
 from .mouth import UPPER_FALLS, WIDE_GAP, MouthShape
 from .palette import Palette
 
@@ -42,6 +43,16 @@ FOLLOWS = 0.6
 
 LIGHTS: FloatArray = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
 """Every light there can be on a pixel."""
+LIPS_SHADE = 0.045
+"""Light falls into the mouth softened over this distance, interoculars."""
+SHADOW_BELOW = 0.02
+"""It comes from above: the upper lip's shadow lies this far below it, interoculars."""
+DIMS = 1.15
+"""What is seen of the light outside, to this power, is the light inside."""
+IN_FRONT = np.linspace(0, 1, 17, dtype=np.float32)
+"""How far lips are pushed forward: for these it is worked out once what light is left on the teeth."""
+OWN_LIGHT = 0.8
+"""So much of the photo's own lighting of its own teeth is kept."""
 
 
 class MouthInterior:
@@ -61,6 +72,7 @@ class MouthInterior:
     """What is painted, face coordinates."""
 
     def __init__(self, image: Image, frame: FaceFrame, palette: Palette, shape: MouthShape, softness: float) -> None:
+        self._frame = frame
         self._scale = min(frame.unit, 240.0)
         self._blur = max(0.5, softness * self._scale / frame.unit)
         ways = frame.right * self._scale / frame.unit, frame.down * self._scale / frame.unit
@@ -76,6 +88,11 @@ class MouthInterior:
         self._shadow: FloatArray = (1 + 0.6 * (1 - palette.flesh / max(palette.flesh.max(), 1.0))).astype(np.float32)
         # Light that comes out of the dark has met flesh more than once.
         self.dark: Array = 0.24 * palette.flesh * palette.flesh / max(palette.flesh.max(), 1.0)
+        self._entering: FloatArray = LIGHTS[:, 0] ** np.float32(DIMS)
+        self._deep: FloatArray = LIGHTS**self._shadow
+        # Teeth stand right behind the lips: what light comes in meets them first.
+        self._near: List[FloatArray] = [LIGHTS ** (self._shadow * (np.float32(0.7) + 0.6 * r)) for r in IN_FRONT]
+        self._unlit: FloatArray = (self.dark * (0.25 + 0.75 * self._deep)).astype(np.float32)
         sides = palette.from_the_left(u[..., None])
         stretch = max(-shape.left, shape.right) / 0.37
         self.skull = self._upper_teeth(u, v, shape, stretch, sides)
@@ -152,7 +169,7 @@ class MouthInterior:
         # The mesh's own edges: what lies between them and where the lips were cut is lip.
         outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
-        solid = soft_polygon(placed, Box(0, 0, *size), 0.0)
+        solid: FloatArray = (soft_polygon(placed, Box(0, 0, *size), 0.0) / 255).astype(np.float32)
         limits = SMILE if shape.gap < WIDE_GAP else WIDE
         teeth: FloatArray = solid * self._like_teeth(photo, solid > 0.5, hangs, *limits)
         if teeth.sum() < OWN_TEETH * solid.sum():
@@ -203,60 +220,59 @@ class MouthInterior:
 
     def draw(
         self,
-        positions: FloatArray,
+        out: Image,
+        box: Box,
+        opening: Array,
+        masks: Tuple[Mask, Mask],
+        strengths: Tuple[float, float],
+        sources: Tuple[FloatArray, Grid],
         jaw_drop: float,
-        tongue: float,
-        light: FloatArray,
-        rounded: float,
-        daylight: float,
-    ) -> Image:
-        """The inside of the mouth.
+        pose: Mapping[str, float],
+    ) -> None:
+        """Draw the inside of the mouth into an opening.
 
         Args:
-            positions: Where in the photo each pixel comes from on the skull, canvas pixels, [height, width, 2].
+            out: The frame, changed in place.
+            box: The part of it to draw on.
+            opening: Outline of the opening, canvas pixels, [n, 2].
+            masks: How much of each pixel of the box is in the opening, and in the shade that the lips have around it.
+            strengths: How much that counts, each, 0..1.
+            sources: Where in the photo each node of a grid comes from on the skull, [rows, columns, 2], and the grid.
             jaw_drop: How far the lower jaw is down, interoculars.
-            tongue: How far its tip is raised to the upper teeth, 0..1.
-            light: How much light reaches each pixel, 0..1, [height, width].
-            rounded: How far the lips are pushed forward, 0..1: teeth are left behind them in the dark.
-            daylight: How far the photo's own lighting of its own teeth is kept, 0..1.
-
-        Returns:
-            BGR, [height, width, 3].
+            pose: Channels: a raised `tongue` comes forward; behind lips pushed `round` teeth are left in the dark; f
+                and v (`tuck`) bring them into the light.
         """
-        skull: FloatArray = cv2.transform(positions, self.to_painting).astype(np.float32, copy=False)
-        jaw = skull - np.array([0.0, jaw_drop * self._scale], np.float32)
-        # A raised tip leaves the jaw behind and comes forward, into the light.
-        tip = skull - np.array([0.0, (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale], np.float32)
-        grey = cv2.cvtColor(cv2.convertScaleAbs(light, alpha=255), cv2.COLOR_GRAY2BGR)
-
-        def lit(curve: FloatArray) -> Image:
-            """What a curve [256, 3], 0..1 each, makes of the light on each pixel."""
-            table = np.rint(np.clip(curve, 0, 1) * 255).astype(np.uint8)[None]
-            return cv2.LUT(grey, table)  # type: ignore[return-value]
-
-        deep = LIGHTS**self._shadow
-        # Teeth stand right behind the lips: what light comes in meets them first.
-        near = LIGHTS ** (self._shadow * np.float32(0.7 + 0.6 * rounded))
-        colour = lit(self.dark.astype(np.float32) / 255 * (0.25 + 0.75 * deep))
-        on_tip, on_teeth = lit(deep + (near - deep) * np.float32(0.7 * tongue)), lit(near)
-        for painting, where, light_on_it in (
-            (self.tongue, tip, on_tip),
-            (self.jaw, jaw, on_teeth),
-            (self.skull, skull, on_teeth),
-        ):
-            layer = look_up(painting, where, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-            colour = _laid_over(colour, layer, light_on_it)
+        unit, tongue = self._frame.unit, pose["tongue"]
+        # little light through a narrow opening, least under the upper lip
+        below, soft = self._frame.down * (SHADOW_BELOW * unit), max(0.5, LIPS_SHADE * unit / 4)
+        light = soft_polygon(opening + below, box, soft, scale=0.25)
+        place = min(1.0, pose["round"]) * (len(IN_FRONT) - 1)
+        before = min(int(place), len(IN_FRONT) - 2)
+        near = self._near[before] + (self._near[before + 1] - self._near[before]) * np.float32(place - before)
+        drop = jaw_drop * self._scale
+        # A raised tip leaves the jaw behind.
+        tip = (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale
+        paintings = [(self.tongue, tip, 0.7 * tongue, 0.0, False), (self.jaw, drop, 1.0, 0.0, False)]
+        paintings.append((self.skull, 0.0, 1.0, 0.0, False))
         if self.own is not None:
-            own = look_up(self.own, skull, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT)
-            colour = _laid_over(colour, own, lit(near + (1 - near) * np.float32(daylight)))
-        return colour
-
-
-def _laid_over(colour: Image, layer: NDArray[np.uint8], lit: Image) -> Image:
-    """A premultiplied layer [h, w, 4] in some light, 0..255, over a colour [h, w, 3]."""
-    through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(layer, 3)), cv2.COLOR_GRAY2BGR)
-    seen = cv2.multiply(cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), lit, scale=1 / 255)
-    return cv2.add(cv2.multiply(colour, through, scale=1 / 255), seen)  # type: ignore[return-value]
+            paintings.append((self.own, 0.0, 1.0, OWN_LIGHT, True))
+        nodes, grid = sources
+        _pixels.between_lips(
+            out,
+            (box.left, box.top),
+            *masks,
+            *strengths,
+            light,
+            self._entering,
+            pose["tuck"],
+            nodes,
+            (grid.left, grid.top, grid.cell),
+            self.to_painting,
+            self._unlit,
+            self._deep,
+            near,
+            tuple(paintings),
+        )
 
 
 def _tooth(reach: Array, bounds: Array) -> Tuple[Array, Array]:

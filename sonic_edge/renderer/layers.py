@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
 from . import _pixels
-from .geometry import Array, Box, FaceFrame, Grid, Patch, look_up, smoothstep
+from .geometry import Array, Box, FaceFrame, Grid, Mask, Patch, look_up, smoothstep
 from .photo import FinePhoto
 
 RING = 0.3
@@ -95,9 +95,9 @@ class Layers:
         grid: Grid,
         nodes: FloatArray,
         gain: Optional[FloatArray],
-        at: Tuple[int, int] = (0, 0),
         still: Optional[Image] = None,
         patches: Sequence[Patch] = (),
+        share: Optional[Mask] = None,
     ) -> None:
         """Make part of a frame; see `_pixels.warp`.
 
@@ -107,16 +107,15 @@ class Layers:
             grid: Of the nodes.
             nodes: The canvas position in the photo that each node shows, [rows, columns, 2].
             gain: What light is added at each node, of 1, [rows, columns]; None: none.
-            at: Canvas column and row of the first pixel of `out`.
             still: The photo, as large as `out`: it is quicker copied than looked up where nodes are at rest.
             patches: What moves some pixels of the photo on top.
+            share: How much of each pixel of the box is replaced; None: all.
         """
         if box.empty:
             return
         person = self._person
         _pixels.warp(
             out,
-            at,
             box.ends,
             still,
             nodes,
@@ -127,15 +126,8 @@ class Layers:
             self._behind,
             (self._left, self._top),
             tuple((patch.field, patch.placing, patch.box.ends) for patch in patches),
+            share,
         )
-
-    def look(
-        self, box: Box, grid: Grid, nodes: FloatArray, gain: Optional[FloatArray], patches: Sequence[Patch] = ()
-    ) -> Image:
-        """What `draw` makes of a box, as a picture of its own, [height, width, 3]."""
-        found = np.empty((box.height, box.width, 3), np.uint8)
-        self.draw(found, box, grid, nodes, gain, (box.left, box.top), patches=patches)
-        return found
 
 
 def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:

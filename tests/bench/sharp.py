@@ -11,6 +11,7 @@ from sonic_edge.renderer import _pixels
 from sonic_edge.renderer.geometry import OVAL, Box, Grid, look_up, points_of
 from sonic_edge.renderer.photo import doubled
 
+from ..slow_renderer import enlarged
 from .cost import turn_by_turn
 from .stages import Material
 
@@ -63,7 +64,7 @@ def _linear(fine: Image, scale: int, grid: Grid) -> Route:
 
     def route(nodes: FloatArray) -> Image:
         at = (grid.left, grid.top, grid.cell)
-        _pixels.warp(out, (0, 0), box, None, nodes, None, at, source, placing, None, (0, 0), ())
+        _pixels.warp(out, box, None, nodes, None, at, source, placing, None, (0, 0), (), None)
         return out
 
     return route
@@ -71,7 +72,7 @@ def _linear(fine: Image, scale: int, grid: Grid) -> Route:
 
 def _by_opencv(photo: Image, interpolation: int, grid: Grid) -> Route:
     def route(nodes: FloatArray) -> Image:
-        return look_up(photo, grid.enlarge(nodes, grid.box), interpolation, cv2.BORDER_REPLICATE)
+        return look_up(photo, enlarged(grid, nodes, grid.box), interpolation, cv2.BORDER_REPLICATE)
 
     return route
 
