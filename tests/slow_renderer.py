@@ -31,6 +31,11 @@ Array = np.ndarray
 REPLICATE, NOTHING = cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT
 
 
+def placed_on(grid: Grid, positions: Array) -> Array:
+    """Canvas positions [..., 2] as (column, row) in a grid."""
+    return ((positions - grid.nodes[0, 0]) / np.float32(grid.cell)).astype(np.float32)
+
+
 def enlarged(grid: Grid, field: Array, box: Box) -> Array:
     """What lies on the nodes of a grid at every pixel of a box inside it."""
     full = cv2.resize(field, None, fx=grid.cell, fy=grid.cell, interpolation=cv2.INTER_LINEAR)
@@ -48,8 +53,8 @@ class SlowRenderer(Renderer):
 
     def __init__(self, portrait: Portrait) -> None:
         super().__init__(portrait)
-        self._whole_lips = Lips(self._frame, self._shape, self._grid)
         self._whole_brow = brow_basis(self._frame, portrait.landmarks, self._grid)
+        self._whole_lips = Lips(self._frame, self._shape, self._grid, self._whole_brow)
         self._whole_shading = Shading(self._frame, portrait.landmarks, self._shape, self._grid)
 
     def frame(self, pose: Mapping[str, float]) -> Image:
@@ -61,14 +66,14 @@ class SlowRenderer(Renderer):
         brow = np.float32(values["brow"]) * self._whole_brow
         still = grid.nodes + self._inverse(head, 3)
         upper, lower = (
-            still + grid.sample(self._inverse(sheet + brow, 5), still)
-            for sheet in self._whole_lips.displacement(weights)
+            still + grid.sample(self._inverse(sheet, 5), still)
+            for sheet in self._whole_lips.displacement(np.append(weights, np.float32(values["brow"])))
         )
-        edges = [points + grid.sample(head, points[None])[0] for points in self._whole_lips.edges(weights)]
+        edges = [points + grid.sample(head, points) for points in self._whole_lips.edges(weights)]
         reach = 8 * self._frame.unit + max(self._canvas.right, self._canvas.bottom)
         under = below_line((edges[0] + edges[1]) / 2, self._frame, reach)
         mask = np.zeros(upper.shape[:2], np.uint8)
-        placed = np.round(grid.place(under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
+        placed = np.round(placed_on(grid, under) * 16).clip(-(1 << 20), 1 << 20).astype(np.int32)
         cv2.fillPoly(mask, [placed], 255, cv2.LINE_8, 4)
         source = np.where(mask[..., None] > 0, lower, upper)
 
@@ -79,7 +84,7 @@ class SlowRenderer(Renderer):
         self._mouth_of(out, values, by_name, edges, under, (still, upper, lower))
         gain = self._whole_shading.gain(values, by_name)
         if gain is not None:
-            here = look_up(gain, grid.place(source), cv2.INTER_LINEAR, REPLICATE)
+            here = look_up(gain, placed_on(grid, source), cv2.INTER_LINEAR, REPLICATE)
             part = out[box.rows, box.columns] * (1 + self._positions(here, box))[..., None]
             out[box.rows, box.columns] = np.clip(np.rint(part), 0, 255)
         return out
@@ -104,7 +109,7 @@ class SlowRenderer(Renderer):
 
     def _eyes_of(self, out: Image, values: Dict[str, float], face: Array, source: Array) -> None:
         def follow(points: Array) -> Array:
-            return points + self._grid.sample(face, points[None])[0]
+            return points + self._grid.sample(face, points)
 
         for eye in self._eyes:
             patch = eye.box

@@ -47,7 +47,8 @@ def lip_edges(portrait: Portrait, pose: Pose) -> Tuple[np.ndarray, np.ndarray]:
     """Lower edge of the upper lip and upper edge of the lower lip in a pose, face coordinates."""
     frame = g.FaceFrame(portrait.landmarks)
     shape = MouthShape(portrait.image, frame, portrait.landmarks)
-    lips = Lips(frame, shape, g.Grid(g.Box(0, 0, *portrait.image.shape[1::-1]), 6))
+    grid = g.Grid(g.Box(0, 0, *portrait.image.shape[1::-1]), 6)
+    lips = Lips(frame, shape, grid, np.zeros_like(grid.nodes))
     weights = lip_weights(shape, held(pose))
     upper, lower = lips.edges(np.array([weights[name] for name in WEIGHTS], np.float32))
     return frame.of(upper), frame.of(lower)

@@ -73,6 +73,28 @@ done:
     return result;
 }
 
+static PyObject *bounds(PyObject *self, PyObject *points) {
+    (void)self;
+    Held held = {.held = 0};
+    PyObject *result = NULL;
+    if (hold(points, &held, "points", "d", 2, 0) < 0 || !has_shape(&held, "points", 1, 2)) goto done;
+    const size n = held.view.shape[0];
+    const double *at = held.view.buf;
+    if (!n) {
+        PyErr_SetString(PyExc_ValueError, "points: 0; at least one is needed");
+        goto done;
+    }
+    double low[2] = {at[0], at[1]}, high[2] = {at[0], at[1]};
+    for (size i = 2; i < 2 * n; i++) {
+        if (at[i] < low[i % 2]) low[i % 2] = at[i];
+        if (at[i] > high[i % 2]) high[i % 2] = at[i];
+    }
+    result = Py_BuildValue("dddd", low[0], low[1], high[0], high[1]);
+done:
+    let_go(&held, 1);
+    return result;
+}
+
 /* ---- the grid ----------------------------------------------------------------------------------------------------- */
 
 /* A field, where its first node is, and nodes to a pixel. */
@@ -146,6 +168,44 @@ static PyObject *undo(PyObject *self, PyObject *args) {
     Py_BEGIN_ALLOW_THREADS
     undo_each(&field, held[1].view.buf, held[2].view.buf, n, are_nodes, rounds, (float)close_enough);
     Py_END_ALLOW_THREADS
+    result = Py_None;
+done:
+    let_go(held, 3);
+    Py_XINCREF(result);
+    return result;
+}
+
+static void sample_each(const float *field, size rows, size columns, size depth, const float *at, float *out, size n,
+                        float left, float top, float scale) {
+    for (size i = 0; i < n; i++, at += 2, out += depth) {
+        float x = within((at[0] - left) * scale, 0, (float)(columns - 1)), y = within((at[1] - top) * scale, 0, (float)(rows - 1));
+        size column = (size)x < columns - 1 ? (size)x : columns - 2, row = (size)y < rows - 1 ? (size)y : rows - 2;
+        const float *upper = field + depth * (row * columns + column), *lower = upper + depth * columns;
+        float a = x - (float)column, b = y - (float)row;
+        for (size k = 0; k < depth; k++) {
+            float before = upper[k] + (lower[k] - upper[k]) * b, after = upper[k + depth] + (lower[k + depth] - upper[k + depth]) * b;
+            out[k] = before + (after - before) * a;
+        }
+    }
+}
+
+static PyObject *sampled(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *objects[3], *result = NULL;
+    float left, top, cell;
+    Held held[3] = {{.held = 0}};
+    if (!PyArg_ParseTuple(args, "O(ff)fOO", &objects[0], &left, &top, &cell, &objects[1], &objects[2])) return NULL;
+    if (hold(objects[0], &held[0], "field", "f", 3, 0) < 0 || hold(objects[1], &held[1], "at", "f", 2, 0) < 0 ||
+        hold(objects[2], &held[2], "out", "f", 2, 1) < 0 || !has_shape(&held[1], "at", 1, 2) ||
+        !has_shape(&held[2], "out", 0, held[1].view.shape[0]) || !has_shape(&held[2], "out", 1, held[0].view.shape[2]))
+        goto done;
+    const size *shape = held[0].view.shape;
+    if (shape[0] < 2 || shape[1] < 2 || !(cell > 0)) {
+        PyErr_SetString(PyExc_ValueError, "field: at least 2 x 2 nodes and a cell over 0 are needed");
+        goto done;
+    }
+    sample_each(held[0].view.buf, shape[0], shape[1], shape[2], held[1].view.buf, held[2].view.buf, held[1].view.shape[0], left,
+                top, 1 / cell);
     result = Py_None;
 done:
     let_go(held, 3);
@@ -271,24 +331,23 @@ typedef struct {
 } Line;
 
 /* Pixels j and j + 1 of a row. */
-static inline Pair made(const Photo *photo, const Line *line, int has_gain, size j, uint32_t back, uint32_t next_back) {
-    const uint8_t *one = photo->pixels + 4 * (size)line->at[j], *other = photo->pixels + 4 * (size)line->at[j + 1];
+static inline Pair made(Photo photo, Line line, int has_gain, size j, uint32_t back, uint32_t next_back) {
+    const uint8_t *one = photo.pixels + 4 * (size)line.at[j], *other = photo.pixels + 4 * (size)line.at[j + 1];
     /* (two rows of a frame further down, most often, the photo is read four of its own further down) */
-    __builtin_prefetch(one + 16 * photo->width), __builtin_prefetch(one + 20 * photo->width);
-    Pair found = between(one, other, 4 * photo->width, line->right + j, line->down + j);
+    __builtin_prefetch(one + 16 * photo.width), __builtin_prefetch(one + 20 * photo.width);
+    Pair found = between(one, other, 4 * photo.width, line.right + j, line.down + j);
     if (!solid(found)) found = over(found, each(back, next_back));
-    if (has_gain) found = DOWN(add(high_of_unsigned(UP(found, 8), both_of(line->gain + j)), all(64)), 7);
+    if (has_gain) found = DOWN(add(high_of_unsigned(UP(found, 8), both_of(line.gain + j)), all(64)), 7);
     return found;
 }
 
 /* A row of the frame: pixels `j` up to `end` (the line has one more than the row). */
-WIDER static void row_of(const Photo *photo, const Line *line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
+WIDER static void row_of(Photo photo, Line line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
     for (; j + 2 < end; j += 2) {
         uint64_t pixels = bytes(made(photo, line, has_gain, j, four(back + 3 * j), four(back + 3 * j + 3)));
-        /* a fourth byte is written where the next pixel follows; where `back` is the frame itself it must still be read */
-        uint32_t one = (uint32_t)pixels;
-        memcpy(out + 3 * j, &one, 4);
-        put(out + 3 * j + 3, (uint32_t)(pixels >> 32));
+        /* two bytes more than the pixels have are written where the next one follows */
+        pixels = (pixels & 0xffffff) | (pixels >> 8 & 0xffffff000000);
+        memcpy(out + 3 * j, &pixels, 8);
     }
     for (; j < end; j++) put(out + 3 * j, (uint32_t)bytes(made(photo, line, has_gain, j, three(back + 3 * j), 0)));
 }
@@ -325,14 +384,15 @@ typedef struct {
 typedef struct {
     int32_t *here, *next;        /* at the nodes above a row of cells, and at those below */
     int32_t *now, *down;         /* where the columns of nodes cross a row of pixels, and how far to the next row */
-    int32_t *begin, *right;      /* at the first pixel of each cell, and how far to the next pixel */
+    int32_t *right, *wider;      /* how far it is there from one pixel to the next, and what that grows by to the next row */
+    int32_t *begin;              /* at the first pixel of each cell */
     int32_t *pixels;             /* at each pixel of the row: places 1 << WEIGHT, light of UNIT */
 } Number;
 
 typedef struct {
     Number x, y, light;
     uint8_t *rests, *rests_next; /* which nodes, above and below, are at rest */
-    uint8_t *row;                /* a row of pixels that is shared with what there is */
+    uint8_t *row, *nobody;       /* a row of pixels that is shared with what there is; one of black */
     Line line;
     size first, last;            /* columns of nodes that the area needs */
 } Work;
@@ -413,7 +473,6 @@ WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *pho
     for (int i = 0; i < 2 + has_gain; i++) {
         Number *n = numbers[i];
         int32_t half = i < 2 ? 1 << (shift - 1) : 0;
-        steps(n->now, n->now + 1, n->right, from, to, cell);
         for (size k = from; k <= to; k++) n->begin[k] = begun(n->now[k] + half, n->right[k], cell);
         n->begin[from] += n->right[from] * (int32_t)(begin + lead - from * cell);
     }
@@ -492,9 +551,16 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             steps(number->here, number->next, number->down, work->first, work->last, cell);
             for (size k = work->first; k <= work->last; k++)
                 number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done;
+            steps(number->down, number->down + 1, number->wider, work->first, work->last - 1, cell);
         }
         const size begin_of_cells = begin < end ? begin : area->width, end_of_cells = begin < end ? end : 0;
-        for (size stop = i + n_rows; i < stop; i++) {
+        for (size stop = i + n_rows, row_of_cell = 0; i < stop; i++, row_of_cell++) {
+            for (int n = 0; n < 2 + has_gain; n++) {
+                Number *number = numbers[n];
+                /* from its neighbour, which is quicker, for so many rows that rounding adds up to nothing */
+                if (row_of_cell % 16) go_down(number->right, number->wider, work->first, work->last - 1);
+                else steps(number->now, number->now + 1, number->right, work->first, work->last - 1, cell);
+            }
             begin = begin_of_cells, end = end_of_cells;
             for (const Patch *patch = patches; still && patch->field; patch++)
                 if (i >= patch->above && i < patch->below) {
@@ -512,9 +578,9 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             while (shared && begin < end && !shared[begin]) begin++;
             while (shared && begin < end && !shared[end - 1]) end--;
             if (begin < end) {
-                const uint8_t *back = behind ? behind + i * behind_stride : out;
+                const uint8_t *back = behind ? behind + i * behind_stride : work->nobody;
                 line_of(area, nodes, photo, placing, patches, i, work, begin, end, inside & inside_next, has_gain);
-                row_of(photo, &work->line, has_gain, back, shared ? work->row : out, begin, end);
+                row_of(*photo, work->line, has_gain, back, shared ? work->row : out, begin, end);
                 if (shared) share_row(work->row, shared, out, begin, end);
             }
             for (int n = 0; n < 2 + has_gain; n++) go_down(numbers[n]->now, numbers[n]->down, work->first, work->last);
@@ -526,23 +592,24 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
 /* Room for all that work needs, in one piece; NULL if there is none. */
 static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
     const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + 1 + SPARE + 3) / 4 * 4;
+    const size n_shorts = 3 * n_pixels, n_bytes = 2 * n_nodes + 2 * 4 * n_pixels;
     work->first = (area->left - nodes->left - cell / 2) / cell;
     work->last = (area->left + area->width - 1 - nodes->left - cell / 2) / cell + 1;
-    int32_t *memory = PyMem_Calloc((size_t)(3 * (6 * n_nodes + n_pixels) + n_pixels + (3 * n_pixels) / 2 + n_nodes + n_pixels), sizeof(int32_t));
+    int32_t *memory = PyMem_Calloc((size_t)(3 * (7 * n_nodes + n_pixels) + n_pixels + n_shorts / 2 + n_bytes / 4), sizeof(int32_t));
     if (!memory) return NULL;
     int32_t *next = memory;
     Number *numbers[3] = {&work->x, &work->y, &work->light};
     for (int i = 0; i < 3; i++) {
-        int32_t **fields[6] = {&numbers[i]->here,  &numbers[i]->next,  &numbers[i]->now,
-                               &numbers[i]->down, &numbers[i]->begin, &numbers[i]->right};
-        for (int k = 0; k < 6; k++, next += n_nodes) *fields[k] = next;
+        int32_t **fields[7] = {&numbers[i]->here,  &numbers[i]->next,  &numbers[i]->now,  &numbers[i]->down,
+                               &numbers[i]->right, &numbers[i]->wider, &numbers[i]->begin};
+        for (int k = 0; k < 7; k++, next += n_nodes) *fields[k] = next;
         numbers[i]->pixels = next, next += n_pixels;
     }
     work->line.at = (uint32_t *)next, next += n_pixels;
     uint16_t *shorts = (uint16_t *)next;
     work->line.right = shorts, work->line.down = shorts + n_pixels, work->line.gain = shorts + 2 * n_pixels;
     work->rests = (uint8_t *)(shorts + 3 * n_pixels), work->rests_next = work->rests + n_nodes;
-    work->row = work->rests + 4 * n_nodes;
+    work->row = work->rests_next + n_nodes, work->nobody = work->row + 4 * n_pixels;
     return memory;
 }
 
@@ -668,7 +735,9 @@ done:
 }
 
 static PyMethodDef methods[] = {{"weighted", weighted, METH_VARARGS, NULL},
+                                {"bounds", bounds, METH_O, NULL},
                                 {"undo", undo, METH_VARARGS, NULL},
+                                {"sampled", sampled, METH_VARARGS, NULL},
                                 {"warp", warp, METH_VARARGS, NULL},
                                 {"outline", outline, METH_VARARGS, NULL},
                                 {"tint", tint, METH_VARARGS, NULL},

@@ -21,6 +21,13 @@ def weighted(weights: FloatArray, bases: FloatArray, out: FloatArray) -> None:
         ValueError: Shapes do not fit.
     """
 
+def bounds(points: NDArray[np.float64]) -> Tuple[float, float, float, float]:
+    """Least x, least y, most x, most y of points, float64 [n, 2], n at least 1.
+
+    Raises:
+        ValueError: Shapes do not fit, or there is no point.
+    """
+
 def undo(
     field: FloatArray,
     at: FloatArray,
@@ -42,6 +49,20 @@ def undo(
         cell: Pixels between nodes.
         rounds: At most so many; each multiplies the error by the steepness of the field.
         enough: A point that moved no more than this in a round is done, pixels.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+
+def sampled(field: FloatArray, start: Tuple[float, float], cell: float, at: FloatArray, out: FloatArray) -> None:
+    """A field between its nodes, linearly; beyond the outermost ones as it is there.
+
+    Args:
+        field: float32 [rows, columns, k].
+        start: Position of the first node.
+        cell: Distance between nodes.
+        at: Where it is wanted, float32 [n, 2].
+        out: Filled, float32 [n, k].
 
     Raises:
         ValueError: Shapes do not fit.

@@ -3,13 +3,12 @@
 import math
 from typing import List, Mapping, Optional, Tuple
 
-import cv2
 import numpy as np
 
 from ..media import FloatArray, Image, Portrait
 from . import _pixels
 from .eyes import EYES, Eye, brow_basis
-from .geometry import BLEED, CHIN, UNSEEN, Array, Box, FaceFrame, Grid, Patch, along, look_up, points_of, soft_polygon
+from .geometry import BLEED, CHIN, UNSEEN, Array, Box, FaceFrame, Grid, Patch, along, points_of, soft_polygon
 from .head import Head, moving_box
 from .interior import MouthInterior
 from .layers import Layers
@@ -49,6 +48,8 @@ RIM = 0.1
 """A frame shows what the face moves at most this far outside where the head takes the rim of that, interoculars."""
 LIPS = 0.06
 """Lips begin at most this far from the edges between which they part, interoculars."""
+HALF = 127
+"""A node of which more is covered, of 255, is covered."""
 LEAST_VISIBLE = 1e-4
 """Weights below this change no pixel."""
 
@@ -80,23 +81,23 @@ class Renderer:
         self._head = Head(frame, landmarks, self._grid, matte, self._photo.texture(self._grid.nodes))
         self._shape = MouthShape(self._image, frame, landmarks)
         self._face = self._moved_by_the_face(landmarks)
-        self._lips = Lips(frame, self._shape, self._face)
+        self._brow = brow_basis(frame, landmarks, self._face)
+        self._lips = Lips(frame, self._shape, self._face, self._brow)
         face = Box.around(landmarks[:, :2].astype(np.float64), 0).within(self._canvas)
         self._edge_blur = max(softness(self._image, face), EDGE_SOFTNESS * frame.unit)
         palette = Palette(self._image, frame, landmarks)
         self._interior = MouthInterior(self._image, frame, palette, self._shape, self._edge_blur)
         self._lip_line: Tuple[float, float, float] = tuple(palette.line.tolist())
         self._shading = Shading(frame, landmarks, self._shape, self._face)
-        self._brow = brow_basis(frame, landmarks, self._face)
         irises = portrait.irises if portrait.irises is not None else (None, None)
         eyes = (Eye(self._image, frame, landmarks, groups, iris) for groups, iris in zip(EYES, irises))
         self._eyes = [eye for eye in eyes if not eye.box.empty]
         boxes = [box.corners for eye in self._eyes for box in (eye.white, eye.box)]
         self._around_eyes: Array = np.concatenate(boxes) if boxes else np.zeros((0, 2))
-        self._lifted: Array = self._face.sample(self._brow, self._around_eyes[None])[0] if boxes else self._around_eyes
+        self._lifted: Array = self._face.sample(self._brow, self._around_eyes) if boxes else self._around_eyes
         self._eye_margin = 0.02 * frame.unit + 2
         self._bleed: Array = BLEED * frame.down
-        n = len(self._lips.upper_edge)
+        n = self._lips.still.shape[1]
         self._outwards: Array = np.concatenate([np.tile(-self._bleed, (n, 1)), np.tile(self._bleed, (n, 1))])
         nodes = self._face.nodes
         self._rim: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
@@ -117,34 +118,32 @@ class Renderer:
         """
         values = held(pose)
         by_name = lip_weights(self._shape, values)
-        weights = np.array([by_name[name] for name in WEIGHTS], np.float32)
+        weights = np.array([*(by_name[name] for name in WEIGHTS), values["brow"]], np.float32)
         grid = self._grid
 
         head = self._head.displacement(values)
         on_still_head = grid.undo(head, grid.nodes, ROUNDS_OF_HEAD)
-        on_still_face = self._lips.edges(weights)
+        on_still_face = self._lips.edges(weights[:-1])
         moved = self._follow(head, np.concatenate([*on_still_face, self._rim, self._around_eyes]))
-        n, rim = len(on_still_face[0]), len(self._rim)
+        n, rim = on_still_face.shape[1], len(self._rim)
         edges, around_eyes = (moved[:n], moved[n : 2 * n]), moved[2 * n + rim :] + values["brow"] * self._lifted
         under = below_line((edges[0] + edges[1]) / 2, self._frame, self._far)
 
         # What the face moves is only a part of what the head does; near the mouth there are two sheets of it.
         seen, part = grid.around(moved[2 * n : 2 * n + rim], grid.cell + RIM * self._frame.unit)
         still = np.ascontiguousarray(on_still_head[part])
-        brow = np.float32(values["brow"]) * self._brow
         margin = 2 * grid.cell + 2 + LIPS * self._frame.unit
         mouth, (rows, columns) = seen.around(moved[: 2 * n], margin)
-        over, under_it = (
-            self._face.undo(sheet + brow, still[of], ROUNDS_OF_FACE)
-            for sheet, of in zip(self._lips.displacement(weights), (np.s_[: rows.stop], np.s_[rows.start :]))
-        )
+        sheets = self._lips.displacement(weights)
+        over = self._face.undo(sheets[0], still[: rows.stop], ROUNDS_OF_FACE)
+        under_it = self._face.undo(sheets[1], still[rows.start :], ROUNDS_OF_FACE)
         upper, lower = over[rows], under_it[: rows.stop - rows.start]
         chosen = np.concatenate([over[: rows.start], _chosen(upper, lower, under, seen, rows), under_it[len(lower) :]])
         on_still_head[part] = chosen
         gain = gain_of_face = self._shading.gain(values, by_name)
         if gain_of_face is not None:
             # the skin takes its light along
-            gain_of_face = look_up(gain_of_face, self._face.place(chosen), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            gain_of_face = self._face.sample(gain_of_face[..., None], chosen)[..., 0]
             gain = np.zeros(on_still_head.shape[:2], np.float32)
             gain[part] = gain_of_face
 
@@ -178,7 +177,7 @@ class Renderer:
 
     def _follow(self, head: FloatArray, points: Array) -> Array:
         """Points on a still head, [n, 2], where the head takes them."""
-        followed: Array = points + self._grid.sample(head, points[None])[0]
+        followed: Array = points + self._grid.sample(head, points)
         return followed
 
     def _glances(self, values: Mapping[str, float], around: Array) -> List[Patch]:
@@ -206,7 +205,7 @@ class Renderer:
                 down = eye.follows(blink)
                 rim = eye.edge(down)
                 outlines = np.concatenate([rim, eye.covered(rim)])
-                lifted = values["brow"] * self._face.sample(self._brow, outlines[None])[0]
+                lifted = values["brow"] * self._face.sample(self._brow, outlines)
                 moved = self._follow(head, outlines) + lifted
                 self._draw_lid(out, box, eye, down, moved[: len(rim)], moved[len(rim) :], source, gain)
 
@@ -284,9 +283,7 @@ def lids_down(pose: Mapping[str, float]) -> float:
 
 def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows: slice) -> FloatArray:
     """The sheet that counts at each node of some rows of a grid: what they differ in is drawn again at full size."""
-    mask = np.zeros(upper.shape[:2], np.uint8)
-    placed = (grid.place(under) - np.array([0, rows.start], np.float32)) * 16
-    cv2.fillPoly(mask, [np.rint(placed).clip(-(1 << 20), 1 << 20).astype(np.int32)], 255, cv2.LINE_8, 4)
-    chosen = upper.copy()
-    cv2.copyTo(lower, mask, chosen)
-    return chosen
+    top, cell = grid.top + rows.start * grid.cell, grid.cell
+    cells = Box(grid.left, top, grid.left + grid.columns * cell, top + len(upper) * cell)
+    is_lower = soft_polygon(under, cells, 0.0, scale=1 / cell) > HALF
+    return np.where(is_lower[..., None], lower, upper)

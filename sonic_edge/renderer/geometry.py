@@ -49,6 +49,12 @@ def smoothstep(x: Array) -> Array:
     return x * x * (3.0 - 2.0 * x)
 
 
+def eased(x: float) -> float:
+    """`smoothstep` of one number."""
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
 @dataclass(frozen=True)
 class Box:
     """A rectangle of whole canvas pixels, right and bottom exclusive."""
@@ -105,7 +111,7 @@ class Box:
     @classmethod
     def around(cls, points: Array, margin: float) -> "Box":
         """The smallest box that holds all points [n, 2] and a margin."""
-        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+        left, top, right, bottom = _pixels.bounds(np.ascontiguousarray(points, np.float64))
         low, high = (
             (math.floor(left - margin), math.floor(top - margin)),
             (math.ceil(right + margin), math.ceil(bottom + margin)),
@@ -216,7 +222,7 @@ class Grid:
         self.left, self.top = box.left - cell, box.top - cell
         self.columns = -(-box.width // cell) + 2
         self.rows = -(-box.height // cell) + 2
-        self._start = np.array([self.left + cell / 2 - 0.5, self.top + cell / 2 - 0.5], np.float32)
+        self._begins = self.left + cell / 2 - 0.5, self.top + cell / 2 - 0.5
 
     @cached_property
     def nodes(self) -> FloatArray:
@@ -225,14 +231,12 @@ class Grid:
         y = self.top + (np.arange(self.rows) + 0.5) * self.cell - 0.5
         return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
 
-    def place(self, positions: Array) -> FloatArray:
-        """Canvas positions [..., 2] as (column, row) in the grid, for `cv2.remap`."""
-        placed: FloatArray = ((positions - self._start) * np.float32(1 / self.cell)).astype(np.float32, copy=False)
-        return placed
-
     def sample(self, field: FloatArray, positions: Array) -> FloatArray:
-        """A field [rows, columns, 2] between its nodes, at canvas positions [n, m, 2]."""
-        return look_up(field, self.place(positions), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        """A field [rows, columns, k] between its nodes at canvas positions [..., 2]: [..., k]; beyond as at its rim."""
+        found = np.empty((*positions.shape[:-1], field.shape[2]), np.float32)
+        at = np.ascontiguousarray(positions, np.float32).reshape(-1, 2)
+        _pixels.sampled(field, self._begins, self.cell, at, found.reshape(-1, field.shape[2]))
+        return found
 
     def part(self, wanted: NDArray[np.bool_]) -> "Grid":
         """The smallest part of it that has all wanted nodes, [rows, columns], within its own outermost ones."""
@@ -246,17 +250,15 @@ class Grid:
     def around(self, points: Array, margin: float) -> Tuple["Grid", Tuple[slice, slice]]:
         """The part of it around points [n, 2] and a margin of so many pixels, and which rows and columns that are."""
         cell = self.cell
-        first, last = (points.min(0) - margin).tolist(), (points.max(0) + margin).tolist()
-        low = [int((at - start) // cell) - 1 for at, start in zip(first, (self.left, self.top))]
-        high = [int((at - start) // cell) + 2 for at, start in zip(last, (self.left, self.top))]
+        left, top, right, bottom = _pixels.bounds(np.ascontiguousarray(points, np.float64))
+        low = [int((at - margin - start) // cell) - 1 for at, start in ((left, self.left), (top, self.top))]
+        high = [int((at + margin - start) // cell) + 2 for at, start in ((right, self.left), (bottom, self.top))]
         # at least two nodes either way, or there is nothing between them
-        left, top = (min(max(n, 0), most - 2) for n, most in zip(low, (self.columns, self.rows)))
-        right, bottom = (
-            min(max(n, least + 2), most) for n, least, most in zip(high, (left, top), (self.columns, self.rows))
-        )
+        column, row = (min(max(n, 0), most - 2) for n, most in zip(low, (self.columns, self.rows)))
+        end, below = (min(max(n, at + 2), m) for n, at, m in zip(high, (column, row), (self.columns, self.rows)))
         x, y = self.left + cell, self.top + cell
-        inner = Box(x + left * cell, y + top * cell, x + (right - 2) * cell, y + (bottom - 2) * cell)
-        return Grid(inner, cell), (slice(top, bottom), slice(left, right))
+        inner = Box(x + column * cell, y + row * cell, x + (end - 2) * cell, y + (below - 2) * cell)
+        return Grid(inner, cell), (slice(row, below), slice(column, end))
 
     def undo(self, displacement: FloatArray, positions: FloatArray, rounds: int) -> FloatArray:
         """Where points come from, if "this point goes there" is known of the nodes, by fixed-point iteration.
@@ -270,10 +272,8 @@ class Grid:
             Where they were before, canvas pixels, [n, m, 2]; points outside the grid have not moved.
         """
         before = np.empty_like(positions)
-        start = self._start.tolist()
-        _pixels.undo(
-            displacement, positions, positions is self.nodes, before, (start[0], start[1]), self.cell, rounds, CLOSE
-        )
+        are_nodes = positions is self.nodes
+        _pixels.undo(displacement, positions, are_nodes, before, self._begins, self.cell, rounds, CLOSE)
         return before
 
 

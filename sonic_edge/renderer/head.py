@@ -1,5 +1,6 @@
 """The head as a whole: how every point of the photo moves when it turns, nods, tilts and shifts."""
 
+import math
 from typing import Mapping, Optional, Tuple
 
 import cv2
@@ -141,14 +142,14 @@ class Head:
         """Where each grid node goes, relative, canvas pixels, [rows, columns, 2]."""
         weights = np.array(
             [
-                np.sin(pose["yaw"]),
-                np.sin(pose["pitch"]),
-                np.sin(pose["roll"]),
-                np.cos(pose["roll"]) - 1,
+                math.sin(pose["yaw"]),
+                math.sin(pose["pitch"]),
+                math.sin(pose["roll"]),
+                math.cos(pose["roll"]) - 1,
                 pose["tx"],
                 pose["ty"],
-                np.cos(pose["yaw"]) - 1,
-                np.cos(pose["pitch"]) - 1,
+                math.cos(pose["yaw"]) - 1,
+                math.cos(pose["pitch"]) - 1,
             ],
             np.float32,
         )

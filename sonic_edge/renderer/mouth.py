@@ -21,6 +21,8 @@ from .geometry import (
     Array,
     FaceFrame,
     Grid,
+    along,
+    eased,
     height_at,
     points_of,
     smooth_curve,
@@ -221,12 +223,12 @@ def lip_weights(shape: MouthShape, pose: Mapping[str, float]) -> Dict[str, float
     """
     closed = pose["close"]
     # Lips that go to meet have met well before they are pressed together.
-    wanted = pose["jaw"] * (1 - float(smoothstep(np.array(closed / MEET))))
+    wanted = pose["jaw"] * (1 - eased(closed / MEET))
     own = min(1.0, shape.gap / WIDE_OPEN)
     back = min(1.0, wanted * min(1.0, WIDE_OPEN / max(shape.gap, 1e-6)))
     further = max(0.0, wanted - shape.gap / WIDE_OPEN * back)
     rounded = min(1.0, pose["round"])
-    wide = float(smoothstep(np.array(further / 0.5)))
+    wide = eased(further / 0.5)
     return {
         # A jaw that hangs in the photo has less far to go; one that is shut behind a smile has it all before it.
         "drop": pose["jaw"] * (1 - 0.6 * closed) * (1 - own**2),
@@ -256,38 +258,37 @@ class Lips:
         frame: Of the face.
         shape: The mouth in the photo.
         grid: Where displacements are wanted.
+        brow: Where each node goes with the brows, both sheets alike, canvas pixels, [rows, columns, 2].
     """
 
-    def __init__(self, frame: FaceFrame, shape: MouthShape, grid: Grid) -> None:
-        self._shape = shape
-        n = len(WEIGHTS)
-        upper, lower = (frame.vector(b).astype(np.float32) for b in lip_bases(shape, frame.of(grid.nodes)))
-        self._upper, self._lower = upper.reshape(n, -1), lower.reshape(n, -1)
-        self._field_shape = grid.nodes.shape
+    def __init__(self, frame: FaceFrame, shape: MouthShape, grid: Grid, brow: FloatArray) -> None:
+        sheets = np.stack([frame.vector(b).astype(np.float32) for b in lip_bases(shape, frame.of(grid.nodes))], 1)
+        with_brow = np.concatenate([sheets, np.broadcast_to(brow, (1, *sheets.shape[1:]))])
+        self._bases: FloatArray = with_brow.reshape(len(with_brow), -1)
+        self._shape = sheets.shape[1:]
         # The edges are moved by what the grid says between its nodes, so that edge and texture stay together.
-        self.upper_edge, self.lower_edge = frame.canvas(shape.upper), frame.canvas(shape.lower)
-        self._upper_edge = self._at(grid, upper, self.upper_edge)
-        self._lower_edge = self._at(grid, lower, self.lower_edge)
+        self.still: Array = np.stack([frame.canvas(shape.upper), frame.canvas(shape.lower)])
+        """Lower edge of the upper lip and upper edge of the lower lip in the photo, canvas pixels, [2, n, 2]."""
+        moved = [[grid.sample(sheet, edge) for sheet, edge in zip(basis, self.still)] for basis in sheets]
+        self._edge_bases: FloatArray = np.stack(moved).reshape(len(sheets), -1)
         self._down = frame.down
 
-    @staticmethod
-    def _at(grid: Grid, bases: FloatArray, points: Array) -> FloatArray:
-        return np.stack([grid.sample(basis, points[None])[0].ravel() for basis in bases])
+    def displacement(self, weights: FloatArray) -> FloatArray:
+        """Upper and lower sheet, where each node goes, relative, [2, rows, columns, 2].
 
-    def displacement(self, weights: FloatArray) -> Tuple[FloatArray, FloatArray]:
-        """Upper and lower sheet for weights [len(WEIGHTS)]: where each node goes, relative, [rows, columns, 2]."""
-        return (
-            weighted(weights, self._upper).reshape(self._field_shape),
-            weighted(weights, self._lower).reshape(self._field_shape),
-        )
+        Args:
+            weights: Of each of `WEIGHTS`, and of the brows, [len(WEIGHTS) + 1].
+        """
+        return weighted(weights, self._bases).reshape(self._shape)
 
-    def edges(self, weights: FloatArray) -> Tuple[Array, Array]:
-        """Lower edge of the upper lip and upper edge of the lower lip on a still head, canvas pixels, [n, 2] each."""
-        upper = self.upper_edge + weighted(weights, self._upper_edge).reshape(-1, 2)
-        lower = self.lower_edge + weighted(weights, self._lower_edge).reshape(-1, 2)
+    def edges(self, weights: FloatArray) -> Array:
+        """The lips' edges, as `still`, on a still head for weights [len(WEIGHTS)]."""
+        moved = self.still + weighted(weights, self._edge_bases).reshape(self.still.shape)
         # Lips cannot pass through each other.
-        overlap = np.minimum((lower - upper) @ self._down, 0)[:, None] * self._down
-        return upper + overlap / 2, lower - overlap / 2
+        overlap = np.minimum(along(moved[1] - moved[0], self._down), 0)[:, None] * (self._down / 2)
+        moved[0] += overlap
+        moved[1] -= overlap
+        return moved
 
 
 def lip_outline(upper: Array, lower: Array) -> Array:
