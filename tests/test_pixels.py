@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, Tuple
 
+import cv2
 import numpy as np
 import pytest
 from slow_renderer import enlarged
@@ -261,3 +262,52 @@ class TestUndo:
             _pixels.undo(field, at, True, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
         with pytest.raises(ValueError, match="at least 2 x 2 nodes"):
             _pixels.undo(field[:1].copy(), at, False, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
+
+
+class TestSampled:
+    @pytest.mark.parametrize("depth", [1, 2, 5])
+    def test_is_linear_between_nodes_and_level_beyond(self, depth: int) -> None:
+        grid = Grid(Box(0, 0, 60, 40), 6)
+        field = RNG.normal(0, 9, (*grid.nodes.shape[:2], depth)).astype(np.float32)
+        at = RNG.uniform(-30, 90, (50, 3, 2))
+        placed = ((at - grid.nodes[0, 0]) / 6).astype(np.float32)
+        wanted = [
+            cv2.remap(field[..., k], placed, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for k in range(depth)
+        ]
+        found = grid.sample(field, at)
+        # (OpenCV places in steps of 1/32)
+        assert found == pytest.approx(np.stack(wanted, -1), abs=1.5)
+        assert grid.sample(field, grid.nodes) == pytest.approx(field, abs=1e-4)
+
+    @pytest.mark.parametrize("wild", [np.nan, np.inf, -np.inf, 1e30])
+    def test_any_numbers_at_all(self, wild: float) -> None:
+        grid = Grid(Box(0, 0, 60, 40), 6)
+        assert np.isfinite(grid.sample(grid.nodes, np.array([[wild, 3.0], [3.0, wild], [wild, -wild]]))).all()
+        assert grid.sample(np.full_like(grid.nodes, wild), grid.nodes).shape == grid.nodes.shape
+        assert grid.sample(grid.nodes, np.zeros((0, 2))).shape == (0, 2)
+
+    def test_refuses_what_does_not_fit(self) -> None:
+        field, at = np.zeros((4, 5, 2), np.float32), np.zeros((3, 2), np.float32)
+        with pytest.raises(ValueError, match="out: axis 1 is 3 long; 2 is needed"):
+            _pixels.sampled(field, (0.0, 0.0), 5.0, at, np.zeros((3, 3), np.float32))
+        with pytest.raises(ValueError, match="out: axis 0 is 2 long; 3 is needed"):
+            _pixels.sampled(field, (0.0, 0.0), 5.0, at, at[:2].copy())
+        for wrong, cell in ((field[:1].copy(), 5.0), (field, 0.0), (field, np.nan)):
+            with pytest.raises(ValueError, match="at least 2 x 2 nodes and a cell over 0"):
+                _pixels.sampled(wrong, (0.0, 0.0), cell, at, at.copy())
+
+
+class TestBounds:
+    def test_are_the_least_and_the_most(self) -> None:
+        points = RNG.normal(0, 100, (77, 2))
+        assert _pixels.bounds(points) == (*points.min(0), *points.max(0))
+        assert _pixels.bounds(points[:1]) == (*points[0], *points[0])
+
+    def test_refuses_what_does_not_fit(self) -> None:
+        for wrong, told in (
+            (np.zeros((0, 2)), "points: 0; at least one"),
+            (np.zeros((3, 3)), "points: axis 1 is 3 long"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                _pixels.bounds(wrong)
