@@ -21,7 +21,7 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
     """The face as the model wants it: turned and scaled so that the eyes are where the bundle says.
 
     Returns:
-        [1, 3, size, size], RGB, 0..1.
+        [1, 3, size, size], RGB, 0..1; it cannot be written to.
     """
     spec = bundle.motion.face
     eyes = portrait.eyes
@@ -37,7 +37,9 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
     aligned = cv2.warpAffine(image, matrix, (spec.size, spec.size), borderMode=cv2.BORDER_REPLICATE)
     rgb = aligned[:, :, ::-1].transpose(2, 0, 1)[None]
-    return np.ascontiguousarray(rgb, np.float32) / np.float32(255)
+    face: FloatArray = np.ascontiguousarray(rgb, np.float32) / np.float32(255)
+    face.flags.writeable = False  # it is the model's input again and again: a session need not look whether it changed
+    return face
 
 
 class SonicNet:

@@ -175,6 +175,21 @@ def test_the_steady_part_runs_when_its_input_changes(opened, inputs):
     assert ran[4:] == [["z"], ["y"]]
 
 
+def test_a_steady_input_that_cannot_be_written_to_is_known_by_itself_alone(opened, inputs):
+    painter, ran = opened
+    face = inputs["face"].copy()
+    whole, view = face.copy(), face[:]
+    for fixed in (whole, view):
+        fixed.flags.writeable = False
+    for given in (whole, view):
+        for _ in range(2):
+            painter.run({**inputs, "face": given})
+    face += 1  # what the view shows, too
+    np.testing.assert_allclose(painter.run({**inputs, "face": view})["z"], np.exp(face), rtol=1e-6)
+    np.testing.assert_allclose(painter.run({**inputs, "face": whole})["z"], np.exp(whole), rtol=1e-6)
+    assert ran == [["z"], *[["y"]] * 4, ["z"], ["y"], ["z"], ["y"]]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_shipped_encoder_gives_the_same_in_parts(seed):
     stage = find_bundle("sonic-net").stage("encoder", "cpu")

@@ -60,15 +60,24 @@ class CpuSession:
     def _hold(self, held: ort.InferenceSession, inputs: Tensors) -> None:
         """See to it that what lies between the parts is of these inputs."""
         steady = {t.name: inputs[t.name] for t in held.get_inputs()}
-        if self._seen and all(np.array_equal(array, self._seen[name]) for name, array in steady.items()):
+        if self._seen and all(_is_as_before(array, self._seen[name]) for name, array in steady.items()):
             return
         names = [t.name for t in held.get_outputs()]
         self._between = dict(zip(names, held.run(names, steady)))
-        self._seen = {name: array.copy() for name, array in steady.items()}
+        # what nobody can write to need not be copied, nor looked at again
+        self._seen = {name: array if _is_fixed(array) else array.copy() for name, array in steady.items()}
 
     def close(self) -> None:
         """See `backends.base.Session.close`."""
         self._rest = self._held = None
+
+
+def _is_fixed(array: NDArray[Any]) -> bool:
+    return array.flags.owndata and not array.flags.writeable
+
+
+def _is_as_before(array: NDArray[Any], before: NDArray[Any]) -> bool:
+    return array is before or np.array_equal(array, before)
 
 
 class CpuBackend:
