@@ -67,7 +67,8 @@ static inline void source_of(const Sources *from, size x, size y, float *u, floa
 
 /* ---- outlines ----------------------------------------------------------------------------------------------------- */
 
-#define SPARE 2 /* of a row of areas: what is right of the last pixel is summed up there */
+#define SPARE 1 /* of a row of areas: what is right of the last pixel is summed up there */
+#define FLAT 1e-9 /* pixels: an edge less high has no area that shows, and no slope that is a number */
 
 typedef struct {
     float *values; /* [height, width + SPARE] */
@@ -81,7 +82,7 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
         double x = x0, y = y0;
         x0 = x1, y0 = y1, x1 = x, y1 = y, way = -1;
     }
-    if (!(y1 > y0) || y1 <= 0 || y0 >= (double)areas->height) return;
+    if (!(y1 - y0 > FLAT) || y1 <= 0 || y0 >= (double)areas->height) return;
     const double slope = (x1 - x0) / (y1 - y0);
     size first = y0 > 0 ? (size)y0 : 0, end = y1 < (double)areas->height ? (size)ceil(y1) : areas->height;
     areas->first = first < areas->first ? first : areas->first;
@@ -90,11 +91,16 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
         float *at = areas->values + row * (areas->width + SPARE);
         double above = (double)row > y0 ? (double)row : y0, below = (double)(row + 1) < y1 ? (double)(row + 1) : y1;
         double begin = x0 + (above - y0) * slope, stop = x0 + (below - y0) * slope, high = (below - above) * way;
-        begin = begin > 0 ? (begin < most ? begin : most) : 0, stop = stop > 0 ? (stop < most ? stop : most) : 0;
         if (begin > stop) {
             double x = begin;
             begin = stop, stop = x;
         }
+        /* all of a row is right of what lies before it, nothing of what lies behind it */
+        if (stop <= 0) at[0] += (float)high;
+        if (stop <= 0 || begin >= most) continue;
+        const double share = high / (stop - begin); /* (not a number if it is upright: then it is not read) */
+        if (begin < 0) at[0] -= (float)(share * begin), high = share * stop, begin = 0;
+        if (stop > most) high = share * (most - begin), stop = most;
         size left = (size)begin, right = (size)ceil(stop);
         if (right <= left + 1) {
             double middle = 0.5 * (begin + stop) - (double)left;
@@ -102,7 +108,7 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
             continue;
         }
         /* a trapezoid of each pixel that it crosses */
-        double share = high / (stop - begin), before = 0;
+        double before = 0;
         for (size k = left; k < right; k++) {
             double from = begin > (double)k ? begin : (double)k, to = stop < (double)(k + 1) ? stop : (double)(k + 1);
             double area = share * ((to - from) * ((double)(k + 1) - 0.5 * (from + to)) + (from - begin)) - before;
@@ -111,6 +117,12 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
         }
         at[right] += (float)(high - before);
     }
+}
+
+/* The normal curve, not to scale. */
+static double bell(size k, double sigma) {
+    double x = (double)k / sigma;
+    return exp(-0.5 * x * x);
 }
 
 static inline size nearest(size k, size n) { return k < 0 ? 0 : k < n ? k : n - 1; }
@@ -179,10 +191,10 @@ static void draw_outlines(const double *points, size n, size n_corners, double l
     }
     if (radius) {
         double total = 0;
-        for (size j = -radius; j <= radius; j++) total += exp(-0.5 * (double)(j * j) / (sigma * sigma));
+        for (size j = -radius; j <= radius; j++) total += bell(j, sigma);
         /* in steps that no two mathematical libraries take differently */
         for (size j = -radius; j <= radius; j++)
-            kernel[j + radius] = (float)rint(exp(-0.5 * (double)(j * j) / (sigma * sigma)) / total * 65536) / 65536;
+            kernel[j + radius] = (float)rint(bell(j, sigma) / total * 65536) / 65536;
         blur(areas, across, kernel + 2 * radius + 1, kernel, radius);
     }
     put_areas(areas, 255 * most, out);
