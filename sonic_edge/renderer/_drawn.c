@@ -328,7 +328,10 @@ static float between_two(float one, float other, float share) { return one + (ot
 static inline int light_on(const Mouth *mouth, const float *light, size row, size column) {
     float y = within(((float)row + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_height - 1));
     float x = within(((float)column + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_width - 1));
-    size i = (size)y, j = (size)x, right = j + 1 < mouth->light_width, down = i + 1 < mouth->light_height ? mouth->light_width : 0;
+    size i = (size)y, j = (size)x; /* (of very many a float may be one too many) */
+    if (i > mouth->light_height - 1) i = mouth->light_height - 1;
+    if (j > mouth->light_width - 1) j = mouth->light_width - 1;
+    const size right = j + 1 < mouth->light_width, down = i + 1 < mouth->light_height ? mouth->light_width : 0;
     const float *at = light + i * mouth->light_width + j;
     float upper = between_two(at[0], at[right], x - (float)j), lower = between_two(at[down], at[down + right], x - (float)j);
     return grey(255 * between_two(upper, lower, y - (float)i));
@@ -375,7 +378,8 @@ static int read_paintings(PyObject *given, Held *held, Mouth *mouth, const float
         PyObject *pixels;
         Painting *painting = mouth->paintings + k;
         float forward, daylight;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "Offfp", &pixels, &painting->down, &forward, &daylight, &painting->cubic) ||
+        if (!is_tuple(PyTuple_GET_ITEM(given, k), "painting") ||
+            !PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "Offfp", &pixels, &painting->down, &forward, &daylight, &painting->cubic) ||
             hold(pixels, &held[k], "painting", "B", 3, 0) < 0 || !has_shape(&held[k], "painting", 2, 4))
             return -1;
         painting->pixels = held[k].view.buf;

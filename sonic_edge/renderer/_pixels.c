@@ -23,12 +23,22 @@ int hold(PyObject *object, Held *held, const char *name, const char *format, int
                      view->format ? view->format : "bytes", n_axes, format);
         return -1;
     }
+    if ((uintptr_t)view->buf % (size_t)view->itemsize) {
+        PyErr_Format(PyExc_ValueError, "%s: must begin at a multiple of %zd bytes", name, view->itemsize);
+        return -1;
+    }
     return 0;
 }
 
 void let_go(Held *held, int n) {
     for (int i = 0; i < n; i++)
         if (held[i].held) PyBuffer_Release(&held[i].view);
+}
+
+int is_tuple(PyObject *object, const char *name) {
+    if (PyTuple_Check(object)) return 1;
+    PyErr_Format(PyExc_TypeError, "%s: a %s; a tuple is needed", name, Py_TYPE(object)->tp_name);
+    return 0;
 }
 
 int has_shape(const Held *held, const char *name, int axis, size wanted) {
@@ -568,13 +578,18 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                     end = end > patch->end ? end : patch->end;
                 }
             uint8_t *out = area->pixels + i * area->stride;
+            const uint8_t *shared = share ? share + i * area->width : NULL;
             if (still) {
                 const uint8_t *photo_row = still + i * area->stride;
                 size left = begin < end ? begin : area->width, right = begin < end ? end : area->width;
-                memcpy(out, photo_row, (size_t)(3 * left));
-                memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
+                if (shared) {
+                    share_row(photo_row, shared, out, 0, left);
+                    share_row(photo_row, shared, out, right, area->width);
+                } else {
+                    memcpy(out, photo_row, (size_t)(3 * left));
+                    memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
+                }
             }
-            const uint8_t *shared = share ? share + i * area->width : NULL;
             while (shared && begin < end && !shared[begin]) begin++;
             while (shared && begin < end && !shared[end - 1]) end--;
             if (begin < end) {
@@ -626,7 +641,8 @@ static int read_patches(PyObject *given, Held *held, const Area *area, Patch *pa
         PyObject *field;
         size box[4];
         Patch *patch = patches + k;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "O(fff)(nnnn)", &field, &patch->left, &patch->top, &patch->step,
+        if (!is_tuple(PyTuple_GET_ITEM(given, k), "patch") ||
+            !PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "O(fff)(nnnn)", &field, &patch->left, &patch->top, &patch->step,
                               &box[0], &box[1], &box[2], &box[3]) ||
             hold(field, &held[k], "patch", "f", 3, 0) < 0 || !has_shape(&held[k], "patch", 2, 2))
             return -1;
@@ -684,7 +700,7 @@ static PyObject *warp(PyObject *self, PyObject *args) {
     for (int axis = 0; has_share && axis < 2; axis++)
         if (!has_shape(&held[7], "share", axis, axis ? area.width : area.height)) goto done;
     const char *wrong = NULL;
-    if (area.width < 0 || area.height < 0) wrong = "box: its right and bottom must not lie before its left and top";
+    if (box[2] < box[0] || box[3] < box[1]) wrong = "box: its right and bottom must not lie before its left and top";
     else if (nodes.cell < 1 || nodes.cell > 16383) wrong = "grid: a cell is 1 to 16383 pixels";
     else if (photo->shape[0] < 2 || photo->shape[1] < 2 || photo->shape[0] > 16383 || photo->shape[1] > 16383)
         wrong = "photo: 2 to 16383 pixels a side are needed";
@@ -692,11 +708,13 @@ static PyObject *warp(PyObject *self, PyObject *args) {
     else if (box[0] < 0 || box[1] < 0 || box[2] > out->shape[1] || box[3] > out->shape[0])
         wrong = "box: must lie in out";
     else if (has_behind && (box[0] < behind_at[0] || box[1] < behind_at[1] ||
-                            box[2] - behind_at[0] > held[4].view.shape[1] ||
-                            box[3] - behind_at[1] > held[4].view.shape[0]))
+                            box[2] > behind_at[0] + held[4].view.shape[1] ||
+                            box[3] > behind_at[1] + held[4].view.shape[0]))
         wrong = "box: must lie in behind";
     else if (area.width && area.height &&
              (box[0] - grid[0] < nodes.cell / 2 || box[1] - grid[1] < nodes.cell / 2 ||
+              /* (first, where it begins: from there to where it ends no number is too large) */
+              (box[0] - grid[0]) / nodes.cell > nodes.columns || (box[1] - grid[1]) / nodes.cell > nodes.rows ||
               (box[2] - 1 - grid[0] - nodes.cell / 2) / nodes.cell + 1 >= nodes.columns ||
               (box[3] - 1 - grid[1] - nodes.cell / 2) / nodes.cell + 1 >= nodes.rows))
         wrong = "box: must lie between the nodes";

@@ -25,6 +25,7 @@ typedef struct {
 
 int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable);
 void let_go(Held *held, int n);
+int is_tuple(PyObject *object, const char *name);
 int has_shape(const Held *held, const char *name, int axis, size wanted);
 
 static inline float within(float value, float low, float high) {
