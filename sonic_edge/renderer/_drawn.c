@@ -11,12 +11,39 @@ static inline Colour all_of(float value) { return (Colour){value, value, value, 
 
 static inline uint8_t grey(float value) { return (uint8_t)(within(value, 0, 255) + 0.5f); }
 
-static inline Colour bgr(const uint8_t *at) { return (Colour){at[0], at[1], at[2], 0}; }
+/* Four bytes as numbers, and three numbers, rounded and held, as bytes. */
+#if defined(__SSE2__)
+static inline Colour of_bytes(uint32_t four) {
+    __m128i none = _mm_setzero_si128();
+    return (Colour)_mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128((int)four), none), none));
+}
+static inline uint32_t to_bytes(Colour colour) {
+    __m128 held = _mm_min_ps(_mm_max_ps((__m128)colour, _mm_setzero_ps()), _mm_set1_ps(255)); /* what is no number is 0 */
+    __m128i whole = _mm_cvttps_epi32(_mm_add_ps(held, _mm_set1_ps(0.5f))), pairs = _mm_packs_epi32(whole, whole);
+    return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
+}
+#else
+static inline Colour of_bytes(uint32_t four) {
+    return (Colour)vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+}
+static inline uint32_t to_bytes(Colour colour) {
+    float32x4_t held = vminq_f32(vmaxnmq_f32((float32x4_t)colour, vdupq_n_f32(0)), vdupq_n_f32(255));
+    uint16x4_t whole = vmovn_u32(vcvtq_u32_f32(vaddq_f32(held, vdupq_n_f32(0.5f))));
+    return vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(whole, whole))), 0);
+}
+#endif
 
-static inline Colour bgra(const uint8_t *at) { return (Colour){at[0], at[1], at[2], at[3]}; }
+static inline Colour bgr(const uint8_t *at) { return of_bytes(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16); }
+
+static inline Colour bgra(const uint8_t *at) {
+    uint32_t four;
+    memcpy(&four, at, 4);
+    return of_bytes(four);
+}
 
 static inline void store(uint8_t *at, Colour colour) {
-    at[0] = grey(colour[0]), at[1] = grey(colour[1]), at[2] = grey(colour[2]);
+    uint32_t three = to_bytes(colour);
+    at[0] = (uint8_t)three, at[1] = (uint8_t)(three >> 8), at[2] = (uint8_t)(three >> 16);
 }
 
 static float smoothstep(float x) {

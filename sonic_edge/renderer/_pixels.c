@@ -5,12 +5,6 @@
  */
 #include "_pixels.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
-
 /* ---- buffers ------------------------------------------------------------------------------------------------------ */
 
 int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable) {
@@ -297,8 +291,6 @@ static inline Pair alphas(Pair a) {
 }
 static inline int solid(Pair a) { return (vgetq_lane_u16(a, 3) & vgetq_lane_u16(a, 7)) == 255; }
 static inline uint64_t bytes(Pair a) { return vget_lane_u64(vreinterpret_u64_u8(vqmovn_u16(a)), 0); }
-#else
-#error "_pixels.c: written for x86-64 and aarch64"
 #endif
 
 /* Between the 2 x 2 pixels of each of two places; `right` and `down` say where. A place on a pixel gives it as it is. */

@@ -7,6 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#else
+#error "_pixels: written for x86-64 and aarch64"
+#endif
+
 typedef Py_ssize_t size;
 
 /* Compiled twice, and the one that this processor has is taken: both do the same. */
