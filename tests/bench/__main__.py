@@ -60,9 +60,7 @@ def _sharp(folder: Path, rounds: int) -> Dict[str, Any]:
 
 
 def _whole(folder: Path, rounds: int) -> Dict[str, Any]:
-    found: Dict[str, Any] = {
-        "second_core": {str(s): whole.second_core(folder, s, n) for s, n in ((10, min(rounds, 3)), (60, 1))}
-    }
+    found: Dict[str, Any] = {"second_core": {str(s): whole.second_core(folder, s, min(rounds, 3)) for s in (10, 60)}}
     for size in SIZES:
         cases = Material.make(size, folder).pictures_to_file(100)
         for preset in ("ultrafast", "veryfast"):

@@ -1,4 +1,4 @@
-"""``python -m tests.bench.child SIZE PRESET RECORDING``: a video in a process of its own."""
+"""``python -m tests.bench.child SIZE PRESET RECORDING THREADS``: a video in a process of its own."""
 
 import json
 import sys
@@ -16,11 +16,11 @@ from .stages import PHOTO
 
 def main() -> int:
     """Make it; tell what it took, without the loading of the model."""
-    size, preset, recording = sys.argv[1:]
+    size, preset, recording, threads = sys.argv[1:]
     config = Config(
         controls=Controls(min_resolution=int(size)),
         encode=EncodeSettings.model_validate({"preset": preset}),
-        model=ModelSettings(threads=1),
+        model=ModelSettings(threads=int(threads)),
     )
     with tempfile.TemporaryDirectory() as folder, Pipeline(config) as pipeline:
         before, since = cpu_s(), time.monotonic()

@@ -6,16 +6,16 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from sonic_edge.config import EncodeSettings
+from sonic_edge.config import EncodeSettings, ModelSettings
 
 from .cost import Spent, run, turn
 from .stages import FPS, recording
 
 
-def video(size: int, preset: str, path: Path, cores: str = "") -> Spent:
-    """Make one; `cores` as `taskset` takes them, empty for all."""
+def video(size: int, preset: str, path: Path, cores: str = "", threads: int = 1) -> Spent:
+    """Make one; `cores` as `taskset` takes them, empty for all; the model may use so many threads."""
     pinned = ["taskset", "--cpu-list", cores] if cores else []
-    return run(*pinned, sys.executable, "-m", "tests.bench.child", str(size), preset, str(path))
+    return run(*pinned, sys.executable, "-m", "tests.bench.child", str(size), preset, str(path), str(threads))
 
 
 def beside(
@@ -49,7 +49,8 @@ def second_core(folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
     walls: Dict[str, List[float]] = {"0": [], "0,1": []}
     for _ in range(rounds):
         for cores, found in walls.items():
-            found.append(video(512, EncodeSettings().preset, path, cores).told["wall_s"])
+            spent = video(512, EncodeSettings().preset, path, cores, ModelSettings().threads)
+            found.append(spent.told["wall_s"])
     return {"one": float(np.median(walls["0"])), "two": float(np.median(walls["0,1"]))}
 
 
