@@ -81,11 +81,14 @@ def doubled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     out = np.empty((2 * h - 1, 2 * w - 1, *image.shape[2:]), np.uint8)
     out[::2, ::2] = image
     kernel, border = HALF_WAY[None], cv2.BORDER_REFLECT_101
-    # The eight taps stand at -3..4 around the pixel before the gap.
-    across = cv2.filter2D(image, cv2.CV_32F, kernel, anchor=(3, 0), borderType=border)
-    out[::2, 1::2] = np.clip(np.round(across), 0, 255)[:, :-1]
-    down = cv2.filter2D(image, cv2.CV_32F, kernel.T, anchor=(0, 3), borderType=border)
-    out[1::2, ::2] = np.clip(np.round(down), 0, 255)[:-1]
-    both = cv2.filter2D(across, cv2.CV_32F, kernel.T, anchor=(0, 3), borderType=border)
-    out[1::2, 1::2] = np.clip(np.round(both), 0, 255)[:-1, :-1]
+
+    def between(picture: NDArray[Any], depth: int, taps: NDArray[Any]) -> NDArray[Any]:
+        # The eight taps stand at -3..4 around the pixel before the gap. What OpenCV makes bytes it rounds and holds.
+        anchor = (3, 0) if len(taps) == 1 else (0, 3)
+        return cv2.filter2D(picture, depth, taps, anchor=anchor, borderType=border)
+
+    out[::2, 1::2] = between(image, cv2.CV_8U, kernel)[:, :-1]
+    out[1::2, ::2] = between(image, cv2.CV_8U, kernel.T)[:-1]
+    both = between(between(image, cv2.CV_32F, kernel), cv2.CV_32F, kernel.T)
+    out[1::2, 1::2] = np.clip(np.rint(both, out=both), 0, 255, out=both)[:-1, :-1]
     return out
