@@ -37,8 +37,8 @@ CHIN, NOSE_BASE, LEFT_JAW, RIGHT_JAW, FOREHEAD = 152, 2, 58, 288, 10
 
 UNSEEN = 1 / 64
 """A displacement of no more than this moves nothing that one could see, pixels."""
-CLOSE = 1 / 128
-"""A displacement is undone until less than this changes, pixels."""
+CLOSE = 1 / 32
+"""A displacement is undone until less than this changes, pixels: what is left then is a good deal less."""
 BLEED = 0.5
 """What is drawn goes so far beyond its edge, pixels: nothing shines through where it meets something else."""
 
