@@ -360,7 +360,7 @@ WIDER static void row_of(Photo photo, Line line, int has_gain, const uint8_t *ba
     for (; j + 4 < end; j += 4) { /* two pairs at once: a processor that takes things in order need not wait */
         const uint8_t *behind = back + 3 * j, *at = photo.pixels + 4 * (size)line.at[j];
         /* (two rows of a frame further down, most often, the photo is read four of its own further down) */
-        __builtin_prefetch(at + 16 * photo.width), __builtin_prefetch(at + 20 * photo.width);
+        __builtin_prefetch(at + 16 * photo.width, 0, 2), __builtin_prefetch(at + 20 * photo.width, 0, 2);
         Pair one = found_at(photo, line, j), other = found_at(photo, line, j + 2);
         if (!(solid(one) & solid(other))) {
             one = over(one, each(four(behind), four(behind + 3)));
