@@ -49,11 +49,13 @@ class TestGeometry:
         square = np.array([[20.0, 25.0], [40.0, 25.0], [40.0, 45.0], [20.0, 45.0]])
         assert g.soft_polygon(square, box, 0.0).sum() / 255 == pytest.approx(20**2, rel=0.01)
         assert g.soft_polygon(square, box, 2.0).sum() / 255 == pytest.approx(20**2, rel=0.01)
-        assert g.soft_polygon(square, box, 0.5, scale=0.25).sum() / 255 == pytest.approx(5**2, rel=0.02)
+        assert g.soft_polygon(square, box, 0.5, step=4).sum() / 255 == pytest.approx(5**2, rel=0.02)
         assert g.soft_polygon(square, box, 0.0)[10, 15] == 255
         both = g.soft_polygon(np.stack([square + np.array([right, 0]) for right in (0, 5, 30)]), box, 0.0)
         assert both.sum() / 255 == pytest.approx(20 * (25 + 20), rel=0.01)
         assert both.max() == 255
+        for step in (3, 49, 75, 103):  # 7 * 75 * (1 / 75) is a little more than 7
+            assert g.soft_polygon(square, g.Box(0, 0, 7 * step, 15 * step + 1), 0.0, step=step).shape == (16, 7)
         assert not g.soft_polygon(square - 500, box, 1.0).any()
         assert g.soft_polygon(square * 1e300, box, 0.0).shape == (40, 60)
 

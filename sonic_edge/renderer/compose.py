@@ -285,5 +285,5 @@ def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows
     """The sheet that counts at each node of some rows of a grid: what they differ in is drawn again at full size."""
     top, cell = grid.top + rows.start * grid.cell, grid.cell
     cells = Box(grid.left, top, grid.left + grid.columns * cell, top + len(upper) * cell)
-    is_lower = soft_polygon(under, cells, 0.0, scale=1 / cell) > HALF
+    is_lower = soft_polygon(under, cells, 0.0, step=cell) > HALF
     return np.where(is_lower[..., None], lower, upper)

@@ -278,7 +278,7 @@ class Grid:
 
 
 def soft_polygon(
-    points: Array, box: Box, blur: float, scale: float = 1.0, most: float = 1.0, over: Optional[Mask] = None
+    points: Array, box: Box, blur: float, step: int = 1, most: float = 1.0, over: Optional[Mask] = None
 ) -> Mask:
     """How much of each pixel of a box lies in a polygon, or in any of several, 0..255, [height, width].
 
@@ -286,14 +286,14 @@ def soft_polygon(
         points: Corners in canvas pixels, [n, 2], or [k, n, 2].
         box: The part of the canvas wanted.
         blur: Softness of the edge, standard deviation in pixels of what is returned.
-        scale: Pixels of what is returned to one of the canvas; at .25 it is a quarter as wide and high, rounded up.
+        step: Pixels of the canvas to one of what is returned, either way; it is as many times smaller, rounded up.
         most: Strength in a polygon, 0..1.
         over: What is there before; where it is more it stays. It is changed.
     """
     if over is None:
-        over = np.zeros((math.ceil(box.height * scale), math.ceil(box.width * scale)), np.uint8)
+        over = np.zeros((-(-box.height // step), -(-box.width // step)), np.uint8)
     corners = np.ascontiguousarray(points, np.float64).reshape(-1, *points.shape[-2:])
-    _pixels.outline(corners, (box.left, box.top), scale, blur, most, over)
+    _pixels.outline(corners, (box.left, box.top), 1 / step, blur, most, over)
     return over
 
 

@@ -245,7 +245,7 @@ class MouthInterior:
         unit, tongue = self._frame.unit, pose["tongue"]
         # little light through a narrow opening, least under the upper lip
         below, soft = self._frame.down * (SHADOW_BELOW * unit), max(0.5, LIPS_SHADE * unit / 4)
-        light = soft_polygon(opening + below, box, soft, scale=0.25)
+        light = soft_polygon(opening + below, box, soft, step=4)
         place = min(1.0, pose["round"]) * (len(IN_FRONT) - 1)
         before = min(int(place), len(IN_FRONT) - 2)
         near = self._near[before] + (self._near[before + 1] - self._near[before]) * np.float32(place - before)
