@@ -89,6 +89,15 @@ class TestFrame:
             assert frame.shape == portrait.image.shape
             assert frame.dtype == np.uint8
 
+    @pytest.mark.parametrize("unit", [30, 60, 170])
+    def test_a_photo_that_cuts_a_face_through_its_eye(self, unit: int) -> None:
+        for part in (*np.arange(-0.95, -0.85, 1 / 60), *np.arange(0, 0.15, 1 / 60)):  # of the eye, by and by less
+            for at in ((part, 3.0), (3.0, part + 1)):
+                place = round(at[0] * unit), round(at[1] * unit)
+                portrait = drawn(size=(6 * unit, 7 * unit), unit=unit, at=place, irises=True)
+                frame = Renderer(portrait).frame({**EVERYTHING, "blink": 0.6})
+                assert frame.shape == portrait.image.shape
+
     def test_landmarks_all_in_one_place(self, portrait: Portrait) -> None:
         flat = np.full_like(portrait.landmarks, 50)
         frame = Renderer(Portrait(portrait.image, flat)).frame(EVERYTHING)

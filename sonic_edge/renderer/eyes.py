@@ -42,6 +42,8 @@ RIM = 0.032
 """A lid that comes down begins this far above the mesh's rim, interoculars: above the lashes, and above any error."""
 PATCH_UNIT = 110
 """Pixels between the eyes at which the maps of the lids are fine enough."""
+LEAST_EYE = 4
+"""Steps that an eye must have in the photo, either way, to be one: a photo may cut a face through its eye."""
 TURNING_STEP = 2
 """Of these every so many are enough for how an eye turns."""
 CREASE = 0.085
@@ -121,10 +123,11 @@ class Eye:
         canvas = Box(0, 0, image.shape[1], image.shape[0])
         corners = np.array([[left, top], [right, top], [left, lower[:, 1].max()], [right, lower[:, 1].max()]])
         self.box = Box.around(frame.canvas(corners), 0.16 * frame.unit + 2).within(canvas)
-        """The patch of the photo that a blink can change."""
+        """The patch of the photo that a blink can change; empty where too little of an eye is in the photo."""
         self.step = max(1, round(frame.unit / PATCH_UNIT))
         """Only every so many pixels of the patch are worked out; in between a map is read like any other."""
-        if self.box.empty:
+        if min(self.box.width, self.box.height) <= LEAST_EYE * self.step:
+            self.box = Box(0, 0, 0, 0)
             return
         xy = np.stack(
             np.meshgrid(
@@ -168,11 +171,6 @@ class Eye:
     def follows(self, blink: float) -> float:
         """How far this lid is down in a blink, 0..1: one eye is a little ahead of the other, save at the ends."""
         return blink if self._centre < 0 else blink**BEHIND
-
-    def place(self, positions: FloatArray) -> FloatArray:
-        """Canvas positions [..., 2] as (column, row) in what is worked out on the patch."""
-        start = np.array([self.box.left, self.box.top], np.float32)
-        return (positions - start) * np.float32(1 / self.step)
 
     def _lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
         """Colour of the lashes, and how clearly they stand out, 0..1: read along the rim of the upper lid."""
