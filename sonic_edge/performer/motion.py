@@ -1,7 +1,5 @@
 """Bundles of kind motion: the model says how the face moves, the renderer moves the photo."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import FrozenSet, Iterator, Mapping
 
 from ..backends.base import Session
@@ -42,35 +40,24 @@ class MotionPerformer:
     def perform(self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell) -> "Moved":
         """See `base.Performer`."""
         face = face_image(portrait, self.bundle)
-        with _taken_apart(portrait) as renderer:
-            raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, tell)
-        motion = shape_motion(raw, self.bundle.motion.closure, controls, n_frames, speech.duration_s)
-        return Moved(portrait, renderer.result(), motion)
+        raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, tell)
+        closure = self.bundle.motion.closure
+        return Moved(portrait, shape_motion(raw, closure, controls, n_frames, speech.duration_s))
 
     def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "Moved":
         """See `base.Performer`."""
-        with _taken_apart(portrait) as renderer:
-            motion = idle_motion(self.net, face_image(portrait, self.bundle), controls, tell)
-        return Moved(portrait, renderer.result(), motion)
+        return Moved(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, tell))
 
     def live(self, portrait: Portrait, controls: Controls) -> "MovedLive":
         """See `base.Performer`."""
         return MovedLive(self.net, portrait, controls)
 
 
-@contextmanager
-def _taken_apart(portrait: Portrait) -> "Iterator[Future[Renderer]]":
-    """What will draw a portrait, made by a thread of its own while the model thinks; done when the context ends."""
-    with ThreadPoolExecutor(1, "renderer") as beside:
-        yield beside.submit(Renderer, portrait)
-
-
 class Moved:
-    """A portrait, what draws it and its motion; see `base.Performance`."""
+    """A portrait and its motion; see `base.Performance`."""
 
-    def __init__(self, portrait: Portrait, renderer: Renderer, motion: Motion) -> None:
+    def __init__(self, portrait: Portrait, motion: Motion) -> None:
         self._portrait = portrait
-        self._renderer = renderer
         self._motion = motion
 
     def __len__(self) -> int:
@@ -78,7 +65,7 @@ class Moved:
 
     def frames(self) -> Iterator[Image]:
         """See `base.Performance`."""
-        renderer, motion = self._renderer, self._motion
+        renderer, motion = Renderer(self._portrait), self._motion
         return (renderer.frame(motion.frame(i)) for i in range(len(motion)))
 
     def chooser(self, level: FloatArray, rate: float) -> Meant:
