@@ -378,10 +378,12 @@ def test_the_pipeline_does_not_open_without_its_encoder():
 
 def test_a_trial_sees_rows_in_the_wrong_place(monkeypatch):
     """As from an encoder that takes another length of rows than it is given."""
-    rightly = mp4.Mp4.add_planes
-    monkeypatch.setattr(
-        mp4.Mp4, "add_planes", lambda file, planes: rightly(file, np.roll(planes.ravel(), 5000).reshape(planes.shape))
-    )
+
+    def rolled(file, image):
+        planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        file.add_planes(np.roll(planes.ravel(), 5000).reshape(planes.shape))
+
+    monkeypatch.setattr(mp4.Mp4, "add_picture", rolled)
     with pytest.raises(DeviceError, match="a trial of 256x256: pictures came back changed, by .* of 255"):
         try_encoder(EncodeSettings(), 256, 25)
 

@@ -1,5 +1,6 @@
 """The file: written as frames and sound come, looked over, and only then given its name."""
 
+import ctypes
 import os
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -139,8 +140,7 @@ class Mp4:
         # One frame is filled again and again. That is safe, however long an encoder looks ahead: the memory of a frame
         # of PyAV's is not counted by references, and such a frame FFmpeg copies before an encoder sees it.
         self._frame: Any = av.VideoFrame(*size, "yuv420p")
-        self._rows = [_rows(plane) for plane in self._frame.planes]
-        self._planes = np.empty((size[1] * 3 // 2, size[0]), np.uint8)
+        self._planes, self._apart = _planes(self._frame)
         self._time_base = Fraction(1, fps)
         self._n_frames = 0
         # FFmpeg plays the last frame of AAC whole, also the part that is only filling, up to 21 ms too long. A little
@@ -152,14 +152,22 @@ class Mp4:
 
     def add_picture(self, image: Image) -> None:
         """The next frame, BGR; DeviceError if the encoder fails."""
-        self.add_planes(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._planes), np.uint8))
+        if image.shape != (self._frame.height, self._frame.width, 3):
+            raise ValueError(f"{image.shape}: a picture of another size than {self._frame.width}x{self._frame.height}")
+        cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._planes)
+        self._add()
 
     def add_planes(self, planes: NDArray[np.uint8]) -> None:
         """The next frame, its Y, U and V one under the other, [3 height / 2, width]."""
         if planes.shape != self._planes.shape:
             raise ValueError(f"planes {planes.shape}, not {self._planes.shape}: a picture of another size")
-        samples, start = planes.reshape(-1), 0
-        for rows in self._rows:
+        self._planes[...] = planes
+        self._add()
+
+    def _add(self) -> None:
+        """What lies in `_planes` is the next frame."""
+        samples, start = self._planes.reshape(-1), 0
+        for rows in self._apart:
             rows[...] = samples[start : start + rows.size].reshape(rows.shape)
             start += rows.size
         self._frame.pts, self._frame.time_base = self._n_frames, self._time_base
@@ -196,9 +204,19 @@ class Mp4:
             self._file.close()
 
 
-def _rows(plane: Any) -> NDArray[np.uint8]:
-    """The memory of a plane, without what pads its rows, [height, width]."""
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
+def _planes(frame: Any) -> Tuple[NDArray[np.uint8], List[NDArray[np.uint8]]]:
+    """Y, U and V of a frame one under the other, [3 height / 2, width], and where each must be put afterwards.
+
+    If nothing pads its rows they lie like that in its memory, which lives as long as it does, and need not be put
+    anywhere.
+    """
+    shape, planes = (frame.height * 3 // 2, frame.width), list(frame.planes)
+    ends = [plane.buffer_ptr + plane.width * plane.height for plane in planes]
+    if all(plane.line_size == plane.width for plane in planes) and ends[:2] == [p.buffer_ptr for p in planes[1:]]:
+        memory = (ctypes.c_uint8 * (shape[0] * shape[1])).from_address(planes[0].buffer_ptr)
+        return np.frombuffer(memory, np.uint8).reshape(shape), []
+    rows = [np.frombuffer(p, np.uint8).reshape(p.height, -1)[:, : p.width] for p in planes]
+    return np.empty(shape, np.uint8), rows
 
 
 def _fill(
