@@ -7,7 +7,8 @@ Movement, each a few displacements weighted by the pose (`pose` holds it within 
 `eyes`. `shading` says how the light changes as skin folds.
 
 Picture: `layers` keeps the person apart from the background, so that a head that moves takes nothing along and what it
-uncovers is there; `interior` has what is behind the lips; `compose` puts it all together.
+uncovers is there; `interior` has what is behind the lips; `compose` puts it all together. What is done for each pixel
+is compiled, `_pixels`: the photo looked up (_pixels.c) and what is drawn over it (_drawn.c).
 """
 
 from .compose import Renderer

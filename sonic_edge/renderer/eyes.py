@@ -143,7 +143,6 @@ class Eye:
         # The white may reach a little beyond the mesh's corners.
         least = 0.5 * RIM * ((u > left - 0.02) & (u < right + 0.02))
         self._rim: FloatArray = np.maximum(np.minimum(RIM, 0.5 * gap) * fade, least).astype(np.float32)
-        self._widest = max(float(gap.max()), 0.02)
         self._lid_v: FloatArray = lid.astype(np.float32)
         self._gap: FloatArray = (gap * fade).astype(np.float32)
         self._top = np.float32(top)
