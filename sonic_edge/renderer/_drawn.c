@@ -46,6 +46,14 @@ static inline void store(uint8_t *at, Colour colour) {
     at[0] = (uint8_t)three, at[1] = (uint8_t)(three >> 8), at[2] = (uint8_t)(three >> 16);
 }
 
+/* Between a pixel of a picture [h, w, 4] and those to the right of it, below and beside. */
+static inline Colour bilinear(const uint8_t *at, size stride, float right, float down) {
+    Colour upper = bgra(at), lower = bgra(at + stride);
+    upper += (bgra(at + 4) - upper) * all_of(right);
+    lower += (bgra(at + stride + 4) - lower) * all_of(right);
+    return upper + (lower - upper) * all_of(down);
+}
+
 static float smoothstep(float x) {
     x = within(x, 0, 1);
     return x * x * (3 - 2 * x);
@@ -324,14 +332,8 @@ static inline Colour painted(const Painting *painting, float x, float y) {
     if (!(x >= (float)border && y >= (float)border && x < (float)(width - 1 - border) && y < (float)(height - 1 - border)))
         return all_of(0);
     size column = (size)x, row = (size)y;
-    Colour a = all_of(x - (float)column), b = all_of(y - (float)row);
     const uint8_t *at = painting->pixels + 4 * (row * width + column);
-    if (!border) {
-        Colour upper = bgra(at), lower = bgra(at + 4 * width);
-        upper += (bgra(at + 4) - upper) * a;
-        lower += (bgra(at + 4 * width + 4) - lower) * a;
-        return upper + (lower - upper) * b;
-    }
+    if (!border) return bilinear(at, 4 * width, x - (float)column, y - (float)row);
     /* Keys' cubic with -.75, as OpenCV has it */
     float across[4], along[4], *weights[2] = {across, along}, by[2] = {x - (float)column, y - (float)row};
     for (int k = 0; k < 2; k++) {
@@ -534,20 +536,17 @@ static void draw_skin(const Skin *skin, const Part *part, const Sources *sources
     for (size row = 0; row < part->height; row++)
         for (size column = 0; column < part->width; column++, mask++) {
             if (!*mask) continue;
-            float x, y, lid, to_shut;
+            float x, y, lid, to_shut, right, below;
             source_of(sources, part->left + column, part->top + row, &x, &y);
             x = (x - skin->left) * skin->scale, y = (y - skin->top) * skin->scale;
             if (!(x > -1 && y > -1 && x < last_x + 1 && y < last_y + 1)) continue;
             sample(skin->unrolled, skin->rows, skin->columns, x, y, &lid, &to_shut);
             if (!(lid > 0)) continue;
-            x = within(x + to_shut * skin->down[0], 0, last_x), y = within(y + to_shut * skin->down[1], 0, last_y);
-            size j = (size)x < skin->columns - 1 ? (size)x : skin->columns - 2;
-            size i = (size)y < skin->rows - 1 ? (size)y : skin->rows - 2;
-            const uint8_t *upper = skin->shut + 4 * (i * skin->columns + j), *lower = upper + 4 * skin->columns;
-            Colour a = all_of(x - (float)j), b = all_of(y - (float)i);
-            Colour above = bgr(upper) + (bgr(upper + 4) - bgr(upper)) * a, below = bgr(lower) + (bgr(lower + 4) - bgr(lower)) * a;
+            x += to_shut * skin->down[0], y += to_shut * skin->down[1];
+            const uint8_t *shut = skin->shut + 4 * node_before(skin->rows, skin->columns, x, y, &right, &below);
+            Colour found = bilinear(shut, 4 * skin->columns, right, below);
             uint8_t *at = part->pixels + row * part->stride + 3 * column;
-            store(at, bgr(at) + (above + (below - above) * b - bgr(at)) * all_of(lid * (float)*mask / 255));
+            store(at, bgr(at) + (found - bgr(at)) * all_of(lid * (float)*mask / 255));
         }
 }
 

@@ -182,10 +182,9 @@ done:
 static void sample_each(const float *field, size rows, size columns, size depth, const float *at, float *out, size n,
                         float left, float top, float scale) {
     for (size i = 0; i < n; i++, at += 2, out += depth) {
-        float x = within((at[0] - left) * scale, 0, (float)(columns - 1)), y = within((at[1] - top) * scale, 0, (float)(rows - 1));
-        size column = (size)x < columns - 1 ? (size)x : columns - 2, row = (size)y < rows - 1 ? (size)y : rows - 2;
-        const float *upper = field + depth * (row * columns + column), *lower = upper + depth * columns;
-        float a = x - (float)column, b = y - (float)row;
+        float a, b;
+        size node = node_before(rows, columns, (at[0] - left) * scale, (at[1] - top) * scale, &a, &b);
+        const float *upper = field + depth * node, *lower = upper + depth * columns;
         for (size k = 0; k < depth; k++) {
             float before = upper[k] + (lower[k] - upper[k]) * b, after = upper[k + depth] + (lower[k + depth] - upper[k + depth]) * b;
             out[k] = before + (after - before) * a;

@@ -42,15 +42,22 @@ static inline float within(float value, float low, float high) {
 
 typedef float Floats __attribute__((vector_size(16)));
 
-/* A field [rows, columns, 2] between its nodes, at (x, y) in cells; beyond the outermost nodes as it is there. */
-static inline void sample(const float *field, size rows, size columns, float x, float y, float *u, float *v) {
+/* Of a place (x, y) in cells the first of the four nodes around, counted through, and how far it is from there, 0..1 each
+ * way; what lies beyond the outermost nodes is on them. */
+static inline size node_before(size rows, size columns, float x, float y, float *right, float *down) {
     x = within(x, 0, (float)(columns - 1));
     y = within(y, 0, (float)(rows - 1));
     size column = (size)x, row = (size)y;
     if (column > columns - 2) column = columns - 2;
     if (row > rows - 2) row = rows - 2;
-    float a = x - (float)column, b = y - (float)row;
-    const float *at = field + 2 * (row * columns + column);
+    *right = x - (float)column, *down = y - (float)row;
+    return row * columns + column;
+}
+
+/* A field [rows, columns, 2] between its nodes, at (x, y) in cells; beyond the outermost nodes as it is there. */
+static inline void sample(const float *field, size rows, size columns, float x, float y, float *u, float *v) {
+    float a, b;
+    const float *at = field + 2 * node_before(rows, columns, x, y, &a, &b);
     Floats upper, lower; /* left u, left v, right u, right v */
     memcpy(&upper, at, sizeof upper), memcpy(&lower, at + 2 * columns, sizeof lower);
     Floats here = upper + (lower - upper) * (Floats){b, b, b, b};

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media import FloatArray, Image
-
-Mask = NDArray[np.uint8]
+from .geometry import Mask
 
 def weighted(weights: FloatArray, bases: FloatArray, out: FloatArray) -> None:
     """Sum of bases, each by its weight, in their order: the same bits on every processor and for any memory.

@@ -96,6 +96,7 @@ class Renderer:
         self._around_eyes: Array = np.concatenate(boxes) if boxes else np.zeros((0, 2))
         self._lifted: Array = self._face.sample(self._brow, self._around_eyes) if boxes else self._around_eyes
         self._eye_margin = 0.02 * frame.unit + 2
+        self._margin: Array = frame.vector(self._shape.margin)
         self._bleed: Array = BLEED * frame.down
         n = self._lips.still.shape[1]
         self._outwards: Array = np.concatenate([np.tile(-self._bleed, (n, 1)), np.tile(self._bleed, (n, 1))])
@@ -163,7 +164,11 @@ class Renderer:
         """Height of the opening between the lips that a pose draws, interoculars; the pose as in `frame`."""
         by_name = lip_weights(self._shape, held(pose))
         upper, lower = self._lips.edges(np.array([by_name[name] for name in WEIGHTS], np.float32))
-        return float(((lower - upper) @ self._frame.down).max()) / self._frame.unit
+        return self._height(upper, lower)
+
+    def _height(self, upper: Array, lower: Array) -> float:
+        """Of the opening between two edges of lips, [n, 2], interoculars."""
+        return float(along(lower - upper, self._frame.down).max()) / self._frame.unit
 
     def _moved_by_the_face(self, landmarks: FloatArray) -> Grid:
         """The part of the grid that lips, jaw or brows move or shade: small beside all that the head moves."""
@@ -251,7 +256,7 @@ class Renderer:
         still, upper, lower = sources
         self._photo.draw(out, box, grid, upper, gain)
         self._photo.draw(out, box, grid, lower, gain, share=soft_polygon(under - self._bleed, box, 0.0))
-        gap = float(along(edges[1] - edges[0], self._frame.down).max()) / unit
+        gap = self._height(*edges)
         if gap > LEAST_GAP:
             rolls = math.hypot(self._edge_blur, ROLL * unit)
             hole = Box.around(opening, 3 * rolls).within(box)
@@ -272,7 +277,7 @@ class Renderer:
     def _opening(self, edges: Tuple[Array, Array], weights: Mapping[str, float]) -> Array:
         """What is between the lips, whose edges are given, as a polygon on the frame."""
         # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
-        inwards = self._frame.vector(self._shape.margin) * (1 - weights["shut"])
+        inwards = self._margin * (1 - weights["shut"])
         return lip_outline(edges[0] + inwards, edges[1] - inwards)
 
 

@@ -88,7 +88,7 @@ class MouthShape:
         upper, lower = upper + spread, lower + spread
         gap = height_at(upper[:, 0], lower) - upper[:, 1]
         widest = float(gap.max())
-        openness = float(smoothstep(np.array((widest - SHUT_BELOW) / (OPEN_ABOVE - SHUT_BELOW))))
+        openness = eased((widest - SHUT_BELOW) / (OPEN_ABOVE - SHUT_BELOW))
         if widest > WIDE_GAP:
             lower, upper = (
                 open_edge(image, frame, edge, outer)

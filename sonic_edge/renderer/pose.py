@@ -21,7 +21,7 @@ def held(pose: Mapping[str, float]) -> Dict[str, float]:
     values = {}
     for name, (low, high) in CHANNELS.items():
         value = float(pose.get(name, 0.0))
-        if value != value:
+        if math.isnan(value):
             raise ValueError(f"pose channel {name} is nan; a number is needed")
         values[name] = min(max(value, low), high)
     # A head may go to the end of its ways, not of all of them at once: the neck would be torn.
