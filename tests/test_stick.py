@@ -39,6 +39,7 @@ class Box:
         self._ends = threading.Event()
         with Spool(self.config.spool) as spool:
             spool.run.mkdir()
+        self._ear = self._listen()  # before anybody can ask
         self._threads = [threading.Thread(target=self._hear)]
         self._threads[0].start()
 
@@ -63,13 +64,17 @@ class Box:
                     job.output.write_bytes(b"video of " + heard)
                     spool.publish(job, {"inputs": {"speech": {"sha256": hashlib.sha256(heard).hexdigest()}}})
 
+    def _listen(self):
+        ear = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = os.open(self.root / "run", os.O_RDONLY)
+        ear.bind(f"/proc/self/fd/{folder}/control.sock")
+        os.close(folder)
+        ear.listen(8)
+        ear.settimeout(0.1)
+        return ear
+
     def _hear(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ear:
-            folder = os.open(self.root / "run", os.O_RDONLY)
-            ear.bind(f"/proc/self/fd/{folder}/control.sock")
-            os.close(folder)
-            ear.listen(8)
-            ear.settimeout(0.1)
+        with self._ear as ear:
             while not self._ends.is_set():
                 with contextlib.suppress(socket.timeout):
                     line, _ = ear.accept()
