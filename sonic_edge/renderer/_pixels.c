@@ -220,23 +220,16 @@ done:
 
 #define FRACTION 16 /* bits of a position while it is stepped along */
 #define WEIGHT 7    /* bits of it that say where between two pixels: finer steps change less than a grey level */
-#define UNIT 32768  /* a gain of 1 */
+#define PART (1 << (FRACTION - WEIGHT)) /* the finest step, while it is stepped along */
+#define UNIT 32768  /* a gain of 1, half of what light of 1 is while it is stepped along */
 
-typedef uint32_t __attribute__((may_alias, aligned(2))) Two; /* numbers of 16 bits */
+typedef uint16_t Shorts __attribute__((vector_size(16)));
+typedef int32_t Four __attribute__((vector_size(16)));
+typedef uint64_t Longs __attribute__((vector_size(16)));
 
 /* Two pixels at once, four channels each: eight numbers of 16 bits. What the processors name differently: */
 #if defined(__SSE2__)
 typedef __m128i Pair;
-static inline Pair first_of(const uint16_t *two) {
-    return _mm_shuffle_epi32(_mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), 0), 0);
-}
-static inline Pair second_of(const uint16_t *two) {
-    return _mm_shuffle_epi32(_mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), _MM_SHUFFLE(1, 1, 1, 1)), 0);
-}
-static inline Pair both_of(const uint16_t *two) { /* four times each */
-    __m128i low = _mm_shufflelo_epi16(_mm_cvtsi32_si128((int)*(const Two *)two), _MM_SHUFFLE(1, 1, 0, 0));
-    return _mm_shuffle_epi32(low, _MM_SHUFFLE(1, 1, 0, 0));
-}
 static inline Pair all(int value) { return _mm_set1_epi16((short)value); }
 static inline Pair two(const uint8_t *pixels) {
     return _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)pixels), _mm_setzero_si128());
@@ -261,12 +254,9 @@ static inline Pair alphas(Pair a) {
 static inline int solid(Pair a) { /* whether both alphas are 255 */
     return (_mm_movemask_epi8(_mm_cmpeq_epi16(a, _mm_set1_epi16(255))) & 0x8080) == 0x8080;
 }
-static inline uint64_t bytes(Pair a) { return (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(a, a)); } /* held at 255 */
+static inline Pair bytes(Pair a, Pair b) { return _mm_packus_epi16(a, b); } /* held at 255 */
 #elif defined(__ARM_NEON)
 typedef uint16x8_t Pair;
-static inline Pair first_of(const uint16_t *two) { return vld1q_dup_u16(two); }
-static inline Pair second_of(const uint16_t *two) { return vld1q_dup_u16(two + 1); }
-static inline Pair both_of(const uint16_t *two) { return vcombine_u16(vld1_dup_u16(two), vld1_dup_u16(two + 1)); }
 static inline Pair all(int value) { return vdupq_n_u16((uint16_t)value); }
 static inline Pair two(const uint8_t *pixels) { return vmovl_u8(vld1_u8(pixels)); }
 static inline Pair each(uint32_t one, uint32_t other) { return vmovl_u8(vcreate_u8(one | (uint64_t)other << 32)); }
@@ -289,17 +279,25 @@ static inline Pair alphas(Pair a) {
     return vcombine_u16(vdup_lane_u16(vget_low_u16(a), 3), vdup_lane_u16(vget_high_u16(a), 3));
 }
 static inline int solid(Pair a) { return (vgetq_lane_u16(a, 3) & vgetq_lane_u16(a, 7)) == 255; }
-static inline uint64_t bytes(Pair a) { return vget_lane_u64(vreinterpret_u64_u8(vqmovn_u16(a)), 0); }
+static inline Pair bytes(Pair a, Pair b) { return (Pair)vcombine_u8(vqmovn_u16(a), vqmovn_u16(b)); }
 #endif
 
+/* Four numbers, each twice, and out of those four times one and four times another. */
+static inline Four four_of(const uint16_t *at) {
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return (Four)__builtin_shuffle((Shorts)(Longs){value, 0}, (Shorts){0, 0, 1, 1, 2, 2, 3, 3});
+}
+#define EACH(four, one, other) (Pair)__builtin_shuffle(four, (Four){one, one, other, other})
+
 /* Between the 2 x 2 pixels of each of two places; `right` and `down` say where. A place on a pixel gives it as it is. */
-static inline Pair between(const uint8_t *one, const uint8_t *other, size stride, const uint16_t *right, const uint16_t *down) {
+static inline Pair between(const uint8_t *one, const uint8_t *other, size stride, Pair right, Pair down_one, Pair down_other) {
     Pair upper_one = two(one), upper_other = two(other);
-    Pair column_one = add(UP(upper_one, WEIGHT), times(subtract(two(one + stride), upper_one), first_of(down)));
-    Pair column_other = add(UP(upper_other, WEIGHT), times(subtract(two(other + stride), upper_other), second_of(down)));
+    Pair column_one = add(UP(upper_one, WEIGHT), times(subtract(two(one + stride), upper_one), down_one));
+    Pair column_other = add(UP(upper_other, WEIGHT), times(subtract(two(other + stride), upper_other), down_other));
     Pair left = firsts(column_one, column_other), beside = seconds(column_one, column_other);
     /* 15 bits; the product of 22 is cut to 14 and then rounded to 8 */
-    Pair sum = add(DOWN(left, 1), high_of_product(subtract(beside, left), both_of(right)));
+    Pair sum = add(DOWN(left, 1), high_of_product(subtract(beside, left), right));
     return DOWN(add(sum, all(32)), 6);
 }
 
@@ -331,51 +329,53 @@ typedef struct {
     uint16_t *right, *down, *gain; /* how far from there, << 8 and as it is; what it is multiplied with, of UNIT */
 } Line;
 
-/* Pixels j and j + 1 of a row. */
-static inline Pair found_at(Photo photo, Line line, size j) {
-    const uint8_t *one = photo.pixels + 4 * (size)line.at[j], *other = photo.pixels + 4 * (size)line.at[j + 1];
-    return between(one, other, 4 * photo.width, line.right + j, line.down + j);
-}
+static inline Pair lit(Pair found, Pair gain) { return DOWN(add(high_of_unsigned(UP(found, 8), gain), all(64)), 7); }
 
-static inline Pair lit(Pair found, const uint16_t *gain) {
-    return DOWN(add(high_of_unsigned(UP(found, 8), both_of(gain)), all(64)), 7);
-}
-
-static inline Pair made(Photo photo, Line line, int has_gain, size j, uint32_t back, uint32_t next_back) {
-    Pair found = found_at(photo, line, j);
-    if (!solid(found)) found = over(found, each(back, next_back));
-    return has_gain ? lit(found, line.gain + j) : found;
-}
-
-/* Six bytes of two pixels; two more are written. */
-static inline void put_two(uint8_t *at, Pair made) {
-    uint64_t pixels = bytes(made);
+/* Twelve bytes of four pixels; two more are written. */
+static inline void put_four(uint8_t *at, Pair one, Pair other) {
+    Longs pixels = (Longs)bytes(one, other);
     pixels = (pixels & 0xffffff) | (pixels >> 8 & 0xffffff000000);
-    memcpy(at, &pixels, 8);
+    memcpy(at, &pixels, 8), memcpy(at + 6, (uint8_t *)&pixels + 8, 8);
 }
 
-/* A row of the frame: pixels `j` up to `end` (the line has one more than the row). */
+/* A row of the frame: pixels `j` up to `end`. */
 WIDER static void row_of(Photo photo, Line line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
+    const size stride = 4 * photo.width;
     for (; j + 4 < end; j += 4) { /* two pairs at once: a processor that takes things in order need not wait */
         const uint8_t *behind = back + 3 * j, *at = photo.pixels + 4 * (size)line.at[j];
         /* (two rows of a frame further down, most often, the photo is read four of its own further down) */
-        __builtin_prefetch(at + 16 * photo.width, 0, 2), __builtin_prefetch(at + 20 * photo.width, 0, 2);
-        Pair one = found_at(photo, line, j), other = found_at(photo, line, j + 2);
-        if (!(solid(one) & solid(other))) {
+        __builtin_prefetch(at + 4 * stride, 0, 2), __builtin_prefetch(at + 5 * stride, 0, 2);
+        Four right = four_of(line.right + j), down = four_of(line.down + j);
+        Pair one = between(at, photo.pixels + 4 * (size)line.at[j + 1], stride, EACH(right, 0, 1), EACH(down, 0, 0),
+                           EACH(down, 1, 1));
+        Pair other = between(photo.pixels + 4 * (size)line.at[j + 2], photo.pixels + 4 * (size)line.at[j + 3], stride,
+                             EACH(right, 2, 3), EACH(down, 2, 2), EACH(down, 3, 3));
+        if (!solid((Pair)((Longs)one & (Longs)other))) {
             one = over(one, each(four(behind), four(behind + 3)));
             other = over(other, each(four(behind + 6), four(behind + 9)));
         }
-        if (has_gain) one = lit(one, line.gain + j), other = lit(other, line.gain + j + 2);
-        put_two(out + 3 * j, one), put_two(out + 3 * j + 6, other);
+        if (has_gain) {
+            Four gain = four_of(line.gain + j);
+            one = lit(one, EACH(gain, 0, 1)), other = lit(other, EACH(gain, 2, 3));
+        }
+        put_four(out + 3 * j, one, other);
     }
-    for (; j < end; j++) put(out + 3 * j, (uint32_t)bytes(made(photo, line, has_gain, j, three(back + 3 * j), 0)));
+    for (; j < end; j++) {
+        const uint8_t *at = photo.pixels + 4 * (size)line.at[j];
+        Four right = four_of(line.right + j), down = four_of(line.down + j), gain = four_of(line.gain + j);
+        Pair one = between(at, at, stride, EACH(right, 0, 0), EACH(down, 0, 0), EACH(down, 0, 0));
+        uint32_t behind = three(back + 3 * j);
+        if (!solid(one)) one = over(one, each(behind, behind));
+        if (has_gain) one = lit(one, EACH(gain, 0, 0));
+        put(out + 3 * j, (uint32_t)((Longs)bytes(one, one))[0]);
+    }
 }
 
 /* ---- where they come from ----------------------------------------------------------------------------------------- */
 
 #define FURTHEST 16383.0f /* pixels: no picture is that large, and no difference of two positions overflows */
 
-#define EDGE (1 << FRACTION) /* closer to the borders than a pixel, rounding may lead beyond them */
+#define BLOCK 16 /* rows that are worked out from the one above: rounding adds up to nothing in so many */
 #define UNSEEN (1 / 128.0f) /* pixels of the canvas */
 
 static inline int32_t fixed(float value, float one) { return (int32_t)lrintf(within(value, -FURTHEST, FURTHEST) * one); }
@@ -399,19 +399,19 @@ typedef struct {
     size begin, end, above, below; /* only pixels of these columns and rows of the area are looked at */
 } Patch;
 
-/* One of three numbers: x and y in the photo, and light; 1 << FRACTION up to the pixels. */
+/* One of three numbers: x and y in the photo, and light; of 1 << FRACTION. */
 typedef struct {
-    int32_t *here, *next;        /* at the nodes above a row of cells, and at those below */
-    int32_t *now, *down;         /* where the columns of nodes cross a row of pixels, and how far to the next row */
-    int32_t *right, *wider;      /* how far it is there from one pixel to the next, and what that grows by to the next row */
-    int32_t *begin;              /* at the first pixel of each cell */
-    int32_t *pixels;             /* at each pixel of the row: places 1 << WEIGHT, light of UNIT */
+    int32_t *here, *next;    /* at the nodes above a row of cells, and at those below */
+    int32_t *now, *down;     /* where the columns of nodes cross the first row of a block, and how far to the next row */
+    int32_t *right, *wider;  /* how far it is there from one pixel to the next, and what that grows by to the next row */
+    int32_t *pixels, *steps; /* at each pixel of a row, and how far to the one below */
 } Number;
 
 typedef struct {
     Number x, y, light;
     uint8_t *rests, *rests_next; /* which nodes, above and below, are at rest */
     uint8_t *row, *nobody;       /* a row of pixels that is shared with what there is; one of black */
+    int32_t *moved_x, *moved_y;  /* of a row: where patches move it, held in the photo */
     Line line;
     size first, last;            /* columns of nodes that the area needs */
 } Work;
@@ -429,21 +429,26 @@ WIDER static void steps(const int32_t *from, const int32_t *to, int32_t *restric
 
 /* A row further down, each. */
 WIDER static void go_down(int32_t *restrict now, const int32_t *restrict down, size begin, size end) {
-    for (size k = begin; k <= end; k++) now[k] += down[k];
+    for (size k = begin; k < end; k++) now[k] += down[k];
 }
 
-typedef int32_t Four __attribute__((vector_size(16)));
-#define SPARE 8 /* numbers that may be written after a line's last */
+#define SPARE 8 /* numbers that may be written or read after a line's last */
 
-/* first, first + step ... 1 << (FRACTION - shift), in whole fours. */
-static inline void stepped(int32_t *out, int32_t first, int32_t step, int shift, size n) {
-    const Four ones = {0, -1, 0, -1}, twos = {0, 0, -1, -1};
-    Four by = {step, step, step, step}, values = {first, first, first, first};
-    values += (by & ones) + ((by << 1) & twos);
-    by <<= 2;
-    for (size k = 0; k < n; k += 4, values += by) {
-        Four shifted = values >> shift;
-        memcpy(out + k, &shifted, sizeof shifted);
+/* first, first + step ... in whole fours. */
+static inline void stepped(int32_t *out, int32_t first, int32_t step, size n) {
+    Four values = (Four){first, first, first, first} + (Four){0, 1, 2, 3} * step;
+    for (size k = 0; k < n; k += 4, values += 4 * step) memcpy(out + k, &values, sizeof values);
+}
+
+/* A number at the pixels `begin` to `end` of a block's first row, and their steps down. Pixel 0 is `lead` after column 0. */
+WIDER static void spread(const Number *n, size cell, size lead, size begin, size end) {
+    size k = (begin + lead) / cell;
+    for (size j = begin; j < end; k++) {
+        const size next = (k + 1) * cell - lead, count = (next < end ? next : end) - j;
+        const int32_t done = (int32_t)(j + lead - k * cell);
+        stepped(n->pixels + j, begun(n->now[k], n->right[k], cell) + n->right[k] * done, n->right[k], count);
+        stepped(n->steps + j, begun(n->down[k], n->wider[k], cell) + n->wider[k] * done, n->wider[k], count);
+        j += count;
     }
 }
 
@@ -453,6 +458,8 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
     const float *gain = nodes->gain ? nodes->gain + row * nodes->columns : NULL;
     const float y_rest = (float)(nodes->top + row * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
     const int32_t most_x = (int32_t)(photo->width - 1) * (1 << FRACTION), most_y = (int32_t)(photo->height - 1) * (1 << FRACTION);
+    /* closer to the borders than that, rounding may lead beyond them */
+    const int32_t edge = (1 << FRACTION) + BLOCK * (int32_t)nodes->cell;
     int inside = 1;
     for (size k = work->first; k <= work->last; k++) {
         const float x_rest = (float)(nodes->left + k * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
@@ -463,68 +470,55 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
         work->x.next[k] = x, work->y.next[k] = y;
         work->light.next[k] = (1 << FRACTION) + (gain ? fixed(within(gain[k], -1, 0.99f), one) : 0);
         work->rests_next[k] = rests && !(gain && gain[k] != 0);
-        inside &= x >= EDGE && y >= EDGE && x < most_x - EDGE && y < most_y - EDGE;
+        inside &= x >= edge && y >= edge && x < most_x - edge && y < most_y - edge;
     }
     return inside;
 }
 
-static void displace(const Patch *patch, const float *placing, Work *work, size begin, size end) {
-    const float one = (float)(1 << WEIGHT), to_canvas = 1 / (placing[2] * one), to_patch = 1 / patch->step;
+static inline float least(float a, float b) { return a < b ? a : b; }
+
+/* Places, which are whole parts of a pixel, before and after. */
+static void displace(const Patch *patch, const float *placing, int32_t *xs, int32_t *ys, size begin, size end) {
+    const float to_canvas = 1 / (placing[2] * (float)(1 << FRACTION)), to_patch = 1 / patch->step, one = (float)(1 << WEIGHT);
     for (size j = begin; j < end; j++) {
-        float x = ((float)work->x.pixels[j] * to_canvas + placing[0] - patch->left) * to_patch;
-        float y = ((float)work->y.pixels[j] * to_canvas + placing[1] - patch->top) * to_patch;
+        float x = ((float)xs[j] * to_canvas + placing[0] - patch->left) * to_patch;
+        float y = ((float)ys[j] * to_canvas + placing[1] - patch->top) * to_patch;
         if (!(x > -1 && y > -1 && x < (float)patch->columns && y < (float)patch->rows)) continue;
         /* it fades to nothing over one step around the patch */
-        float u, v, inside = fminf(fminf(x + 1, (float)patch->columns - x), fminf(fminf(y + 1, (float)patch->rows - y), 1));
+        float u, v, inside = least(least(x + 1, (float)patch->columns - x), least(least(y + 1, (float)patch->rows - y), 1));
         sample(patch->field, patch->rows, patch->columns, x, y, &u, &v);
-        work->x.pixels[j] += fixed(u * placing[2] * inside, one);
-        work->y.pixels[j] += fixed(v * placing[2] * inside, one);
+        xs[j] += fixed(u * placing[2] * inside, one) * PART, ys[j] += fixed(v * placing[2] * inside, one) * PART;
     }
 }
 
-/* The line of pixels `begin` up to `end` of a row of the area, from the numbers where it crosses the columns of nodes. */
-WIDER static void line_of(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing,
-                          const Patch *patches, size i, Work *work, size begin, size end, int inside, int has_gain) {
-    const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2; /* of pixel 0 after column 0 */
+/* Where the pixels `begin` to `end` of row `i` are in the photo, in whole pixels and parts of one. */
+WIDER static void line_of(const Photo *photo, const float *placing, const Patch *patches, size i, const Work *work,
+                          size begin, size end, int inside, int has_gain) {
+    const int32_t *restrict x = work->x.pixels, *restrict y = work->y.pixels, *restrict light = work->light.pixels;
+    int is_moved = 0;
+    for (const Patch *patch = patches; patch->field; patch++) is_moved |= i >= patch->above && i < patch->below;
+    if (is_moved || !inside) {
+        int32_t *moved_x = work->moved_x, *moved_y = work->moved_y;
+        for (size j = begin; j < end; j++) moved_x[j] = x[j] & -PART, moved_y[j] = y[j] & -PART;
+        for (const Patch *patch = patches; patch->field; patch++)
+            if (i >= patch->above && i < patch->below)
+                displace(patch, placing, moved_x, moved_y, patch->begin > begin ? patch->begin : begin,
+                         patch->end < end ? patch->end : end);
+        /* the last place that has a pixel to the right of it and one below */
+        const int32_t most_x = (int32_t)((photo->width - 1) << FRACTION) - 1, most_y = (int32_t)((photo->height - 1) << FRACTION) - 1;
+        for (size j = begin; j < end; j++) moved_x[j] = held(moved_x[j], most_x), moved_y[j] = held(moved_y[j], most_y);
+        x = moved_x, y = moved_y;
+    }
     const int shift = FRACTION - WEIGHT;
-    size from = (begin + lead) / cell, to = (end - 1 + lead) / cell;
-    Number *numbers[3] = {&work->x, &work->y, &work->light};
-    for (int i = 0; i < 2 + has_gain; i++) {
-        Number *n = numbers[i];
-        int32_t half = i < 2 ? 1 << (shift - 1) : 0;
-        for (size k = from; k <= to; k++) n->begin[k] = begun(n->now[k] + half, n->right[k], cell);
-        n->begin[from] += n->right[from] * (int32_t)(begin + lead - from * cell);
-    }
-    size j = begin;
-    for (size k = from; k <= to; k++) {
-        size next = (k + 1) * cell - lead, count = (next < end ? next : end) - j;
-        stepped(work->x.pixels + j, work->x.begin[k], work->x.right[k], shift, count);
-        stepped(work->y.pixels + j, work->y.begin[k], work->y.right[k], shift, count);
-        if (has_gain) stepped(work->light.pixels + j, work->light.begin[k], work->light.right[k], 1, count);
-        j += count;
-    }
-    int32_t *x = work->x.pixels, *y = work->y.pixels;
-    for (const Patch *patch = patches; patch->field; patch++)
-        if (i >= patch->above && i < patch->below) {
-            displace(patch, placing, work, patch->begin > begin ? patch->begin : begin, patch->end < end ? patch->end : end);
-            inside = 0;
-        }
-    if (!inside) {
-        /* the last pixel that has one to the right of it and one below */
-        const int32_t most_x = (int32_t)((photo->width - 1) << WEIGHT) - 1, most_y = (int32_t)((photo->height - 1) << WEIGHT) - 1;
-        for (j = begin; j < end; j++) x[j] = held(x[j], most_x), y[j] = held(y[j], most_y);
-    }
-    /* the line has one more than the row, read and not used: it must be a place too */
-    x[end] = y[end] = work->light.pixels[end] = 0;
-    const uint16_t mask = (1 << WEIGHT) - 1;
+    const int32_t mask = (1 << WEIGHT) - 1;
     const uint32_t width = (uint32_t)photo->width;
-    Line *line = &work->line;
-    for (j = begin; j <= end; j++) {
-        line->at[j] = (uint32_t)(y[j] >> WEIGHT) * width + (uint32_t)(x[j] >> WEIGHT);
-        line->right[j] = (uint16_t)((x[j] & mask) << 8), line->down[j] = (uint16_t)(y[j] & mask);
+    uint32_t *restrict at = work->line.at;
+    uint16_t *restrict right = work->line.right, *restrict down = work->line.down, *restrict gain = work->line.gain;
+    for (size j = begin; j < end; j++) {
+        at[j] = (uint32_t)(y[j] >> FRACTION) * width + (uint32_t)(x[j] >> FRACTION);
+        right[j] = (uint16_t)((x[j] >> shift & mask) << 8), down[j] = (uint16_t)(y[j] >> shift & mask);
     }
-    if (has_gain)
-        for (j = begin; j <= end; j++) line->gain[j] = (uint16_t)work->light.pixels[j];
+    for (size j = begin; has_gain && j < end; j++) gain[j] = (uint16_t)(light[j] >> 1);
 }
 
 /* Of a row as much as `share` says, of 255, over what there is. */
@@ -563,51 +557,53 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
         int has_gain = 0;
         for (size k = work->first; nodes->gain && k <= work->last; k++)
             has_gain |= work->light.here[k] != 1 << FRACTION || work->light.next[k] != 1 << FRACTION;
-        size done = above + i - row * cell, n_rows = cell - done;
-        if (n_rows > area->height - i) n_rows = area->height - i;
+        size done = above + i - row * cell, stop = i + cell - done;
+        if (stop > area->height) stop = area->height;
         for (int n = 0; n < 2 + has_gain; n++) {
-            Number *number = numbers[n];
-            steps(number->here, number->next, number->down, work->first, work->last, cell);
-            for (size k = work->first; k <= work->last; k++)
-                number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done;
-            steps(number->down, number->down + 1, number->wider, work->first, work->last - 1, cell);
+            steps(numbers[n]->here, numbers[n]->next, numbers[n]->down, work->first, work->last, cell);
+            steps(numbers[n]->down, numbers[n]->down + 1, numbers[n]->wider, work->first, work->last - 1, cell);
         }
-        const size begin_of_cells = begin < end ? begin : area->width, end_of_cells = begin < end ? end : 0;
-        for (size stop = i + n_rows, row_of_cell = 0; i < stop; i++, row_of_cell++) {
+        while (i < stop) {
+            const size end_of_block = stop - i < BLOCK ? stop : i + BLOCK;
+            size first = begin < end ? begin : area->width, last = begin < end ? end : 0;
+            for (const Patch *patch = patches; patch->field; patch++)
+                if (i < patch->below && end_of_block > patch->above) {
+                    first = first < patch->begin ? first : patch->begin;
+                    last = last > patch->end ? last : patch->end;
+                }
             for (int n = 0; n < 2 + has_gain; n++) {
                 Number *number = numbers[n];
-                /* from its neighbour, which is quicker, for so many rows that rounding adds up to nothing */
-                if (row_of_cell % 16) go_down(number->right, number->wider, work->first, work->last - 1);
-                else steps(number->now, number->now + 1, number->right, work->first, work->last - 1, cell);
+                const int32_t half = n < 2 ? PART / 2 : 0;
+                for (size k = work->first; k <= work->last; k++)
+                    number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done + half;
+                steps(number->now, number->now + 1, number->right, work->first, work->last - 1, cell);
+                spread(number, cell, lead, first, last);
             }
-            begin = begin_of_cells, end = end_of_cells;
-            for (const Patch *patch = patches; still && patch->field; patch++)
-                if (i >= patch->above && i < patch->below) {
-                    begin = begin < patch->begin ? begin : patch->begin;
-                    end = end > patch->end ? end : patch->end;
+            for (done += end_of_block - i; i < end_of_block; i++) {
+                uint8_t *out = area->pixels + i * area->stride;
+                const uint8_t *shared = share ? share + i * area->width : NULL;
+                if (still) {
+                    const uint8_t *photo_row = still + i * area->stride;
+                    size left = first < last ? first : area->width, right = first < last ? last : area->width;
+                    if (shared) {
+                        share_row(photo_row, shared, out, 0, left);
+                        share_row(photo_row, shared, out, right, area->width);
+                    } else {
+                        memcpy(out, photo_row, (size_t)(3 * left));
+                        memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
+                    }
                 }
-            uint8_t *out = area->pixels + i * area->stride;
-            const uint8_t *shared = share ? share + i * area->width : NULL;
-            if (still) {
-                const uint8_t *photo_row = still + i * area->stride;
-                size left = begin < end ? begin : area->width, right = begin < end ? end : area->width;
-                if (shared) {
-                    share_row(photo_row, shared, out, 0, left);
-                    share_row(photo_row, shared, out, right, area->width);
-                } else {
-                    memcpy(out, photo_row, (size_t)(3 * left));
-                    memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
+                size from = first, to = last;
+                while (shared && from < to && !shared[from]) from++;
+                while (shared && from < to && !shared[to - 1]) to--;
+                if (from < to) {
+                    const uint8_t *back = behind ? behind + i * behind_stride : work->nobody;
+                    line_of(photo, placing, patches, i, work, from, to, inside & inside_next, has_gain);
+                    row_of(*photo, work->line, has_gain, back, shared ? work->row : out, from, to);
+                    if (shared) share_row(work->row, shared, out, from, to);
                 }
+                for (int n = 0; n < 2 + has_gain; n++) go_down(numbers[n]->pixels, numbers[n]->steps, first, last);
             }
-            while (shared && begin < end && !shared[begin]) begin++;
-            while (shared && begin < end && !shared[end - 1]) end--;
-            if (begin < end) {
-                const uint8_t *back = behind ? behind + i * behind_stride : work->nobody;
-                line_of(area, nodes, photo, placing, patches, i, work, begin, end, inside & inside_next, has_gain);
-                row_of(*photo, work->line, has_gain, back, shared ? work->row : out, begin, end);
-                if (shared) share_row(work->row, shared, out, begin, end);
-            }
-            for (int n = 0; n < 2 + has_gain; n++) go_down(numbers[n]->now, numbers[n]->down, work->first, work->last);
         }
         inside = inside_next;
     }
@@ -615,20 +611,22 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
 
 /* Room for all that work needs, in one piece; NULL if there is none. */
 static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
-    const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + 1 + SPARE + 3) / 4 * 4;
-    const size n_shorts = 3 * n_pixels, n_bytes = 2 * n_nodes + 2 * 4 * n_pixels;
+    const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + SPARE + 3) / 4 * 4;
+    const size n_numbers = 3 * (6 * n_nodes + 2 * n_pixels) + 2 * n_pixels, n_line = n_pixels + 3 * n_pixels / 2;
+    const size n_bytes = 2 * n_nodes + 2 * 4 * n_pixels;
     work->first = (area->left - nodes->left - cell / 2) / cell;
     work->last = (area->left + area->width - 1 - nodes->left - cell / 2) / cell + 1;
-    int32_t *memory = PyMem_Calloc((size_t)(3 * (7 * n_nodes + n_pixels) + n_pixels + n_shorts / 2 + n_bytes / 4), sizeof(int32_t));
+    int32_t *memory = PyMem_Calloc((size_t)(n_numbers + n_line + n_bytes / 4), sizeof(int32_t));
     if (!memory) return NULL;
     int32_t *next = memory;
     Number *numbers[3] = {&work->x, &work->y, &work->light};
     for (int i = 0; i < 3; i++) {
-        int32_t **fields[7] = {&numbers[i]->here,  &numbers[i]->next,  &numbers[i]->now,  &numbers[i]->down,
-                               &numbers[i]->right, &numbers[i]->wider, &numbers[i]->begin};
-        for (int k = 0; k < 7; k++, next += n_nodes) *fields[k] = next;
-        numbers[i]->pixels = next, next += n_pixels;
+        int32_t **of_nodes[6] = {&numbers[i]->here, &numbers[i]->next,  &numbers[i]->now,
+                                 &numbers[i]->down, &numbers[i]->right, &numbers[i]->wider};
+        for (int k = 0; k < 6; k++, next += n_nodes) *of_nodes[k] = next;
+        numbers[i]->pixels = next, numbers[i]->steps = next + n_pixels, next += 2 * n_pixels;
     }
+    work->moved_x = next, work->moved_y = next + n_pixels, next += 2 * n_pixels;
     work->line.at = (uint32_t *)next, next += n_pixels;
     uint16_t *shorts = (uint16_t *)next;
     work->line.right = shorts, work->line.down = shorts + n_pixels, work->line.gain = shorts + 2 * n_pixels;
