@@ -101,6 +101,18 @@ class TestWarp:
         assert np.abs(out[box.rows, box.columns] - wanted).max() < 6
         assert np.abs(out[box.rows, box.columns] - wanted).mean() < 1 or wanted.size < 300
 
+    def test_light_falls_only_where_it_changes(self, box: Box, cell: int) -> None:
+        grid, photo = Grid(Box(0, 0, 50, 40), cell), person()
+        nodes = grid.nodes + np.float32(1.3)
+        for row, column in ((0, 0), (0.5, 0.5), (0.4, 0.9)):
+            gain = np.zeros(nodes.shape[:2], np.float32)
+            gain[int(row * len(gain)), int(column * gain.shape[1])] = 0.4
+            out = warped(grid, nodes, box, photo=photo, gain=gain)[box.rows, box.columns].astype(float)
+            dark = warped(grid, nodes, box, photo=photo)[box.rows, box.columns]
+            light = enlarged(grid, gain, box)
+            assert np.array_equal(out[light == 0], dark[light == 0])
+            assert np.abs(out - np.clip(dark * (1 + light[..., None]), 0, 255)).max() < 1.5
+
     def test_a_patch_moves_what_lies_under_it(self, box: Box, cell: int) -> None:
         grid, photo = Grid(Box(0, 0, 50, 40), cell), person()
         photo[..., 3] = 255

@@ -324,9 +324,19 @@ typedef struct {
     size width, height;
 } Photo;
 
+/* Columns of pixels, `begin` up to `end`. */
+typedef struct {
+    size begin, end;
+} Span;
+
+static inline size later(size a, size b) { return a > b ? a : b; }
+static inline size sooner(size a, size b) { return a < b ? a : b; }
+static inline Span common(Span a, Span b) { return (Span){later(a.begin, b.begin), sooner(a.end, b.end)}; }
+
 typedef struct {
     uint32_t *at;                  /* of each pixel of a row, the pixel of the photo before it, counted from the first */
     uint16_t *right, *down, *gain; /* how far from there, << 8 and as it is; what it is multiplied with, of UNIT */
+    Span lit;                      /* where `gain` is known; beside it light stays as it is */
 } Line;
 
 static inline Pair lit(Pair found, Pair gain) { return DOWN(add(high_of_unsigned(UP(found, 8), gain), all(64)), 7); }
@@ -338,10 +348,11 @@ static inline void put_four(uint8_t *at, Pair one, Pair other) {
     memcpy(at, &pixels, 8), memcpy(at + 6, (uint8_t *)&pixels + 8, 8);
 }
 
-/* A row of the frame: pixels `j` up to `end`. */
-WIDER static void row_of(Photo photo, Line line, int has_gain, const uint8_t *back, uint8_t *out, size j, size end) {
+/* A row of the frame. */
+WIDER static void row_of(Photo photo, Line line, const uint8_t *back, uint8_t *out, Span row) {
     const size stride = 4 * photo.width;
-    for (; j + 4 < end; j += 4) { /* two pairs at once: a processor that takes things in order need not wait */
+    size j = row.begin;
+    for (; j + 4 < row.end; j += 4) { /* two pairs at once: a processor that takes things in order need not wait */
         const uint8_t *behind = back + 3 * j, *at = photo.pixels + 4 * (size)line.at[j];
         /* (two rows of a frame further down, most often, the photo is read four of its own further down) */
         __builtin_prefetch(at + 4 * stride, 0, 2), __builtin_prefetch(at + 5 * stride, 0, 2);
@@ -354,19 +365,19 @@ WIDER static void row_of(Photo photo, Line line, int has_gain, const uint8_t *ba
             one = over(one, each(four(behind), four(behind + 3)));
             other = over(other, each(four(behind + 6), four(behind + 9)));
         }
-        if (has_gain) {
+        if (j >= line.lit.begin && j + 4 <= line.lit.end) {
             Four gain = four_of(line.gain + j);
             one = lit(one, EACH(gain, 0, 1)), other = lit(other, EACH(gain, 2, 3));
         }
         put_four(out + 3 * j, one, other);
     }
-    for (; j < end; j++) {
+    for (; j < row.end; j++) {
         const uint8_t *at = photo.pixels + 4 * (size)line.at[j];
         Four right = four_of(line.right + j), down = four_of(line.down + j), gain = four_of(line.gain + j);
         Pair one = between(at, at, stride, EACH(right, 0, 0), EACH(down, 0, 0), EACH(down, 0, 0));
         uint32_t behind = three(back + 3 * j);
         if (!solid(one)) one = over(one, each(behind, behind));
-        if (has_gain) one = lit(one, EACH(gain, 0, 0));
+        if (j >= line.lit.begin && j < line.lit.end) one = lit(one, EACH(gain, 0, 0));
         put(out + 3 * j, (uint32_t)((Longs)bytes(one, one))[0]);
     }
 }
@@ -393,10 +404,11 @@ typedef struct {
 
 /* What moves a few pixels of the photo on top of the nodes: displacements that are small and fine. */
 typedef struct {
-    const float *field; /* [rows, columns, 2], canvas pixels, by where in the photo a pixel comes from */
-    size rows, columns;
+    const float *field; /* [height, width, 2], canvas pixels, by where in the photo a pixel comes from */
+    size height, width;
     float left, top, step;
-    size begin, end, above, below; /* only pixels of these columns and rows of the area are looked at */
+    Span columns; /* only these and rows `above` up to `below` of the area are looked at */
+    size above, below;
 } Patch;
 
 /* One of three numbers: x and y in the photo, and light; of 1 << FRACTION. */
@@ -428,8 +440,8 @@ WIDER static void steps(const int32_t *from, const int32_t *to, int32_t *restric
 }
 
 /* A row further down, each. */
-WIDER static void go_down(int32_t *restrict now, const int32_t *restrict down, size begin, size end) {
-    for (size k = begin; k < end; k++) now[k] += down[k];
+WIDER static void go_down(int32_t *restrict now, const int32_t *restrict down, Span where) {
+    for (size j = where.begin; j < where.end; j++) now[j] += down[j];
 }
 
 #define SPARE 8 /* numbers that may be written or read after a line's last */
@@ -440,15 +452,15 @@ static inline void stepped(int32_t *out, int32_t first, int32_t step, size n) {
     for (size k = 0; k < n; k += 4, values += 4 * step) memcpy(out + k, &values, sizeof values);
 }
 
-/* A number at the pixels `begin` to `end` of a block's first row, and their steps down. Pixel 0 is `lead` after column 0. */
-WIDER static void spread(const Number *n, size cell, size lead, size begin, size end) {
-    size k = (begin + lead) / cell;
-    for (size j = begin; j < end; k++) {
-        const size next = (k + 1) * cell - lead, count = (next < end ? next : end) - j;
+/* A number at the pixels of a block's first row, and their steps down. Pixel 0 is `lead` after column 0. */
+WIDER static void spread(const Number *n, size cell, size lead, Span where) {
+    size k = (where.begin + lead) / cell;
+    for (size j = where.begin; j < where.end; k++) {
+        const size next = sooner((k + 1) * cell - lead, where.end);
         const int32_t done = (int32_t)(j + lead - k * cell);
-        stepped(n->pixels + j, begun(n->now[k], n->right[k], cell) + n->right[k] * done, n->right[k], count);
-        stepped(n->steps + j, begun(n->down[k], n->wider[k], cell) + n->wider[k] * done, n->wider[k], count);
-        j += count;
+        stepped(n->pixels + j, begun(n->now[k], n->right[k], cell) + n->right[k] * done, n->right[k], next - j);
+        stepped(n->steps + j, begun(n->down[k], n->wider[k], cell) + n->wider[k] * done, n->wider[k], next - j);
+        j = next;
     }
 }
 
@@ -478,35 +490,34 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
 static inline float least(float a, float b) { return a < b ? a : b; }
 
 /* Places, which are whole parts of a pixel, before and after. */
-static void displace(const Patch *patch, const float *placing, int32_t *xs, int32_t *ys, size begin, size end) {
+static void displace(const Patch *patch, const float *placing, int32_t *xs, int32_t *ys, Span where) {
     const float to_canvas = 1 / (placing[2] * (float)(1 << FRACTION)), to_patch = 1 / patch->step, one = (float)(1 << WEIGHT);
-    for (size j = begin; j < end; j++) {
+    const float width = (float)patch->width, height = (float)patch->height;
+    for (size j = where.begin; j < where.end; j++) {
         float x = ((float)xs[j] * to_canvas + placing[0] - patch->left) * to_patch;
         float y = ((float)ys[j] * to_canvas + placing[1] - patch->top) * to_patch;
-        if (!(x > -1 && y > -1 && x < (float)patch->columns && y < (float)patch->rows)) continue;
+        if (!(x > -1 && y > -1 && x < width && y < height)) continue;
         /* it fades to nothing over one step around the patch */
-        float u, v, inside = least(least(x + 1, (float)patch->columns - x), least(least(y + 1, (float)patch->rows - y), 1));
-        sample(patch->field, patch->rows, patch->columns, x, y, &u, &v);
+        float u, v, inside = least(least(x + 1, width - x), least(least(y + 1, height - y), 1));
+        sample(patch->field, patch->height, patch->width, x, y, &u, &v);
         xs[j] += fixed(u * placing[2] * inside, one) * PART, ys[j] += fixed(v * placing[2] * inside, one) * PART;
     }
 }
 
-/* Where the pixels `begin` to `end` of row `i` are in the photo, in whole pixels and parts of one. */
-WIDER static void line_of(const Photo *photo, const float *placing, const Patch *patches, size i, const Work *work,
-                          size begin, size end, int inside, int has_gain) {
+/* Where pixels of row `i` are in the photo, in whole pixels and parts of one. */
+WIDER static void line_of(const Photo *photo, const float *placing, const Patch *patches, size i, const Work *work, Span row,
+                          int inside) {
     const int32_t *restrict x = work->x.pixels, *restrict y = work->y.pixels, *restrict light = work->light.pixels;
     int is_moved = 0;
     for (const Patch *patch = patches; patch->field; patch++) is_moved |= i >= patch->above && i < patch->below;
     if (is_moved || !inside) {
         int32_t *moved_x = work->moved_x, *moved_y = work->moved_y;
-        for (size j = begin; j < end; j++) moved_x[j] = x[j] & -PART, moved_y[j] = y[j] & -PART;
+        for (size j = row.begin; j < row.end; j++) moved_x[j] = x[j] & -PART, moved_y[j] = y[j] & -PART;
         for (const Patch *patch = patches; patch->field; patch++)
-            if (i >= patch->above && i < patch->below)
-                displace(patch, placing, moved_x, moved_y, patch->begin > begin ? patch->begin : begin,
-                         patch->end < end ? patch->end : end);
+            if (i >= patch->above && i < patch->below) displace(patch, placing, moved_x, moved_y, common(row, patch->columns));
         /* the last place that has a pixel to the right of it and one below */
         const int32_t most_x = (int32_t)((photo->width - 1) << FRACTION) - 1, most_y = (int32_t)((photo->height - 1) << FRACTION) - 1;
-        for (size j = begin; j < end; j++) moved_x[j] = held(moved_x[j], most_x), moved_y[j] = held(moved_y[j], most_y);
+        for (size j = row.begin; j < row.end; j++) moved_x[j] = held(moved_x[j], most_x), moved_y[j] = held(moved_y[j], most_y);
         x = moved_x, y = moved_y;
     }
     const int shift = FRACTION - WEIGHT;
@@ -514,18 +525,44 @@ WIDER static void line_of(const Photo *photo, const float *placing, const Patch 
     const uint32_t width = (uint32_t)photo->width;
     uint32_t *restrict at = work->line.at;
     uint16_t *restrict right = work->line.right, *restrict down = work->line.down, *restrict gain = work->line.gain;
-    for (size j = begin; j < end; j++) {
+    for (size j = row.begin; j < row.end; j++) {
         at[j] = (uint32_t)(y[j] >> FRACTION) * width + (uint32_t)(x[j] >> FRACTION);
         right[j] = (uint16_t)((x[j] >> shift & mask) << 8), down[j] = (uint16_t)(y[j] >> shift & mask);
     }
-    for (size j = begin; has_gain && j < end; j++) gain[j] = (uint16_t)(light[j] >> 1);
+    const Span lit = common(row, work->line.lit);
+    for (size j = lit.begin; j < lit.end; j++) gain[j] = (uint16_t)(light[j] >> 1);
 }
 
 /* Of a row as much as `share` says, of 255, over what there is. */
-static void share_row(const uint8_t *row, const uint8_t *share, uint8_t *out, size begin, size end) {
-    for (size j = begin; j < end; j++)
+static void share_row(const uint8_t *row, const uint8_t *share, uint8_t *out, Span where) {
+    for (size j = where.begin; j < where.end; j++)
         for (size k = 3 * j; k < 3 * j + 3; k++)
             out[k] = (uint8_t)((row[k] * share[j] + out[k] * (255u - share[j]) + 127u) / 255u);
+}
+
+/* The photo as it is, on both sides of what is drawn. */
+static void beside(uint8_t *out, const uint8_t *photo_row, const uint8_t *share, Span drawn, size width) {
+    if (drawn.begin >= drawn.end) drawn = (Span){width, width};
+    const Span left = {0, drawn.begin}, right = {drawn.end, width};
+    if (share) {
+        share_row(photo_row, share, out, left);
+        share_row(photo_row, share, out, right);
+    } else {
+        memcpy(out, photo_row, (size_t)(3 * left.end));
+        memcpy(out + 3 * right.begin, photo_row + 3 * right.begin, (size_t)(3 * (width - right.begin)));
+    }
+}
+
+/* Whether light changes anywhere in a cell, that right of column k. */
+static inline int is_lit(const Number *light, size k) {
+    const int32_t one = 1 << FRACTION;
+    return light->here[k] != one || light->here[k + 1] != one || light->next[k] != one || light->next[k + 1] != one;
+}
+
+/* Of cells, those right of columns `begin` up to `end`. */
+static inline Span pixels_of(Span cells, size cell, size lead, size width) {
+    if (cells.begin >= cells.end) return (Span){width, 0};
+    return (Span){later(cells.begin * cell - lead, 0), sooner(cells.end * cell - lead, width)};
 }
 
 static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, const float *placing, const Patch *patches,
@@ -543,66 +580,50 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
         }
         inside_next = at_nodes(nodes, row + 1, photo, placing, work);
         /* where the four nodes of a cell are at rest the frame shows the photo as it is */
-        size begin = 0, end = area->width;
-        if (still) {
-            size from = work->last, to = work->first;
-            for (size k = work->first; k < work->last; k++)
-                if (!(work->rests[k] & work->rests[k + 1] & work->rests_next[k] & work->rests_next[k + 1])) {
-                    from = from < k ? from : k;
-                    to = k + 1;
-                }
-            begin = from * cell > lead ? from * cell - lead : 0;
-            end = to * cell < lead + area->width ? (to * cell > lead ? to * cell - lead : 0) : area->width;
+        Span moving = {work->last, work->first}, lit = moving;
+        for (size k = work->first; k < work->last; k++) {
+            if (!still || !(work->rests[k] & work->rests[k + 1] & work->rests_next[k] & work->rests_next[k + 1]))
+                moving = (Span){sooner(moving.begin, k), k + 1};
+            if (nodes->gain && is_lit(&work->light, k)) lit = (Span){sooner(lit.begin, k), k + 1};
         }
-        int has_gain = 0;
-        for (size k = work->first; nodes->gain && k <= work->last; k++)
-            has_gain |= work->light.here[k] != 1 << FRACTION || work->light.next[k] != 1 << FRACTION;
-        size done = above + i - row * cell, stop = i + cell - done;
-        if (stop > area->height) stop = area->height;
-        for (int n = 0; n < 2 + has_gain; n++) {
+        moving = pixels_of(moving, cell, lead, area->width), lit = pixels_of(lit, cell, lead, area->width);
+        const int n_numbers = lit.begin < lit.end ? 3 : 2;
+        size done = above + i - row * cell, stop = sooner(i + cell - done, area->height);
+        for (int n = 0; n < n_numbers; n++) {
             steps(numbers[n]->here, numbers[n]->next, numbers[n]->down, work->first, work->last, cell);
             steps(numbers[n]->down, numbers[n]->down + 1, numbers[n]->wider, work->first, work->last - 1, cell);
         }
         while (i < stop) {
-            const size end_of_block = stop - i < BLOCK ? stop : i + BLOCK;
-            size first = begin < end ? begin : area->width, last = begin < end ? end : 0;
+            const size end_of_block = sooner(stop, i + BLOCK);
+            Span drawn = moving;
             for (const Patch *patch = patches; patch->field; patch++)
-                if (i < patch->below && end_of_block > patch->above) {
-                    first = first < patch->begin ? first : patch->begin;
-                    last = last > patch->end ? last : patch->end;
-                }
-            for (int n = 0; n < 2 + has_gain; n++) {
+                if (i < patch->below && end_of_block > patch->above)
+                    drawn = (Span){sooner(drawn.begin, patch->columns.begin), later(drawn.end, patch->columns.end)};
+            /* (four pixels at once are lit if any of them is) */
+            work->line.lit = common(drawn, (Span){lit.begin - 3, n_numbers == 3 ? lit.end + 3 : 0});
+            for (int n = 0; n < n_numbers; n++) {
                 Number *number = numbers[n];
                 const int32_t half = n < 2 ? PART / 2 : 0;
                 for (size k = work->first; k <= work->last; k++)
                     number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done + half;
                 steps(number->now, number->now + 1, number->right, work->first, work->last - 1, cell);
-                spread(number, cell, lead, first, last);
+                spread(number, cell, lead, n < 2 ? drawn : work->line.lit);
             }
             for (done += end_of_block - i; i < end_of_block; i++) {
                 uint8_t *out = area->pixels + i * area->stride;
                 const uint8_t *shared = share ? share + i * area->width : NULL;
-                if (still) {
-                    const uint8_t *photo_row = still + i * area->stride;
-                    size left = first < last ? first : area->width, right = first < last ? last : area->width;
-                    if (shared) {
-                        share_row(photo_row, shared, out, 0, left);
-                        share_row(photo_row, shared, out, right, area->width);
-                    } else {
-                        memcpy(out, photo_row, (size_t)(3 * left));
-                        memcpy(out + 3 * right, photo_row + 3 * right, (size_t)(3 * (area->width - right)));
-                    }
-                }
-                size from = first, to = last;
-                while (shared && from < to && !shared[from]) from++;
-                while (shared && from < to && !shared[to - 1]) to--;
-                if (from < to) {
+                if (still) beside(out, still + i * area->stride, shared, drawn, area->width);
+                Span here = drawn;
+                while (shared && here.begin < here.end && !shared[here.begin]) here.begin++;
+                while (shared && here.begin < here.end && !shared[here.end - 1]) here.end--;
+                if (here.begin < here.end) {
                     const uint8_t *back = behind ? behind + i * behind_stride : work->nobody;
-                    line_of(photo, placing, patches, i, work, from, to, inside & inside_next, has_gain);
-                    row_of(*photo, work->line, has_gain, back, shared ? work->row : out, from, to);
-                    if (shared) share_row(work->row, shared, out, from, to);
+                    line_of(photo, placing, patches, i, work, here, inside & inside_next);
+                    row_of(*photo, work->line, back, shared ? work->row : out, here);
+                    if (shared) share_row(work->row, shared, out, here);
                 }
-                for (int n = 0; n < 2 + has_gain; n++) go_down(numbers[n]->pixels, numbers[n]->steps, first, last);
+                for (int n = 0; n < n_numbers; n++)
+                    go_down(numbers[n]->pixels, numbers[n]->steps, n < 2 ? drawn : work->line.lit);
             }
         }
         inside = inside_next;
@@ -653,8 +674,8 @@ static int read_patches(PyObject *given, Held *held, const Area *area, Patch *pa
                               &box[0], &box[1], &box[2], &box[3]) ||
             hold(field, &held[k], "patch", "f", 3, 0) < 0 || !has_shape(&held[k], "patch", 2, 2))
             return -1;
-        patch->field = held[k].view.buf, patch->rows = held[k].view.shape[0], patch->columns = held[k].view.shape[1];
-        if (patch->rows < 2 || patch->columns < 2 || !(patch->step > 0)) {
+        patch->field = held[k].view.buf, patch->height = held[k].view.shape[0], patch->width = held[k].view.shape[1];
+        if (patch->height < 2 || patch->width < 2 || !(patch->step > 0)) {
             PyErr_SetString(PyExc_ValueError, "patch: at least 2 x 2 values and a step over 0 are needed");
             return -1;
         }
@@ -663,7 +684,7 @@ static int read_patches(PyObject *given, Held *held, const Area *area, Patch *pa
             size most = i < 2 ? area->width : area->height;
             ends[i] = ends[i] < 0 ? 0 : ends[i] > most ? most : ends[i];
         }
-        patch->begin = ends[0], patch->end = ends[1], patch->above = ends[2], patch->below = ends[3];
+        patch->columns.begin = ends[0], patch->columns.end = ends[1], patch->above = ends[2], patch->below = ends[3];
     }
     patches[n].field = NULL;
     return 0;
