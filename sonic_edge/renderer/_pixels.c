@@ -434,14 +434,9 @@ static inline int32_t held(int32_t value, int32_t most) { return value < 0 ? 0 :
 static inline int32_t begun(int32_t value, int32_t step, size cell) { return cell % 2 ? value : value + (step >> 1); }
 
 /* Steps from each of some numbers to others that are a cell further. */
-WIDER static void steps(const int32_t *from, const int32_t *to, int32_t *restrict step, size begin, size end, size cell) {
+static inline void steps(const int32_t *from, const int32_t *to, int32_t *restrict step, size begin, size end, size cell) {
     const float share = 1 / (float)cell;
     for (size k = begin; k <= end; k++) step[k] = (int32_t)lrintf((float)(to[k] - from[k]) * share);
-}
-
-/* A row further down, each. */
-WIDER static void go_down(int32_t *restrict now, const int32_t *restrict down, Span where) {
-    for (size j = where.begin; j < where.end; j++) now[j] += down[j];
 }
 
 #define SPARE 8 /* numbers that may be written or read after a line's last */
@@ -452,16 +447,30 @@ static inline void stepped(int32_t *out, int32_t first, int32_t step, size n) {
     for (size k = 0; k < n; k += 4, values += 4 * step) memcpy(out + k, &values, sizeof values);
 }
 
-/* A number at the pixels of a block's first row, and their steps down. Pixel 0 is `lead` after column 0. */
-WIDER static void spread(const Number *n, size cell, size lead, Span where) {
-    size k = (where.begin + lead) / cell;
-    for (size j = where.begin; j < where.end; k++) {
+/* A number, and `more`, at pixels of a block's first row, the row `done` of a row of cells, and their steps down. Pixel 0
+ * is `lead` after column 0. */
+WIDER static void spread(const Number *n, size cell, size lead, Span where, size done, int32_t more) {
+    if (where.begin >= where.end) return;
+    const size first = (where.begin + lead) / cell, last = (where.end - 1 + lead) / cell;
+    steps(n->here, n->next, n->down, first, last + 1, cell);
+    for (size k = first; k <= last + 1; k++)
+        n->now[k] = begun(n->here[k], n->down[k], cell) + n->down[k] * (int32_t)done + more;
+    steps(n->now, n->now + 1, n->right, first, last, cell);
+    steps(n->down, n->down + 1, n->wider, first, last, cell);
+    for (size k = first, j = where.begin; k <= last; k++) {
         const size next = sooner((k + 1) * cell - lead, where.end);
-        const int32_t done = (int32_t)(j + lead - k * cell);
-        stepped(n->pixels + j, begun(n->now[k], n->right[k], cell) + n->right[k] * done, n->right[k], next - j);
-        stepped(n->steps + j, begun(n->down[k], n->wider[k], cell) + n->wider[k] * done, n->wider[k], next - j);
+        const int32_t past = (int32_t)(j + lead - k * cell);
+        stepped(n->pixels + j, begun(n->now[k], n->right[k], cell) + n->right[k] * past, n->right[k], next - j);
+        stepped(n->steps + j, begun(n->down[k], n->wider[k], cell) + n->wider[k] * past, n->wider[k], next - j);
         j = next;
     }
+}
+
+/* A row further down. */
+WIDER static void go_down(const Number *n, Span where) {
+    int32_t *restrict pixels = n->pixels;
+    const int32_t *restrict down = n->steps;
+    for (size j = where.begin; j < where.end; j++) pixels[j] += down[j];
 }
 
 /* The numbers at a row of nodes; whether all places are well inside the photo. */
@@ -587,28 +596,19 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             if (nodes->gain && is_lit(&work->light, k)) lit = (Span){sooner(lit.begin, k), k + 1};
         }
         moving = pixels_of(moving, cell, lead, area->width), lit = pixels_of(lit, cell, lead, area->width);
-        const int n_numbers = lit.begin < lit.end ? 3 : 2;
+        /* (four pixels at once are lit if any of them is) */
+        if (lit.begin < lit.end) lit = (Span){lit.begin - 3, lit.end + 3};
         size done = above + i - row * cell, stop = sooner(i + cell - done, area->height);
-        for (int n = 0; n < n_numbers; n++) {
-            steps(numbers[n]->here, numbers[n]->next, numbers[n]->down, work->first, work->last, cell);
-            steps(numbers[n]->down, numbers[n]->down + 1, numbers[n]->wider, work->first, work->last - 1, cell);
-        }
         while (i < stop) {
             const size end_of_block = sooner(stop, i + BLOCK);
             Span drawn = moving;
             for (const Patch *patch = patches; patch->field; patch++)
                 if (i < patch->below && end_of_block > patch->above)
                     drawn = (Span){sooner(drawn.begin, patch->columns.begin), later(drawn.end, patch->columns.end)};
-            /* (four pixels at once are lit if any of them is) */
-            work->line.lit = common(drawn, (Span){lit.begin - 3, n_numbers == 3 ? lit.end + 3 : 0});
-            for (int n = 0; n < n_numbers; n++) {
-                Number *number = numbers[n];
-                const int32_t half = n < 2 ? PART / 2 : 0;
-                for (size k = work->first; k <= work->last; k++)
-                    number->now[k] = begun(number->here[k], number->down[k], cell) + number->down[k] * (int32_t)done + half;
-                steps(number->now, number->now + 1, number->right, work->first, work->last - 1, cell);
-                spread(number, cell, lead, n < 2 ? drawn : work->line.lit);
-            }
+            work->line.lit = common(drawn, lit);
+            spread(&work->x, cell, lead, drawn, done, PART / 2);
+            spread(&work->y, cell, lead, drawn, done, PART / 2);
+            spread(&work->light, cell, lead, work->line.lit, done, 0);
             for (done += end_of_block - i; i < end_of_block; i++) {
                 uint8_t *out = area->pixels + i * area->stride;
                 const uint8_t *shared = share ? share + i * area->width : NULL;
@@ -622,8 +622,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                     row_of(*photo, work->line, back, shared ? work->row : out, here);
                     if (shared) share_row(work->row, shared, out, here);
                 }
-                for (int n = 0; n < n_numbers; n++)
-                    go_down(numbers[n]->pixels, numbers[n]->steps, n < 2 ? drawn : work->line.lit);
+                go_down(&work->x, drawn), go_down(&work->y, drawn), go_down(&work->light, work->line.lit);
             }
         }
         inside = inside_next;
