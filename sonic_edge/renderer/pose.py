@@ -21,9 +21,11 @@ def held(pose: Mapping[str, float]) -> Dict[str, float]:
     values = {}
     for name, (low, high) in CHANNELS.items():
         value = float(pose.get(name, 0.0))
-        if math.isnan(value):
-            raise ValueError(f"pose channel {name} is nan; a number is needed")
-        values[name] = min(max(value, low), high)
+        if not low <= value <= high:  # seldom
+            if math.isnan(value):
+                raise ValueError(f"pose channel {name} is nan; a number is needed")
+            value = min(max(value, low), high)
+        values[name] = value
     # A head may go to the end of its ways, not of all of them at once: the neck would be torn.
     roll, shift = values["roll"] / CHANNELS["roll"][1], math.hypot(values["tx"], values["ty"]) / MOST_SHIFT
     together = max(1.0, abs(roll) + shift)
