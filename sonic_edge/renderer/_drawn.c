@@ -120,8 +120,8 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
     if (!(y1 - y0 > FLAT) || y1 <= 0 || y0 >= (double)areas->height) return;
     const double slope = (x1 - x0) / (y1 - y0);
     size first = y0 > 0 ? (size)y0 : 0, end = y1 < (double)areas->height ? (size)ceil(y1) : areas->height;
-    areas->first = first < areas->first ? first : areas->first;
-    areas->last = end - 1 > areas->last ? end - 1 : areas->last;
+    areas->first = sooner(first, areas->first);
+    areas->last = later(end - 1, areas->last);
     for (size row = first; row < end; row++) {
         float *at = areas->values + row * (areas->width + SPARE);
         double above = (double)row > y0 ? (double)row : y0, below = (double)(row + 1) < y1 ? (double)(row + 1) : y1;
@@ -175,8 +175,8 @@ WIDER static void blur(Areas *areas, float *across, float *line, const float *ke
             for (size k = 0; k < width; k++) to[k] += kernel[j] * line[k + j];
     }
     const size first = areas->first, last = areas->last;
-    areas->first = first < radius ? 0 : first - radius;
-    areas->last = last + radius < areas->height ? last + radius : areas->height - 1;
+    areas->first = later(0, first - radius);
+    areas->last = sooner(last + radius, areas->height - 1);
     for (size row = areas->first; row <= areas->last; row++) {
         float *to = areas->values + row * stride;
         memset(to, 0, (size_t)width * sizeof(float));

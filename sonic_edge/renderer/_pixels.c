@@ -49,7 +49,7 @@ int has_shape(const Held *held, const char *name, int axis, size wanted) {
  * that, and the last bit of a position may be a grey level. */
 WIDER static void add_up(const float *weights, const float *bases, float *out, size n, size width) {
     for (size first = 0; first < width; first += AT_ONCE) {
-        const size count = width - first < AT_ONCE ? width - first : AT_ONCE;
+        const size count = sooner(width - first, AT_ONCE);
         float sum[AT_ONCE] = {0};
         for (size i = 0; i < n; i++) {
             const float *basis = bases + i * width + first;
@@ -113,7 +113,7 @@ typedef struct {
 WIDER static void undo_each(const Field *field, const float *at, float *out, size n, int is_node, int rounds, float enough) {
     /* (to begin where the neighbour ended would be quicker, and tears the picture where the field is steep) */
     for (size first = 0; first < n; first += TOGETHER, at += 2 * TOGETHER, out += 2 * TOGETHER) {
-        size count = n - first < TOGETHER ? n - first : TOGETHER, n_open = 0;
+        size count = sooner(n - first, TOGETHER), n_open = 0;
         uint8_t open[TOGETHER];
         if (is_node)
             for (size i = 0; i < 2 * count; i++) out[i] = at[i] - field->values[2 * first + i];
@@ -329,8 +329,6 @@ typedef struct {
     size begin, end;
 } Span;
 
-static inline size later(size a, size b) { return a > b ? a : b; }
-static inline size sooner(size a, size b) { return a < b ? a : b; }
 static inline Span common(Span a, Span b) { return (Span){later(a.begin, b.begin), sooner(a.end, b.end)}; }
 
 typedef struct {
@@ -496,6 +494,9 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
     return inside;
 }
 
+/* Whether a patch may move pixels of the rows `begin` up to `end`. */
+static inline int reaches(const Patch *patch, size begin, size end) { return begin < patch->below && end > patch->above; }
+
 static inline float least(float a, float b) { return a < b ? a : b; }
 
 /* Places, which are whole parts of a pixel, before and after. */
@@ -518,12 +519,12 @@ WIDER static void line_of(const Photo *photo, const float *placing, const Patch 
                           int inside) {
     const int32_t *restrict x = work->x.pixels, *restrict y = work->y.pixels, *restrict light = work->light.pixels;
     int is_moved = 0;
-    for (const Patch *patch = patches; patch->field; patch++) is_moved |= i >= patch->above && i < patch->below;
+    for (const Patch *patch = patches; patch->field; patch++) is_moved |= reaches(patch, i, i + 1);
     if (is_moved || !inside) {
         int32_t *moved_x = work->moved_x, *moved_y = work->moved_y;
         for (size j = row.begin; j < row.end; j++) moved_x[j] = x[j] & -PART, moved_y[j] = y[j] & -PART;
         for (const Patch *patch = patches; patch->field; patch++)
-            if (i >= patch->above && i < patch->below) displace(patch, placing, moved_x, moved_y, common(row, patch->columns));
+            if (reaches(patch, i, i + 1)) displace(patch, placing, moved_x, moved_y, common(row, patch->columns));
         /* the last place that has a pixel to the right of it and one below */
         const int32_t most_x = (int32_t)((photo->width - 1) << FRACTION) - 1, most_y = (int32_t)((photo->height - 1) << FRACTION) - 1;
         for (size j = row.begin; j < row.end; j++) moved_x[j] = held(moved_x[j], most_x), moved_y[j] = held(moved_y[j], most_y);
@@ -603,7 +604,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             const size end_of_block = sooner(stop, i + BLOCK);
             Span drawn = moving;
             for (const Patch *patch = patches; patch->field; patch++)
-                if (i < patch->below && end_of_block > patch->above)
+                if (reaches(patch, i, end_of_block))
                     drawn = (Span){sooner(drawn.begin, patch->columns.begin), later(drawn.end, patch->columns.end)};
             work->line.lit = common(drawn, lit);
             spread(&work->x, cell, lead, drawn, done, PART / 2);
@@ -680,8 +681,7 @@ static int read_patches(PyObject *given, Held *held, const Area *area, Patch *pa
         }
         size ends[4] = {box[0] - area->left, box[2] - area->left, box[1] - area->top, box[3] - area->top};
         for (int i = 0; i < 4; i++) {
-            size most = i < 2 ? area->width : area->height;
-            ends[i] = ends[i] < 0 ? 0 : ends[i] > most ? most : ends[i];
+            ends[i] = later(0, sooner(ends[i], i < 2 ? area->width : area->height));
         }
         patch->columns.begin = ends[0], patch->columns.end = ends[1], patch->above = ends[2], patch->below = ends[3];
     }

@@ -36,6 +36,9 @@ void let_go(Held *held, int n);
 int is_tuple(PyObject *object, const char *name);
 int has_shape(const Held *held, const char *name, int axis, size wanted);
 
+static inline size later(size a, size b) { return a > b ? a : b; }
+static inline size sooner(size a, size b) { return a < b ? a : b; }
+
 static inline float within(float value, float low, float high) {
     return value > low ? (value < high ? value : high) : low; /* what is not a number becomes `low` */
 }
