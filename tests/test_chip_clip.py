@@ -185,7 +185,7 @@ def test_a_chip_that_hangs_costs_an_attempt_and_not_the_job(daemon, short_speech
     made = daemon("acl", {"stall_s": 8.0}, **faults)
     give(made, "a", short_speech)
     made.until_there("outbox/a.json")
-    assert not token.exists() and "no progress for 8" in made.text()
+    assert not token.exists() and "no progress for " in made.text()
 
 
 def test_a_chip_that_is_not_ready_at_start_is_waited_for(daemon, short_speech, tmp_path):
