@@ -174,16 +174,12 @@ def smi(tmp_path, monkeypatch):
     return put
 
 
-def _until(watch, condition, seconds=20):
+def _until(watch, condition, seconds=120):
     end = time.monotonic() + seconds
-    longest = 0.0
     while not condition(watch.report):
         assert time.monotonic() < end
-        since = time.monotonic()
         watch.tick()
-        longest = max(longest, time.monotonic() - since)
         time.sleep(0.01)
-    return longest
 
 
 def test_it_is_asked_with_info_and_in_plain_english(smi):
@@ -212,19 +208,22 @@ def test_one_that_cannot_be_started_is_told(smi):
 def test_words_on_standard_error_count_and_so_do_many_of_them(smi):
     smi("echo 'dcmi module initialize failed. ret is -8005' >&2; exit 1")
     assert "-8005" in npu.ask().error
-    smi("yes 'what is this' | head -c 5000000; sleep 60")
-    since = time.monotonic()
-    report = npu.ask()
-    assert "not understood" in report.error and len(report.error) < 300 and time.monotonic() - since < 10
+    smi("yes 'what is this' | head -c 5000000; sleep 600")
+    report = npu.ask(patience_s=300)
+    assert "not understood" in report.error and len(report.error) < 300, "its end was not waited for"
 
 
 def test_one_that_hangs_is_given_up_with_what_it_started_and_nobody_waits(smi, tmp_path):
-    smi(f"sleep 300 & echo $! >{tmp_path}/child; wait")
-    watch = Watch(every_s=0.2, patience_s=0.5)
-    longest = _until(watch, lambda report: report is not None)
-    assert "no answer within 0.5 s" in watch.report.error and "restart the box" in watch.report.todo
-    assert longest < 0.2  # of a fork, at most
+    smi(f"sleep 300 & echo $! >{tmp_path}/draft; mv {tmp_path}/draft {tmp_path}/child; wait")
+    watch = Watch(every_s=0.2, patience_s=600)
+    _until(watch, lambda _: (tmp_path / "child").exists())
     child = int((tmp_path / "child").read_text())
+    for _ in range(20):
+        watch.tick()
+    assert watch.report is None and _lives(child), "nobody waits"
+    watch._question._patience_s = 0.0
+    watch.tick()
+    assert "no answer within 0 s" in watch.report.error and "restart the box" in watch.report.todo
     _until(watch, lambda _: not _lives(child))
     smi(f"cat '{SAID}/310_board.txt'")
     _until(watch, lambda report: not report.error)  # and it is asked again
@@ -236,11 +235,13 @@ def test_while_one_hangs_in_the_kernel_no_other_is_started(smi, tmp_path, monkey
     smi(f"echo x >>{tmp_path}/started; sleep 300")
     pids = []
     monkeypatch.setattr(npu.watch.os, "killpg", lambda pid, number: pids.append(pid))
-    watch = Watch(every_s=0.1, patience_s=0.3)
-    _until(watch, lambda report: report is not None)
+    watch = Watch(every_s=0.1, patience_s=600)
+    _until(watch, lambda _: (tmp_path / "started").exists())
+    watch._question._patience_s = 0.0
     for _ in range(100):
         watch.tick()
         time.sleep(0.01)
+    assert watch.report is not None and _lives(pids[0]), "its end was not waited for"
     assert (tmp_path / "started").read_text() == "x\n" and len(pids) == 1
     monkeypatch.undo()
     os.killpg(pids[0], signal.SIGKILL)
@@ -256,11 +257,13 @@ def _lives(pid):
 
 def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
     smi(f"echo x >>{tmp_path}/asked; cat '{SAID}/310_board.txt'")
-    watch = Watch(every_s=0.5)
+    watch = Watch(every_s=3600)
     _until(watch, lambda report: report is not None)
     for _ in range(20):
         watch.tick()
+        time.sleep(0.01)
     assert (tmp_path / "asked").read_text() == "x\n"
+    watch._ask_at -= 3600  # an hour goes by
     _until(watch, lambda _: (tmp_path / "asked").read_text() == "x\nx\n")
     watch.close()
 
