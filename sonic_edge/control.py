@@ -98,13 +98,15 @@ class Control:
         self._folder = folder
         self._callers: Dict[int, _Caller] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        draft = folder / f".{NAME}"
         try:
             with contextlib.suppress(FileNotFoundError):
-                (folder / NAME).unlink()
+                draft.unlink()
             with _short(folder) as short:
-                self._socket.bind(f"{short}/{NAME}")
-            (folder / NAME).chmod(0o660)
+                self._socket.bind(f"{short}/{draft.name}")
+            draft.chmod(0o660)
             self._socket.listen(8)
+            draft.replace(folder / NAME)  # from the moment it is there it answers, and only whom it should
         except OSError as e:
             self._socket.close()
             raise DeviceError(f"{folder / NAME}: cannot be made: {e.strerror}") from e

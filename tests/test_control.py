@@ -23,7 +23,7 @@ def call(folder):
     fd = os.open(folder, os.O_RDONLY)
     try:
         caller = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        caller.settimeout(5)
+        caller.settimeout(60)
         caller.connect(f"/proc/self/fd/{fd}/{NAME}")
         return caller
     finally:
@@ -79,6 +79,18 @@ def test_no_daemon(folder):
         ask(folder, {"order": "status"})
     with pytest.raises(DeviceError, match="No such file"):
         ask(folder / "gone", {"order": "status"})
+
+
+def test_from_the_moment_its_socket_is_there_it_answers(folder, monkeypatch):
+    listen = socket.socket.listen
+
+    def late(self, *words):
+        assert not (folder / NAME).exists(), "nobody can call yet"
+        listen(self, *words)
+
+    monkeypatch.setattr(socket.socket, "listen", late)
+    with closing(Control(folder)), call(folder):
+        assert [p.name for p in folder.iterdir()] == [NAME]
 
 
 def test_a_daemon_that_died_leaves_a_socket_that_says_so(folder):

@@ -55,14 +55,14 @@ def daemon(folder):
     """The daemon that the README has running in the other terminal."""
     process = subprocess.Popen([sys.executable, "-m", "sonic_edge", "run", "--config", "box.yaml"])
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not (folder / "spool/run/control.sock").exists() or not is_waiting(folder / "spool/run"):
             assert time.monotonic() < end and process.poll() is None
             time.sleep(0.05)
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def is_waiting(run):
@@ -70,7 +70,7 @@ def is_waiting(run):
 
 
 def wait_for_studio(run):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while "mode" not in ask(run, {"order": "status"})["live"]:
         assert time.monotonic() < end
         time.sleep(0.05)
