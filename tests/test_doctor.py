@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from datetime import datetime, timedelta, timezone
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ import pytest
 from live_parts import pulse_server, x_server
 from media_files import write_wav
 
+from sonic_edge import encode, pipeline
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import box, devices, exit_status, model, service
 from sonic_edge.doctor.apart import Account
@@ -101,8 +103,8 @@ def test_a_box_that_is_well(running):
     (daemon,) = [f for f in found["daemon"] if f.state == OK]
     assert "waiting for jobs" in daemon.seen and "0 jobs wait" in daemon.seen
     (loaded,) = found["model"]
-    assert loaded.state == OK and "one window of 1.6 s in" in loaded.seen
-    assert found["folders"][0].state == OK and "may write" in found["folders"][0].seen
+    assert "one window of 1.6 s in" in loaded.seen
+    assert "may write" in found["folders"][0].seen or "took" in found["folders"][0].seen, "as fast as the machine is"
     assert not list((running.parent / "spool").glob(".doctor*"))
 
 
@@ -230,23 +232,42 @@ def test_exit_statuses():
 # ---- checks that go wrong themselves ----
 
 
-def _hang(_):
-    child = subprocess.Popen(["sleep", "1000"])
-    Path(os.environ["PIDS"]).write_text(f"{os.getpid()} {child.pid}")
-    time.sleep(1000)
-    yield ok("never")
+def _until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_check_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch):
-    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-    since = time.monotonic()
-    (finding,) = carry_out(Check("camera", _hang, seconds=1.0), _case({}))
-    assert time.monotonic() - since < 4
+    pids = tmp_path / "pids"
+
+    def hang(_):
+        child = subprocess.Popen(["sleep", "1000"])
+        (tmp_path / "draft").write_text(f"{os.getpid()} {child.pid}")
+        (tmp_path / "draft").rename(pids)
+        time.sleep(1000)
+        yield ok("never")
+
+    poll = Connection.poll
+
+    def late(self, seconds):
+        """Its time runs once it hangs."""
+        _until(pids.exists)
+        return poll(self, seconds)
+
+    monkeypatch.setattr(Connection, "poll", late)
+    (finding,) = carry_out(Check("camera", hang, seconds=1.0), _case({}))
     assert finding.state == FAILED and finding.check == "camera" and "within 1 s" in finding.seen
-    time.sleep(0.2)
-    for pid in (tmp_path / "pids").read_text().split():
-        state = Path(f"/proc/{pid}/stat")
-        assert not state.exists() or state.read_text().split()[2] == "Z"
+    for pid in pids.read_text().split():
+        _until(lambda pid=pid: not _lives(pid))
 
 
 def test_a_check_that_takes_its_process_down():
@@ -368,6 +389,14 @@ def test_a_damaged_model_file(own_bundle):
     assert loaded.state == FAILED and "nothing can be rendered" in loaded.todo
 
 
+@pytest.mark.parametrize("window_s, state", [(0.2, OK), (2.0, WARNING)])
+def test_a_model_is_as_fast_as_speech_or_slower(monkeypatch, window_s, state):
+    monkeypatch.setattr(pipeline.Pipeline, "warm_up", lambda self: (window_s, 1.6))
+    (found,) = carry_out(Check("model", model.backend, 300), _case({}))
+    assert found.state == state and f"in {1000 * window_s:.0f} ms" in found.seen
+    assert ("slower than speech" in found.seen) == (state == WARNING)
+
+
 def test_a_bundle_that_is_not_there():
     (found,) = carry_out(Check("model files", model.bundle), _case({"model": {"bundle": "nobody"}}))
     assert found.state == FAILED and "model.bundle = nobody" in found.seen
@@ -386,7 +415,18 @@ def test_face_networks_that_are_missing(tmp_path, monkeypatch):
     assert found.state == FAILED and "face_detection_short_range.tflite" in found.seen
 
 
-def test_the_encoder():
+def _at_speed(function, seconds):
+    """It is done, but took so long: how fast this machine is just now does not matter."""
+
+    def do(*words):
+        function(*words)
+        return seconds
+
+    return do
+
+
+def test_the_encoder(monkeypatch):
+    monkeypatch.setattr(encode, "try_encoder", _at_speed(encode.try_encoder, 0.01))
     (found,) = model.encoder(_case({}))
     assert found.state == OK and found.seen.startswith("libx264: 512x512 pixels, ")
     (found,) = model.encoder(_case({"encode": {"encoder": "mpeg4"}}))
@@ -396,7 +436,7 @@ def test_the_encoder():
 
 
 def test_an_encoder_that_is_slower_than_the_video(monkeypatch):
-    monkeypatch.setattr("sonic_edge.encode.try_encoder", lambda settings, side, fps: 0.05)
+    monkeypatch.setattr(encode, "try_encoder", _at_speed(encode.try_encoder, 0.05))
     (found,) = model.encoder(_case({}))
     assert found.state == WARNING and "50.0 ms a picture, slower than 25 pictures a second" in found.seen
 
@@ -498,6 +538,13 @@ def test_a_full_disk_and_odd_places(tmp_path, monkeypatch):
         mount = Mount("/", "/dev/x", kind, False)
         monkeypatch.setattr(box.machine, "mount_of", lambda _, mount=mount: mount)
         assert _states(box.disk(plain)) == expected, kind
+
+
+@pytest.mark.parametrize("spent_s, state", [(0.01, OK), (2.0, WARNING)])
+def test_a_disk_that_is_quick_or_slow(tmp_path, monkeypatch, spent_s, state):
+    monkeypatch.setattr(box, "_write_durably", _at_speed(box._write_durably, spent_s))
+    (found,) = box.folders(_case({"spool": {"root": str(_spool(tmp_path))}}))
+    assert found.state == state and ("may write" if state == OK else "took 2.0 s") in found.seen
 
 
 def test_a_spool_that_is_not_there(tmp_path):

@@ -62,7 +62,7 @@ class Microphone:
         self._own_rate, self._n_channels = self._device.rate, self._device.n_channels
         self._mixer = _Mixer(self._n_channels, self._own_rate)
         self._resampler = Resampler(self._own_rate, sample_rate)
-        self._last_s = time.monotonic()
+        self._silent_s = 0.0  # waited for in vain
         self._device.start()
 
     @property
@@ -96,7 +96,6 @@ class Microphone:
                 self._n_own_dropped += n_lost
                 lost = True
             self.n_overruns += lost
-            self._last_s = now
             self._arrived.notify()
         return None, _CONTINUE
 
@@ -107,18 +106,20 @@ class Microphone:
             timeout_s: How long to wait for it.
 
         Raises:
-            DeviceError: If the device is gone, or nothing has come for `silent_s`: one that is there delivers silence
-                too.
+            DeviceError: If the device is gone, or nothing has come in `silent_s` of waiting: one that is there delivers
+                silence too.
         """
+        since = time.monotonic()
         with self._arrived:
             self._arrived.wait_for(lambda: bool(self._blocks), timeout_s)
             blocks, self._blocks = list(self._blocks), deque()
             self._n_waiting = 0
             n_own, n_own_dropped = self._n_own, self._n_own_dropped
-            silent_s = time.monotonic() - self._last_s
             end_s = self._clock.at(n_own / self._own_rate) if blocks else 0.0
+        # a wait that took longer than it should is ours: we were held up
+        self._silent_s = 0.0 if blocks else self._silent_s + min(timeout_s, time.monotonic() - since)
         if not blocks:
-            self._device.check(silent_s, self._settings.silent_s, "has delivered nothing")
+            self._device.check(self._silent_s, self._settings.silent_s, "has delivered nothing")
             return None
         own = np.frombuffer(b"".join(blocks), np.int16).reshape(-1, self._n_channels)
         n_dropped = round(n_own_dropped * self._rate / self._own_rate)

@@ -20,6 +20,8 @@ OLDEST_MPV = (0, 32)
 
 _DARK = 6.0
 _LISTEN_S = 1.0
+_WAIT_S = 0.2
+_HELD_UP_S = 20.0  # a machine may be busy; a loudspeaker that takes nothing is not found out in so short a time anyway
 _PLAYER_S = 20.0
 _COMPLAINS_S = 5.0  # by then
 _COMPLAINING = ("--terminal=yes", "--input-terminal=no")
@@ -84,10 +86,12 @@ def microphone(case: Case) -> Iterator[Finding]:
     try:
         with Microphone(case.config.microphone) as ear:
             heard, n_heard = False, 0
-            until = time.monotonic() + _LISTEN_S + 1.0  # some devices take a second until sound comes
-            while time.monotonic() < until and n_heard < _LISTEN_S * 16000:
-                piece = ear.read(0.2)
-                if piece is not None:
+            n_waits = round((_LISTEN_S + 1.0) / _WAIT_S)  # some devices take a second until sound comes
+            while n_waits and n_heard < _LISTEN_S * 16000:
+                piece = ear.read(_WAIT_S)
+                if piece is None:  # counted, not timed: it is not to blame if we were held up
+                    n_waits -= 1
+                else:
                     n_heard += len(piece.samples)
                     heard |= bool(piece.samples.any())
             name = ear.name
@@ -123,7 +127,7 @@ def loudspeaker(case: Case) -> Iterator[Finding]:
     from ..capture import Speaker
 
     try:
-        with Speaker(settings, delay_s=0.1) as speaker:
+        with Speaker(settings, delay_s=0.1, silent_s=_HELD_UP_S) as speaker:
             time.sleep(0.3)
             speaker.check()
             name = speaker.name
