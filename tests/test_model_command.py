@@ -453,9 +453,7 @@ def put_in(tmp_path):
     return put_in
 
 
-def test_a_daemon_works_on_with_another_bundle_and_back(
-    whole, model, installed, told, tmp_path, short_speech, put_in
-):
+def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed, told, tmp_path, short_speech, put_in):
     one, bad = installed(), installed("bad-net")
     running = whole()
     running.until_logged("ready; watching")
