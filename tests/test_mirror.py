@@ -1,4 +1,4 @@
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,24 +28,36 @@ def mirror(performer, portrait):
     return Mirror(performer, portrait, Label(width, height, LabelSettings()), Controls(inference_steps=4))
 
 
-def speak(mirror, samples, piece=160, start=0):
-    """All cues; the sound comes as if in real time, without waiting."""
-    cues = []
-    origin = time.monotonic() - (len(samples) + start) / RATE
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The mirror's clock: it goes on by a little each time it is looked at, whatever holds us up."""
+    made = SimpleNamespace(now=1000.0)
+
+    def monotonic():
+        made.now += 1e-4
+        return made.now
+
+    made.monotonic = monotonic
+    monkeypatch.setattr("sonic_edge.mirror.time", made)
+    return made
+
+
+def speak(mirror, clock, samples, piece=160):
+    """All cues; the sound comes as if in real time."""
+    cues, begin = [], clock.now
     for i in range(0, len(samples) - piece + 1, piece):
-        at_s = time.monotonic() - 0.005
-        heard = Heard(samples[i : i + piece], start + i, at_s)
-        cues += [(cue, at_s - (i + piece) / RATE) for cue in mirror.hear(heard)]
-    return cues, origin
+        at_s = begin + (i + piece) / RATE
+        clock.now = at_s + 0.005
+        cues += mirror.hear(Heard(samples[i : i + piece], i, at_s))
+    return cues
 
 
-def test_cues_come_at_the_models_rate_and_know_their_moment(mirror, voice):
-    cues, _ = speak(mirror, voice[: 4 * RATE])
+def test_cues_come_at_the_models_rate_and_know_their_moment(mirror, clock, voice):
+    cues = speak(mirror, clock, voice[: 4 * RATE])
     assert len(cues) == pytest.approx(4 * 25, abs=4)
     # each cue's moment, on the clock of the sound: 40 ms apart, whatever time it took to make them
-    moments = [cue.at_s - begin for cue, begin in cues]
-    assert np.allclose(np.diff(moments), 0.04, atol=1e-6)
-    for cue, _ in cues:
+    assert np.allclose(np.diff([cue.at_s for cue in cues]), 0.04, atol=1e-6)
+    for cue in cues:
         assert 0.09 < mirror.look_ahead_s < 0.12
         assert cue.needed_s - cue.at_s == pytest.approx(mirror.look_ahead_s, abs=1e-6)
         assert cue.heard_s <= cue.made_s
@@ -53,26 +65,25 @@ def test_cues_come_at_the_models_rate_and_know_their_moment(mirror, voice):
 
 
 @pytest.mark.parametrize("piece", [80, 160, 1600, 333])
-def test_the_size_of_the_pieces_changes_nothing(performer, portrait, voice, piece):
+def test_the_size_of_the_pieces_changes_nothing(performer, portrait, clock, voice, piece):
     height, width = portrait.image.shape[:2]
     label = Label(width, height, LabelSettings())
 
     def poses(piece):
         mirror = Mirror(performer, portrait, label, Controls(inference_steps=2))
-        cues, _ = speak(mirror, voice[: 2 * RATE], piece)
-        return np.array([list(cue.pose.values()) for cue, _ in cues])
+        return np.array([list(cue.pose.values()) for cue in speak(mirror, clock, voice[: 2 * RATE], piece)])
 
     a, b = poses(480), poses(piece)
     n = min(len(a), len(b))
     assert n > 40 and np.allclose(a[:n], b[:n], atol=1e-4)
 
 
-def test_a_voice_opens_the_mouth_and_silence_and_noise_shut_it(mirror, voice):
+def test_a_voice_opens_the_mouth_and_silence_and_noise_shut_it(mirror, clock, voice):
     rng = np.random.default_rng(0)
     quiet = (rng.standard_normal(3 * RATE) * 1e-4).astype(np.float32)
     noise = (rng.standard_normal(4 * RATE) * 5e-3).astype(np.float32)
-    cues, _ = speak(mirror, np.concatenate([quiet, voice[: 4 * RATE], quiet, noise]))
-    jaw = np.array([cue.pose["jaw"] for cue, _ in cues])
+    cues = speak(mirror, clock, np.concatenate([quiet, voice[: 4 * RATE], quiet, noise]))
+    jaw = np.array([cue.pose["jaw"] for cue in cues])
     assert jaw[10:70].max() < 0.01, "in silence"
     assert np.quantile(jaw[80:170], 0.95) > 0.2, "in speech"
     assert jaw[200:245].max() < 0.01, "in silence after speech"
@@ -95,11 +106,11 @@ def test_as_good_as_the_whole_recording_shaped_at_once(sonic_net, portrait, samp
     assert np.all(live.values >= low) and np.all(live.values <= high)
 
 
-def test_sound_that_comes_too_late_is_left_out_and_counted(mirror, voice):
-    now = time.monotonic()
+def test_sound_that_comes_too_late_is_left_out_and_counted(mirror, clock, voice):
+    now = clock.now
     assert mirror.hear(Heard(voice[:RATE], 0, now - BEHIND_S - 0.1)) == []
     assert mirror.n_skipped_s == 1.0
-    cues = mirror.hear(Heard(voice[:RATE], RATE, time.monotonic()))
+    cues = mirror.hear(Heard(voice[:RATE], RATE, now))
     assert len(cues) > 15
     assert max(abs(cue.at_s - now) for cue in cues) < 1.2, "what comes after is in its own time"
 
