@@ -63,7 +63,7 @@ class Pulse:
         environment = {**os.environ, **self.environment}
         environment.pop("PULSE_SERVER")
         self._process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while self.control("info").returncode != 0:
             assert time.monotonic() < end and self._process.poll() is None, "PulseAudio does not start"
             time.sleep(0.05)
@@ -87,10 +87,13 @@ class Pulse:
     def control(self, *words):
         """pactl."""
         environment = {**os.environ, **self.environment}
-        return subprocess.run(["pactl", *words], env=environment, capture_output=True, text=True, timeout=10)
+        return subprocess.run(["pactl", *words], env=environment, capture_output=True, text=True, timeout=120)
 
     def play(self, samples, rate=16000, sink="mic"):
-        """Speak into the microphone, [n] or [n, channels] int16, in real time; returns when it is over."""
+        """Speak into the microphone, [n] or [n, channels] int16, in real time; returns when it is over.
+
+        The server is given seconds in advance: whoever is held up for less leaves no gap in it.
+        """
         samples = np.asarray(samples, np.int16)
         n_channels = 1 if samples.ndim == 1 else samples.shape[1]
         name = self._folder / f"said-{time.monotonic_ns()}.wav"
@@ -100,7 +103,7 @@ class Pulse:
             out.setframerate(rate)
             out.writeframes(samples.tobytes())
         environment = {**os.environ, **self.environment}
-        subprocess.run(["paplay", "-d", sink, "--latency-msec=50", str(name)], env=environment, check=True)
+        subprocess.run(["paplay", "-d", sink, "--latency-msec=4000", str(name)], env=environment, check=True)
         name.unlink()
 
 

@@ -62,10 +62,19 @@ def listen(microphone, seconds):
     return pieces
 
 
-def wait_for_sound(microphone):
-    end = time.monotonic() + 10
-    while microphone.read(0.1) is None:
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def wait_for_sound(microphone):
+    """What is heard first."""
+    end = time.monotonic() + 120
+    while (heard := microphone.read(0.1)) is None:
+        assert time.monotonic() < end
+    return heard
 
 
 def in_background(do, *words):
@@ -74,16 +83,28 @@ def in_background(do, *words):
     return thread
 
 
+def hear(microphone, do, *words):
+    """All that is heard while somebody speaks, and for half a second more."""
+    speaker = in_background(do, *words)
+    pieces, ended = [], float("inf")
+    while not pieces or pieces[-1].at_s < ended + 0.5:
+        if ended == float("inf") and not speaker.is_alive():
+            ended = time.monotonic()
+        heard = microphone.read(0.05)
+        if heard is not None:
+            pieces.append(heard)
+    speaker.join()
+    return pieces
+
+
 # ---- microphone --------------------------------------------------------------------------------------------------
 
 
 def test_what_is_said_is_heard_bit_for_bit_and_in_time(pulse):
     said = noise(2)
-    with Microphone(MIC) as microphone:
+    with Microphone(MicrophoneSettings(device="mic", buffer_s=30)) as microphone:
         wait_for_sound(microphone)
-        speaker = in_background(pulse.play, said)
-        pieces = listen(microphone, 4)
-        speaker.join()
+        pieces = hear(microphone, pulse.play, said)
         assert microphone.n_overruns == 0
     assert [p.start for p in pieces[1:]] == [p.start + len(p.samples) for p in pieces[:-1]]
     heard = np.concatenate([p.samples for p in pieces])
@@ -132,15 +153,32 @@ def test_a_device_that_is_not_there_names_those_that_are(pulse, device):
 
 def test_what_nobody_reads_is_dropped_and_counted(pulse):
     with Microphone(MicrophoneSettings(device="mic", buffer_s=0.5)) as microphone:
-        wait_for_sound(microphone)
-        before = microphone.read(0.1)
-        time.sleep(1.5)
-        after = microphone.read(0.1)
-        assert microphone.n_overruns > 50
+        before = wait_for_sound(microphone)
+        n_dropped = microphone.n_dropped
+        until(lambda: microphone.n_overruns > 100)
+        after = wait_for_sound(microphone)
         assert len(after.samples) <= 0.6 * RATE
-        gap = after.start - (before.start + len(before.samples))
-        assert gap == pytest.approx(1.0 * RATE, abs=0.3 * RATE), "the count goes on over what was lost"
-        assert time.monotonic() - after.at_s < 0.1
+        lost = after.start - (before.start + len(before.samples))
+        assert lost == microphone.n_dropped - n_dropped >= 0.5 * RATE, "the count goes on over what was lost"
+        assert after.at_s - before.at_s == pytest.approx((lost + len(after.samples)) / RATE, abs=0.1), (
+            "and so does time"
+        )
+
+
+def test_it_is_not_silent_while_we_are_held_up(pulse, monkeypatch):
+    with Microphone(MicrophoneSettings(device="mic", silent_s=0.5)) as microphone:
+        wait_for_sound(microphone)
+
+        def held_up(condition, timeout_s):
+            pulse.freeze()  # nothing comes meanwhile
+            microphone._blocks.clear()
+            time.sleep(1.0)
+            pulse.thaw()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(microphone._arrived, "wait_for", held_up)
+            assert microphone.read(0.1) is None
+        wait_for_sound(microphone)
 
 
 def test_closed_it_hears_nothing(pulse):
@@ -148,7 +186,7 @@ def test_closed_it_hears_nothing(pulse):
     wait_for_sound(microphone)
     assert "Source #" in pulse.control("list", "source-outputs").stdout.replace("Source: ", "Source #")
     microphone.close()
-    assert pulse.control("list", "source-outputs").stdout.strip() == ""
+    until(lambda: pulse.control("list", "source-outputs").stdout.strip() == "")
     microphone.close()  # again is nothing
     with pytest.raises(DeviceError, match="is gone"):
         for _ in range(500):
@@ -156,19 +194,16 @@ def test_closed_it_hears_nothing(pulse):
 
 
 def test_the_server_goes_and_comes_back(pulse):
-    with Microphone(MIC) as microphone, Speaker(SpeakerSettings(device="speaker"), 0.1) as speaker:
+    patient = MicrophoneSettings(device="mic", silent_s=60)
+    with Microphone(patient) as microphone, Speaker(SpeakerSettings(device="speaker"), 0.1, silent_s=60) as speaker:
         wait_for_sound(microphone)
         speaker.check()
         pulse.kill()
-        since = time.monotonic()
         with pytest.raises(DeviceError, match="mic is gone"):
             while True:
                 microphone.read(0.1)
-        assert time.monotonic() - since < MIC.silent_s + 1
         with pytest.raises(DeviceError, match="speaker is gone"):
-            speaker.check()
-        closing = time.monotonic()
-    assert time.monotonic() - closing < 6
+            until(speaker.check)
     with pytest.raises(DeviceError, match="no such device"):
         Microphone(MIC)
     pulse.start()
@@ -197,11 +232,9 @@ def test_a_device_of_another_rate_with_a_dead_channel(pulse, monkeypatch):
     with pulse_server(Path(pulse.environment["HOME"]) / "48k", rate=48000, channels=2) as own:
         monkeypatch.setenv("ALSA_CONFIG_PATH", own.environment["ALSA_CONFIG_PATH"])
         monkeypatch.setenv("PULSE_SERVER", own.environment["PULSE_SERVER"])
-        with Microphone(MIC) as microphone:
+        with Microphone(MicrophoneSettings(device="mic", buffer_s=30)) as microphone:
             wait_for_sound(microphone)
-            speaker = in_background(own.play, np.stack([np.zeros_like(said), said], axis=1), 48000)
-            pieces = listen(microphone, 3)
-            speaker.join()
+            pieces = hear(microphone, own.play, np.stack([np.zeros_like(said), said], axis=1), 48000)
     heard = np.concatenate([p.samples for p in pieces])
     began = int(np.flatnonzero(np.abs(heard) > 0.01)[0])
     steady = heard[began + RATE : began + 2 * RATE]
@@ -249,23 +282,23 @@ def test_a_server_that_is_stuck_holds_nobody_up(pulse, caplog):
             with pytest.raises(DeviceError, match="delivered nothing for .* it must within 2 s"):
                 while True:
                     microphone.read(0.1)
-            closing = time.monotonic()
             microphone.close()
-            assert time.monotonic() - closing < portaudio.CLOSE_S + 1
             assert "does not answer" in caplog.text
         finally:
             pulse.thaw()
 
 
 def test_what_is_opened_too_late_is_closed_again():
-    shut = threading.Event()
+    goes_on, shut = threading.Event(), threading.Event()
     with pytest.raises(DeviceError, match=r"a snail does not answer; it must within 0\.1 s"):
-        portaudio.within(0.1, lambda: time.sleep(0.3), "a snail", lambda _: shut.set())
-    assert shut.wait(2)
+        portaudio.within(0.1, goes_on.wait, "a snail", lambda _: shut.set())
+    assert not shut.is_set()
+    goes_on.set()
+    assert shut.wait(60)
 
 
 def test_devices_of_the_command_line(pulse):
-    done = subprocess.run([sys.executable, "-m", "sonic_edge", "devices"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "sonic_edge", "devices"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "ALSA lib" not in done.stderr
     assert "microphone  0: mic (" in done.stdout and "speaker " in done.stdout and "camera " in done.stdout
 
@@ -355,14 +388,15 @@ def test_nothing_heard_nothing_said():
 def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
     """Pushed as if heard now, with a delay of 200 ms; measured at the sink's monitor.
 
-    A null sink says that it plays a block after the one it is given, but its monitor has it at once.
+    A null sink says that it plays a block after the one it is given, but its monitor has it at once. When we or the
+    server are held up there is a gap in the sound, which the device tells: of five clicks in a row none may have one.
     """
     if own:
         monkeypatch.setattr(portaudio, "formats", lambda *_: [own])
     environment = {**os.environ, **pulse.environment}
     command = ["parec", "-d", "speaker.monitor", "--format=s16le", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
     recorder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, bufsize=0)
-    came, pushed = [], []
+    came, recorded_s = [], [0.0]
 
     def record():
         n, origin = 0, None
@@ -378,27 +412,36 @@ def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
             loud = np.flatnonzero(np.abs(samples.astype(int)) > 15000)
             if len(loud) and (not came or n - came[-1][1] > RATE / 4):
                 came.append((origin + (n - len(samples) + int(loud[0])) / RATE, n))
+            recorded_s[0] = origin + n / RATE
 
     thread = in_background(record)
-    with Speaker(SpeakerSettings(device="speaker"), delay_s=0.2) as speaker:
+    with Speaker(SpeakerSettings(device="speaker"), delay_s=0.2, silent_s=60) as speaker:
         start = time.monotonic()
-        for i in range(400):
-            time.sleep(max(0, start + i * 0.01 - time.monotonic()))
+        pushed, n_underruns, n_gaps, n_jumps, even_from, n_after, i = [], 0, 0, 0, 0, 0, 0
+        while n_after < 50:  # blocks after all was heard: a gap in it is told by then
+            assert i < 12_000, "in two minutes there were no four seconds without a gap"
+            late_s = time.monotonic() - start - i * 0.01
+            if late_s > 0.05 or speaker.counts["underruns"] != n_underruns:
+                pushed, n_underruns, even_from = [], speaker.counts["underruns"], i
+                n_gaps += 1
+            time.sleep(max(0, -late_s))
             samples = np.zeros(160, np.float32)
-            if i >= 150 and i % 50 == 0:
+            if len(pushed) < 5 and i - even_from >= 150 and i % 50 == 0:
                 samples[:16] = 0.9
+                if not pushed:
+                    n_jumps = speaker.counts["jumps"]
                 pushed.append(start + i * 0.01)
             speaker.hear(Heard(samples, i * 160, start + (i + 1) * 0.01))
-        time.sleep(0.5)
+            n_after = n_after + 1 if len(pushed) == 5 and recorded_s[0] > pushed[-1] + 0.5 else 0
+            i += 1
         counts = speaker.counts
     recorder.kill()
     thread.join()
     recorder.wait()
     recorder.stdout.close()
     late = [min(c - p - 0.2 for c, _ in came if abs(c - p - 0.2) < 0.2) for p in pushed]
-    assert len(late) == 5
     assert abs(np.median(late)) < 0.03 and np.ptp(late) < 0.02, late
-    assert counts["jumps"] == 0
+    assert counts["jumps"] == n_jumps <= n_gaps, "it jumps over gaps only"
 
 
 # ---- camera ------------------------------------------------------------------------------------------------------
@@ -501,14 +544,17 @@ def test_the_camera_is_always_let_go(tmp_path, face, monkeypatch, ends):
 
 
 def test_a_camera_that_never_answers(tmp_path, face, monkeypatch):
+    answers = threading.Event()
+
     class Stuck(Camera):
         def read(self):
-            time.sleep(4)
+            answers.wait()
             return False, None
 
     monkeypatch.setattr(cv2, "VideoCapture", Stuck)
     path = film(tmp_path / "camera.avi", [face] * 20)
-    since = time.monotonic()
-    with pytest.raises(DeviceError, match="delivered no picture in 1 s"):
-        snapshot(CameraSettings(device=path, timeout_s=1, warm_up_s=0), lambda picture: True)
-    assert time.monotonic() - since < 3
+    try:
+        with pytest.raises(DeviceError, match="delivered no picture in 1 s"):
+            snapshot(CameraSettings(device=path, timeout_s=1, warm_up_s=0), lambda picture: True)
+    finally:
+        answers.set()
