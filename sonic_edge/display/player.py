@@ -48,8 +48,9 @@ class Player:
         self._has_window = False
         self.width = LINES * 1.0
         """Of the screen, in units of which it is `LINES` high."""
-        self.since = self._answered = self._connected = time.monotonic()
+        self.since = self._connected = time.monotonic()
         self._asked = 0.0
+        self._unanswered: Optional[float] = None  # asked then, and not answered yet
         fonts = folder / "mpv" / "fonts"
         self._log = folder / "mpv.log"
         try:
@@ -123,11 +124,13 @@ class Player:
         events = self._receive()
         if now > self._asked + _PING_S:
             self._asked = now
+            if self._unanswered is None:
+                self._unanswered = now
             self._bound_log()
             self._unsent += b'{"command": ["get_property", "idle-active"], "request_id": 1}\n'
         self._send()
-        if now - self._answered > self._settings.deadline_s:
-            silent = f"has not answered for {now - self._answered:.0f} s; it was ended"
+        if self._unanswered is not None and now - self._unanswered > self._settings.deadline_s:
+            silent = f"has not answered for {now - self._unanswered:.0f} s; it was ended"
             raise DeviceError(f"display.player: {self._settings.player} {silent}")
         if not self._has_window and now - self._connected > _START_S:
             raise DeviceError(f"display.player: {self._settings.player} opens no screen{self._last_words()}")
@@ -155,7 +158,7 @@ class Player:
         self._unsent += b'{"command": ["observe_property", 1, "eof-reached"]}\n'
         self._unsent += b'{"command": ["observe_property", 2, "osd-dimensions"]}\n'
         self._unsent += b'{"command": ["set_property", "osd-border-style", "background-box"]}\n'  # since 0.38
-        self._answered = self._connected = time.monotonic()
+        self._connected = time.monotonic()
 
     def _send(self) -> None:
         if self._socket is None:
@@ -188,7 +191,7 @@ class Player:
 
     def _understand(self, said: Dict[str, Any]) -> Optional[str]:
         if said.get("request_id") == 1 and "error" in said:
-            self._answered = time.monotonic()
+            self._unanswered = None
             self.is_ready = True
         elif said.get("request_id") == 2 and isinstance(said.get("data"), int):
             self._version = said["data"]
