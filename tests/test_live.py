@@ -20,7 +20,7 @@ from sonic_edge.errors import RequestError
 from sonic_edge.label import Label
 
 
-def until(condition, what, seconds=40):
+def until(condition, what, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
@@ -32,7 +32,7 @@ def grab(display):
     width, height = SCREEN
     command = ["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0", "-video_size", f"{width}x{height}"]
     command += ["-i", display, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-"]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     image = np.frombuffer(done.stdout, np.uint8).reshape(height, width, 3)
     return image[:, (width - height) // 2 : (width + height) // 2]
 
@@ -46,9 +46,10 @@ def order(folder, what, on=True):
 
 
 def test_mirror_through_all_that_can_be_unplugged(tmp_path):
-    with room(tmp_path) as (pulse, environment, status, daemon):
+    # whoever is held up for less than five seconds loses no sound, but pictures
+    with room(tmp_path, microphone={"device": "mic", "buffer_s": 5.0}) as (pulse, environment, status, daemon):
         display = environment["DISPLAY"]
-        speaking = threading.Thread(target=pulse.play, args=(sentence(6, clicks=False), RATE))
+        speaking = threading.Thread(target=pulse.play, args=(sentence(8, clicks=False), RATE))
         before = status()["live"]["mirror"]["shown"]
         speaking.start()
         time.sleep(4)
@@ -59,11 +60,11 @@ def test_mirror_through_all_that_can_be_unplugged(tmp_path):
         assert now["mirror"]["shown"] - before > 100
         assert now["microphone"]["overruns"] == 0
         assert now["mirror"]["latency_ms"]["total"] < 200
-        assert now["mirror"]["speaker"]["open"]
+        until(lambda: status()["live"]["mirror"]["speaker"]["open"], "it is heard")
 
         # muted: nobody listens
         order(tmp_path, "mute")
-        assert pulse.control("list", "source-outputs").stdout.strip() == ""
+        until(lambda: pulse.control("list", "source-outputs").stdout.strip() == "", "nobody listens")
         until(lambda: status()["screen"]["showing"] == "idle", "the scene instead")
         assert status()["live"]["muted"]
         order(tmp_path, "mute", on=False)
@@ -73,7 +74,7 @@ def test_mirror_through_all_that_can_be_unplugged(tmp_path):
         pulse.kill()
         until(lambda: "microphone" in status()["live"]["errors"], "noticed")
         assert status()["screen"]["showing"] == "idle"
-        assert is_labelled(display), "the idle scene is made by AI too"
+        until(lambda: is_labelled(display), "the idle scene is made by AI too")
         pulse.start()
         until(lambda: status()["screen"]["showing"] == "live" and not status()["live"]["errors"], "live again")
 
@@ -82,11 +83,11 @@ def test_mirror_through_all_that_can_be_unplugged(tmp_path):
         until(lambda: status()["screen"]["restarts"] == 1 and status()["screen"]["state"] == "running", "started again")
         shown = status()["live"]["mirror"]["shown"]
         until(lambda: status()["live"]["mirror"]["shown"] > shown + 25, "pictures again")
-        assert is_labelled(display)
+        until(lambda: is_labelled(display), "labelled ones")
 
         # the studio goes
         os.kill(family(daemon.pid)["studio"], signal.SIGKILL)
-        until(lambda: "SIGKILL" in status()["live"]["error"], "noticed")
+        until(lambda: any("SIGKILL" in error["what"] for error in status()["errors"]), "noticed")
         until(lambda: status()["live"].get("mirror", {}).get("shown", 0) > 25, "started again")
 
 
@@ -107,15 +108,17 @@ def test_record_a_talk_with_a_snapshot_and_see_it(tmp_path, person):
         spool = tmp_path / "spool"
         order(tmp_path, "talk")
         until(lambda: status()["live"]["microphone"]["open"], "open")
-        time.sleep(2.5)  # PulseAudio takes its time for the first sound
-        pulse.play(sentence(3, clicks=False), RATE)
+        speaking = threading.Thread(target=pulse.play, args=(sentence(10, clicks=False), RATE))
+        speaking.start()
         until(lambda: status()["live"]["recording"], "it heard")
+        time.sleep(4)
         order(tmp_path, "talk", on=False)
         assert not status()["live"]["microphone"]["open"]
-        until(lambda: list((spool / "outbox").glob("talk-*.json")), "the job is done", 60)
+        until(lambda: list((spool / "outbox").glob("talk-*.json")), "the job is done")
         (video,) = (spool / "outbox").glob("talk-*.mp4")
         until(lambda: status()["screen"]["clip"] == video.name, "it is played")
         until(lambda: status()["screen"]["showing"] == "idle", "once")
+        speaking.join()
         # nothing of the person is left but the video
         left = sorted(p.name for p in (spool / "outbox").iterdir())
         assert left == sorted([video.name, video.with_suffix(".json").name])
@@ -139,16 +142,15 @@ def test_no_camera_and_no_face_are_said_and_the_configured_photo_speaks(tmp_path
         with pytest.raises(RequestError, match="there is no .*wall.avi"):
             order(tmp_path, "snapshot")
         until(lambda: status()["screen"]["showing"] == "live", "the configured photo goes on")
-        assert is_labelled(environment["DISPLAY"])
+        until(lambda: is_labelled(environment["DISPLAY"]), "labelled")
 
 
 def test_a_voice_is_recorded_by_itself(tmp_path):
     live = {"mode": "record", "trigger": "voice", "pause_s": 1.0}
     with room(tmp_path, live=live) as (pulse, _, status, _):
         until(lambda: status()["live"]["microphone"]["open"], "it listens")
-        time.sleep(2.5)
-        pulse.play(sentence(3, clicks=False), RATE)
-        until(lambda: list((tmp_path / "spool" / "outbox").glob("talk-*.mp4")), "done", 60)
+        pulse.play(sentence(6, clicks=False), RATE)  # a device takes its time for the first sound
+        until(lambda: list((tmp_path / "spool" / "outbox").glob("talk-*.mp4")), "done")
         assert status()["live"]["talking"], "and listens on"
 
 
@@ -161,21 +163,20 @@ def test_a_portrait_that_is_painted_speaks_live_and_is_recorded(tmp_path, painte
         before, silent = status()["live"]["mirror"]["shown"], grab(display).astype(int)
         speaking = threading.Thread(target=pulse.play, args=(sentence(8, clicks=False), RATE))
         speaking.start()
-        until(lambda: np.abs(grab(display) - silent).max() > 10, "the mouth moves", 12)
+        until(lambda: np.abs(grab(display) - silent).max() > 10, "the mouth moves")
         speaking.join()
         assert status()["live"]["mirror"]["shown"] > before + 75
         order(tmp_path / "mirror", "mute")
         until(lambda: status()["screen"]["showing"] == "idle", "the scene instead")
-        assert is_labelled(display)
+        until(lambda: is_labelled(display), "a labelled one")
         assert not status()["live"]["errors"]
     live = {"mode": "record", "trigger": "voice", "pause_s": 1.0}
     with room(tmp_path / "record", live=live, model=model) as (pulse, _, status, _):
         until(lambda: status()["live"]["microphone"]["open"], "it listens")
-        time.sleep(2.5)
-        pulse.play(sentence(3, clicks=False), RATE)
+        pulse.play(sentence(6, clicks=False), RATE)  # a device takes its time for the first sound
         outbox = tmp_path / "record" / "spool" / "outbox"
-        until(lambda: list(outbox.glob("talk-*.mp4")), "done", 60)
-        until(lambda: list(outbox.glob("talk-*.json")), "told", 5)
+        until(lambda: list(outbox.glob("talk-*.mp4")), "done")
+        until(lambda: list(outbox.glob("talk-*.json")), "told")
         (report,) = outbox.glob("talk-*.json")
         assert json.loads(report.read_text(encoding="utf-8"))["model"]["bundle"] == "painted-wav2lip"
 
