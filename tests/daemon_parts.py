@@ -7,7 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-DEADLINE_S = 120
+from waiting import DEADLINE_S
+
 QUICK = {"settle_s": 0.2, "pair_s": 0.6, "poll_s": 0.1}
 
 RUN_WITH_STUB = """
@@ -33,8 +34,11 @@ class Daemon:
 
     def until(self, condition, what):
         end = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert self.process.poll() is None, f"the daemon ended\n{self.text()[-3000:]}"
+        while True:
+            has_ended = self.process.poll() is not None  # asked first: what it did last counts
+            if condition():
+                return
+            assert not has_ended, f"the daemon ended\n{self.text()[-3000:]}"
             assert time.monotonic() < end, f"{what}: not in {DEADLINE_S} s\n{self.text()[-3000:]}"
             time.sleep(0.05)
 
@@ -64,8 +68,10 @@ def drop(daemon, name, action):
     """A pair, moved in as a careful program would."""
     box = daemon.spool / "inbox"
     box.mkdir(parents=True, exist_ok=True)
-    (box / f"{name}.jpg").write_text("photo")
-    (box / f"{name}.wav").write_text(action)
+    for suffix, text in ((".jpg", "photo"), (".wav", action)):
+        draft = box / f".{name}{suffix}"
+        draft.write_text(text)
+        draft.rename(box / f"{name}{suffix}")
 
 
 def worker_of(daemon):
