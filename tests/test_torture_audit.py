@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import time
 
 import pytest
 from torture import stub
 from torture.jobs import Giver, audit
 from torture.watch import Watch
+from waiting import until
 
 
 @pytest.fixture
@@ -84,20 +84,13 @@ def test_what_is_wrong_is_found(spool, done, spoil):
 def test_what_should_never_be_visible_is_seen(spool, done, spoil):
     spoil(spool)
     with Watch(spool) as watch:
-        until(lambda: watch.broken)
-    assert watch.broken
+        until(lambda: watch.broken, "seen")
 
 
 def test_a_result_that_goes_away_is_missed(spool, done):
     with Watch(spool) as watch:
-        until(lambda: watch.n_seen == 4)
+        until(lambda: watch.n_seen == 4, "all seen")
         assert not watch.broken
         away(spool)
-        until(lambda: watch.broken)
+        until(lambda: watch.broken, "missed")
     assert "went away" in watch.broken[0]
-
-
-def until(condition):
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
