@@ -31,6 +31,7 @@ SILENT_S = 600.0
 """A daemon that has not answered for so long is not waited for: it takes up to five minutes to load its model."""
 
 _LOOK_S = 1.0
+_ANSWER_S = 3.0  # so long a stick waits for a daemon to hear what is to be said
 _SAY_S = 5.0  # the screen shows words for six seconds
 _SAY_WORKING_S = 15.0  # in between it shows how far the job is
 _MOST_CONTROLS_BYTES = 1 << 20
@@ -91,7 +92,7 @@ class _Voice:
             return
         self._said_at[key] = now
         try:
-            ask(self._run, {"order": "say", "name": key}, timeout_s=3.0)
+            ask(self._run, {"order": "say", "name": key}, timeout_s=_ANSWER_S)
         except DeviceError as e:
             log.debug("%s: not said: %s", key, e)
             return
