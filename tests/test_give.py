@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -338,17 +339,15 @@ def test_a_report_that_makes_no_sense_still_is_an_end(root, report):
     assert end_of(root, "a", "ours").video == root / "outbox" / "a.mp4"
 
 
-def test_submit_waits_for_its_own_video(box, capsys):
+def test_submit_waits_for_its_own_video(box, capsys, monkeypatch):
     """For people in the group `work` is shut: a job of the same name may be under way there, and end first."""
+    ends = iter([("ours.json", '{"inputs": {"speech": {"sha256": "of another"}}}'), ("ours-2.json", "{}")])
 
-    def end():
-        time.sleep(0.3)
-        (box.root / "outbox" / "ours.json").write_text('{"inputs": {"speech": {"sha256": "of another"}}}')
-        time.sleep(1.0)
-        (box.root / "outbox" / "ours-2.json").write_text("{}")
+    def wait(seconds):
+        name, report = next(ends)
+        (box.root / "outbox" / name).write_text(report)
 
-    ending = threading.Thread(target=end)
-    ending.start()
+    monkeypatch.setattr("sonic_edge.cli.jobs.time", SimpleNamespace(sleep=wait))
     assert box.submit(box.speech, box.photo, "--name", "ours", "--wait") == 0
-    ending.join()
+    assert next(ends, None) is None
     assert capsys.readouterr().out == f"ours\n{box.root}/outbox/ours-2.mp4\n"
