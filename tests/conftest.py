@@ -132,11 +132,11 @@ def daemons():
 def start(tmp_path, daemons):
     """Start a daemon whose worker runs the stub pipeline."""
 
-    def start(*stub_words, notify_socket=None, stub=STUB, **worker):
+    def start(*stub_words, notify_socket=None, stub=STUB, run=RUN_WITH_STUB, **worker):
         config = tmp_path / "sonic-edge.yaml"
         spool = {"root": str(tmp_path / "spool"), **QUICK}
         config.write_text(yaml.safe_dump({"spool": spool, "worker": worker}))
-        made = Daemon(tmp_path, [sys.executable, "-c", RUN_WITH_STUB, str(config), stub, *stub_words], notify_socket)
+        made = Daemon(tmp_path, [sys.executable, "-c", run, str(config), stub, *stub_words], notify_socket)
         daemons.append(made)
         return made
 

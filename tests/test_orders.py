@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import signal
-import time
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from daemon_parts import drop, worker_of
+from daemon_parts import RUN_WITH_STUB, drop, worker_of
 
 from sonic_edge.cli import main
 from sonic_edge.control import ask
@@ -49,9 +48,7 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
     drop(daemon, "a", "slow 600")
     daemon.until_logged("a: started")
     drop(daemon, "b", "ok")
-    since = time.monotonic()
-    assert order("cancel", "a") == 0
-    assert time.monotonic() - since < 2
+    assert order("cancel", "a") == 0  # an answer is not waited for as long as the job would take
     assert capsys.readouterr().out == "a: cancelled\n"
     reason = daemon.json("failed/a/reason.json")
     assert reason["what"] == "a: cancelled by order" and reason["error"] == "RequestError"
@@ -61,14 +58,17 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
     daemon.until_empty("work")
 
 
-@pytest.mark.parametrize("action", ["stall", "crash"])
-def test_a_job_that_hangs_or_keeps_dying_is_cancelled_within_two_seconds(ready, order, action):
-    daemon = ready(attempts=10)
+@pytest.mark.parametrize(
+    ("action", "goes_on"), [("stall", "a: started"), ("crash", "a: the worker was killed by SIGSEGV")]
+)
+def test_a_job_that_hangs_or_keeps_dying_is_cancelled_at_once(ready, order, action, goes_on):
+    """What the daemon waits for lasts longer than whoever cancels waits for an answer."""
+    patient = RUN_WITH_STUB.replace("path =", "daemon.service.FIRST_WAIT_S = 600.0\npath =")
+    assert patient != RUN_WITH_STUB
+    daemon = ready(run=patient, stall_s=600)
     drop(daemon, "a", action)
-    daemon.until_logged("a: started", times=1 if action == "stall" else 3)
-    since = time.monotonic()
+    daemon.until_logged(goes_on)
     assert order("cancel", "a") == 0
-    assert time.monotonic() - since < 2
     daemon.until_there("failed/a/reason.json")
     daemon.until_empty("work")
 
@@ -76,7 +76,7 @@ def test_a_job_that_hangs_or_keeps_dying_is_cancelled_within_two_seconds(ready, 
 def test_jobs_that_wait_are_listed_and_cancelled(ready, order, told, capsys):
     daemon = ready()
     drop(daemon, "a", "slow 600")
-    daemon.until_logged("a: started")
+    daemon.until(lambda: told()["job"].get("id") == "a", "a is worked on")
     drop(daemon, "-课 文\n", "ok")
     drop(daemon, "c", "ok")
     daemon.until(lambda: told()["queue"]["names"] == ["_课 文_", "c"], "listed")
@@ -90,8 +90,8 @@ def test_jobs_that_wait_are_listed_and_cancelled(ready, order, told, capsys):
 
 def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order, capsys):
     daemon = ready()
-    drop(daemon, "a", "refuse")
     (daemon.spool / "inbox/a.yaml").write_text("seed: 4")
+    drop(daemon, "a", "refuse")
     daemon.until_there("failed/a/reason.json")
     (daemon.spool / "failed/a/a.wav").write_text("ok")
     assert order("retry", "a") == 0
@@ -109,6 +109,7 @@ def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order
 
 def test_new_settings_hold_without_a_restart(ready, change, told):
     daemon = ready()
+    daemon.until(lambda: told()["worker"]["state"] == "ready", "told")
     pid = told()["worker"]["pid"]
     change(daemon, spool={"keep_inputs": False})
     daemon.until_logged("the settings were read again")
@@ -198,6 +199,7 @@ def test_status_tells_what_was_and_what_is(ready, order, told, capsys):
     daemon.until_there("failed/bad/reason.json")
     drop(daemon, "a", "slow 600")
     daemon.until(lambda: told()["job"].get("percent") == 50, "half way")
+    daemon.until(lambda: told()["job"]["left_s"] > 1, "about how long it takes")
     daemon.until(lambda: told()["queue"]["waiting"] == 0, "told")
     status = told()
     assert status["counts"]["failed"] == 1 and status["errors"][-1]["what"] == "bad: failed: bad.wav: nobody speaks"
@@ -207,12 +209,14 @@ def test_status_tells_what_was_and_what_is(ready, order, told, capsys):
     shown = capsys.readouterr().out
     for words in ("a: rendering 50 %, about", "[###############---------------]", "0 done, 1 failed", "nobody speaks"):
         assert words in shown
+    daemon.until_there("run/sonic-edge.prom")
     figures = (daemon.spool / "run/sonic-edge.prom").read_text()
     assert "sonic_edge" in figures
 
 
-def test_watch_goes_on_while_the_daemon_is_away(ready, order, monkeypatch, capsys):
+def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch, capsys):
     daemon = ready()
+    daemon.until(lambda: told()["state"] == "waiting for jobs", "told")
     passes = []
 
     def wait(seconds):

@@ -30,8 +30,8 @@ GIVE_UP_S = 300.0
 """A worker that has not started for this long is left to systemd, which starts everything afresh."""
 TRIES = 3
 """A worker that so often cannot start with other settings than the last one had will not: the old ones stay."""
-LONGEST_WAIT_S = 60.0
-"""The back-off doubles from one second up to this."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+"""The back-off doubles from the first up to the second."""
 
 METRICS = "sonic-edge.prom"
 """The file of figures, in the spool's run folder unless the settings say otherwise."""
@@ -84,7 +84,7 @@ class Service:
         self._proven: Optional[Config] = None  # with it a worker has started
         self._job: Optional[Job] = None
         self._cancel: Optional[Order] = None
-        self._wait_s = 1.0
+        self._wait_s = FIRST_WAIT_S
         self._status = ""
         self._since = time.monotonic()
         self._told = 0.0
@@ -175,10 +175,10 @@ class Service:
             else:
                 self._counts["done"] += 1
                 self._front.finished(self._spool.outbox / f"{name}.mp4")
-                self._wait_s = 1.0
+                self._wait_s = FIRST_WAIT_S
         elif isinstance(outcome, Failed) and not isinstance(outcome.error, DeviceError):
             self._fail(job, outcome.error, outcome)
-            self._wait_s = 1.0
+            self._wait_s = FIRST_WAIT_S
         elif isinstance(outcome, Failed):
             self._another_attempt(job, outcome.error, outcome)
         else:
@@ -200,7 +200,7 @@ class Service:
         log.error("%s: %s (attempt %d of %d)", job.id, error, n_deaths, attempts, extra={"JOB": job.id})
         if n_deaths >= attempts:
             self._fail(job, type(error)(f"{error}; tried {n_deaths} times"), outcome)
-            self._wait_s = 1.0  # the next job is not to blame
+            self._wait_s = FIRST_WAIT_S  # the next job is not to blame
         else:
             self._back_off()
 
