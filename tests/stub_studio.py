@@ -1,4 +1,7 @@
-"""A real studio process that does what it is told without a model: ``python stub_studio.py [START]``."""
+"""A real studio process that does what it is told without a model: ``python stub_studio.py [START]``.
+
+As long as there is a file ``run/hold`` in the spool it does not get ready.
+"""
 
 import json
 import os
@@ -27,6 +30,8 @@ def main(start):
     if start == "device":
         say("failed", error="DeviceError", message="no NPU")
         return 1
+    while (root / "run" / "hold").exists():
+        time.sleep(0.02)
     say("ready")
     with (root / "run" / "studio-models").open("a") as file:
         file.write(Path(settings["config"]["model"]["bundle"]).name + "\n")
