@@ -120,6 +120,16 @@ def test_a_slow_renderer_drops_pictures_and_keeps_time(pipe, clock, screen):
     assert counts["late"] > 5 and counts["shown"] > 15
 
 
+def test_a_picture_that_took_too_long_is_dropped(pipe, clock, screen):
+    def hindered(pose):
+        clock.sleep(1.0 if pose["jaw"] == 0.0 else 0.0)
+        return picture(pose)
+
+    counts = shown(hindered, pipe, 0.15, [cue(clock.now), cue(clock.now + 2.0, 1.0)])
+    screen.look()
+    assert counts["late"] == 1 and [value for _, value in screen.came] == [255]
+
+
 def test_nobody_looks(pipe, clock):
     assert shown(picture, pipe, 0.05, [cue(clock.now)])["unseen"] == 1
 

@@ -107,8 +107,9 @@ class Box:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """Words are not lost because the ear was held up."""
+    """Words are not lost because the ear was held up, and a box that says nothing is not waited for ten minutes."""
     monkeypatch.setattr(visit, "_ANSWER_S", DEADLINE_S)
+    monkeypatch.setattr(visit, "SILENT_S", DEADLINE_S)
 
 
 @pytest.fixture
