@@ -96,8 +96,11 @@ class Box:
             Broken: If it does not, or the daemon ends.
         """
         end = time.monotonic() + patience_s
-        while not condition():
-            if not self.is_alive():
+        while True:
+            is_alive = self.is_alive()  # asked first: what it did last counts
+            if condition():
+                return
+            if not is_alive:
                 raise Broken(f"the daemon ended while waiting for {what}: {self.last_words()}")
             if time.monotonic() > end:
                 raise Broken(f"{what}: not within {patience_s:.0f} s: {self.last_words()}")

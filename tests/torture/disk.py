@@ -41,6 +41,8 @@ def _low(folder: Path, seed: int, result: Result) -> None:
         flow.jobs(N_JOBS, "long")
         n_before = flow.ended()
         _fill(disk / "filling", leave_mb=7)
+        flow.let_go()
+        flow.box.until(lambda: flow.ended() > n_before, "the job at work ended")
         time.sleep(BAD_S)
         n_meanwhile = flow.ended() - n_before
         result.row(
@@ -114,6 +116,7 @@ def _failing(folder: Path, seed: int, result: Result) -> None:
             inject = ["-f", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error=EIO", "-o", str(folder / call)]
             tracer = subprocess.Popen(["strace", *inject, "-p", str(flow.box.process.pid)], stderr=subprocess.DEVNULL)
             try:
+                flow.box.until(lambda: _is_traced(flow.box.process.pid), "strace to have hold of it")
                 _look_on(flow, restarts=False)
             finally:
                 tracer.terminate()
@@ -144,6 +147,7 @@ class _Flow:
         self.n_restarts = 0
         """How often it ended by itself."""
         self._giver = Giver(self.box.spool, seed)
+        self._giver.hold = folder / "hold"  # not on the disk that is in trouble
         self._watch = Watch(self.box.spool)
 
     def __enter__(self) -> "_Flow":
@@ -161,11 +165,16 @@ class _Flow:
         self.given += [self._giver.give("pair" if i % 2 else "folder") for i in range(n - 1)]
         if last == "long":
             self.box.until_idle()
+            self._giver.hold.touch()
         n_before = self.box.text().count(": rendering")
         self.given.append(self._giver.give(last))
         if last == "long":  # the trouble is to find it at work
             self.box.until(lambda: self.box.text().count(": rendering") > n_before, "a job at work")
             self.given += [self._giver.give("pair") for _ in range(N_BEHIND)]
+
+    def let_go(self) -> None:
+        """The trouble is there: the job at work may go on."""
+        self._giver.hold.unlink()
 
     def ended(self) -> int:
         """How many have."""
@@ -209,6 +218,7 @@ class _Flow:
 def _look_on(flow: _Flow, restarts: bool = True) -> None:
     """While it is bad the daemon must live; if it is killed, it must come again, or end in words and be restarted."""
     n_before, bad_since = flow.ended(), time.monotonic()
+    flow.let_go()
     while time.monotonic() - bad_since < BAD_S / 2:
         time.sleep(0.1)
         if not flow.box.is_alive():
@@ -222,6 +232,11 @@ def _look_on(flow: _Flow, restarts: bool = True) -> None:
         if not flow.box.is_alive():
             flow.restart()
     flow.result.row(f"{flow.name}: jobs that ended while it was bad", flow.ended() - n_before)
+
+
+def _is_traced(pid: int) -> bool:
+    """Whether a tracer has hold of all threads of a process."""
+    return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def _fill(path: Path, leave_mb: int = 0) -> None:

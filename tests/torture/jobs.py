@@ -80,6 +80,8 @@ class Giver:
         self._n = 0
         self.at_s: Optional[float] = None
         """When the files say they were written, if not now."""
+        self.hold = self._staging / "hold"
+        """As long as this file is there, jobs of kind ``long`` last."""
 
     def give(self, kind: Optional[str] = None, name: Optional[str] = None) -> Given:
         """One more; of any kind and name, unless said."""
@@ -94,7 +96,7 @@ class Giver:
             if kind in ("pair", "folder", "refuse") and rng.random() < 0.3:
                 name = rng.choice(SHARED_NAMES)
         action = {
-            "long": "slow\n2",
+            "long": f"held\n{self.hold.absolute()}",
             "slow": f"slow\n{rng.uniform(0.02, 0.3):.3f}",
             "once": f"crash\n{self._staging.absolute()}/crashed-{self._n}",
         }.get(kind, f"{kind if kind in ('refuse', 'control', 'bug', 'crash') else 'ok'}\n")

@@ -67,11 +67,10 @@ def _died(box: Box, name: str) -> bool:
     """Wait until the daemon has killed itself, or the job is over, and kill it then; which it was."""
     end = time.monotonic() + 60
     while box.is_alive():
-        if (box.spool / "outbox" / f"{name}.json").exists() or (box.spool / "failed" / name).exists():
-            time.sleep(0.3)  # its last steps come after its end is visible
-            if box.is_alive():
-                box.kill()
-                return False
+        is_over = (box.spool / "outbox" / f"{name}.json").exists() or (box.spool / "failed" / name).exists()
+        if is_over and not box.names("work"):  # its last steps come after its end is visible
+            box.kill()
+            return False
         if time.monotonic() > end:
             raise Broken(f"{name}: neither over nor killed: {box.last_words()}")
         time.sleep(0.01)

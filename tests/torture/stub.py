@@ -61,6 +61,11 @@ class Stub:
     def slow(self, request, seconds):
         time.sleep(float(seconds))
 
+    def held(self, request, hold):
+        """As long as there is a file of that name."""
+        while Path(hold).exists():
+            time.sleep(0.02)
+
     def refuse(self, request, argument):
         raise RequestError(f"{request.speech.name}: nobody speaks")
 
