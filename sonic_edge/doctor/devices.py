@@ -21,7 +21,7 @@ OLDEST_MPV = (0, 32)
 _DARK = 6.0
 _LISTEN_S = 1.0
 _WAIT_S = 0.2
-_HELD_UP_S = 20.0  # a machine may be busy; a loudspeaker that takes nothing is not found out in so short a time anyway
+_HELD_UP_S = 20.0  # a machine may be busy
 _PLAYER_S = 20.0
 _COMPLAINS_S = 5.0  # by then
 _COMPLAINING = ("--terminal=yes", "--input-terminal=no")
@@ -87,7 +87,8 @@ def microphone(case: Case) -> Iterator[Finding]:
         with Microphone(case.config.microphone) as ear:
             heard, n_heard = False, 0
             n_waits = round((_LISTEN_S + 1.0) / _WAIT_S)  # some devices take a second until sound comes
-            while n_waits and n_heard < _LISTEN_S * 16000:
+            until = time.monotonic() + _HELD_UP_S
+            while n_waits and n_heard < _LISTEN_S * 16000 and time.monotonic() < until:
                 piece = ear.read(_WAIT_S)
                 if piece is None:  # counted, not timed: it is not to blame if we were held up
                     n_waits -= 1
