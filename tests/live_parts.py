@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from waiting import until
 
 _ASOUND = """
 </usr/share/alsa/alsa.conf>
@@ -63,10 +64,8 @@ class Pulse:
         environment = {**os.environ, **self.environment}
         environment.pop("PULSE_SERVER")
         self._process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while self.control("info").returncode != 0:
-            assert time.monotonic() < end and self._process.poll() is None, "PulseAudio does not start"
-            time.sleep(0.05)
+        until(lambda: self._process.poll() is not None or self.control("info").returncode == 0, "PulseAudio")
+        assert self._process.poll() is None, "PulseAudio does not start"
         self.control("set-default-sink", "speaker")
         self.control("set-default-source", "mic.monitor")
 

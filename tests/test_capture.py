@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from drawn_face import drawn
 from live_parts import pulse_server
+from waiting import until
 
 from sonic_edge.capture import (
     DelayLine,
@@ -62,19 +63,11 @@ def listen(microphone, seconds):
     return pieces
 
 
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def wait_for_sound(microphone):
     """What is heard first."""
-    end = time.monotonic() + 120
-    while (heard := microphone.read(0.1)) is None:
-        assert time.monotonic() < end
-    return heard
+    heard = []
+    until(lambda: heard.append(microphone.read(0.1)) or heard[-1] is not None, "sound")
+    return heard[-1]
 
 
 def in_background(do, *words):
@@ -155,7 +148,7 @@ def test_what_nobody_reads_is_dropped_and_counted(pulse):
     with Microphone(MicrophoneSettings(device="mic", buffer_s=0.5)) as microphone:
         before = wait_for_sound(microphone)
         n_dropped = microphone.n_dropped
-        until(lambda: microphone.n_overruns > 100)
+        until(lambda: microphone.n_overruns > 100, "a full ring")
         after = wait_for_sound(microphone)
         assert len(after.samples) <= 0.6 * RATE
         lost = after.start - (before.start + len(before.samples))
@@ -186,7 +179,7 @@ def test_closed_it_hears_nothing(pulse):
     wait_for_sound(microphone)
     assert "Source #" in pulse.control("list", "source-outputs").stdout.replace("Source: ", "Source #")
     microphone.close()
-    until(lambda: pulse.control("list", "source-outputs").stdout.strip() == "")
+    until(lambda: pulse.control("list", "source-outputs").stdout.strip() == "", "nobody who listens")
     microphone.close()  # again is nothing
     with pytest.raises(DeviceError, match="is gone"):
         for _ in range(500):
@@ -203,7 +196,7 @@ def test_the_server_goes_and_comes_back(pulse):
             while True:
                 microphone.read(0.1)
         with pytest.raises(DeviceError, match="speaker is gone"):
-            until(speaker.check)
+            until(speaker.check, "an error")
     with pytest.raises(DeviceError, match="no such device"):
         Microphone(MIC)
     pulse.start()

@@ -4,10 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from sonic_edge.cli import main
 from sonic_edge.config import Config, Controls, commented_yaml, share_dir
@@ -108,10 +108,7 @@ def test_a_stopped_render_leaves_nothing(number, status, tmp_path, make_speech):
         out,
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not list(out.parent.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert list(out.parent.iterdir()), "it must have begun to write"
+        until(lambda: list(out.parent.iterdir()), "it must have begun to write")
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == status

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from live_parts import x_server
 from PIL import ImageFont
+from waiting import DEADLINE_S, until
 
 from sonic_edge.config import DisplaySettings
 from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
@@ -23,7 +24,6 @@ from sonic_edge.display.screen import MOST_CLIPS
 from sonic_edge.display.words import _ems, _escaped, overlay
 from sonic_edge.label import _lacking
 
-DEADLINE_S = 120
 SIZE = 240
 RED, GREEN, BLUE, WHITE = (40, 40, 220), (40, 220, 40), (220, 40, 40), (230, 230, 230)
 
@@ -65,13 +65,6 @@ def grab(display):
     return np.frombuffer(done.stdout, np.uint8).reshape(SIZE, SIZE, 3)
 
 
-def until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
 class Recording:
     """What is on the screen from now on: the colours in their order, and what is none of them."""
 
@@ -92,7 +85,7 @@ class Recording:
                 self.order += name
 
     def until(self, order):
-        until(lambda: self.order == order, f"{order} is not seen, {self.order} is")
+        until(lambda: self.order == order, lambda: f"{order}; {self.order} was seen")
 
     def __enter__(self):
         return self
@@ -153,7 +146,7 @@ class Room:
         until(lambda: condition(self.status), what)
 
     def until_shown(self, colour):
-        until(lambda: is_near(grab(self.display), colour), f"{colour} is not shown; {self.status}")
+        until(lambda: is_near(grab(self.display), colour), lambda: f"{colour} on the screen; {self.status}")
 
     @property
     def pid(self):

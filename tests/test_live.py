@@ -13,18 +13,12 @@ import numpy as np
 import pytest
 from measure_live import RATE, SCREEN, family, measure, room, sentence
 from test_capture import film
+from waiting import until
 
 from sonic_edge.config import LabelSettings, share_dir
 from sonic_edge.control import ask
 from sonic_edge.errors import RequestError
 from sonic_edge.label import Label
-
-
-def until(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
 
 
 def grab(display):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from sonic_edge import npu
 from sonic_edge.npu import Npu, Report, Watch, fits, parse, troubles
@@ -174,12 +175,8 @@ def smi(tmp_path, monkeypatch):
     return put
 
 
-def _until(watch, condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition(watch.report):
-        assert time.monotonic() < end
-        watch.tick()
-        time.sleep(0.01)
+def _until(watch, condition):
+    until(lambda: condition(watch.report) or watch.tick(), lambda: f"what is waited for; {watch.report} was told")
 
 
 def test_it_is_asked_with_info_and_in_plain_english(smi):

@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from stub_studio import __file__ as STUDIO
 from test_model_command import own_bundle
+from waiting import until
 
 from sonic_edge.cli import main
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
@@ -55,10 +55,9 @@ def daemon(folder):
     """The daemon that the README has running in the other terminal."""
     process = subprocess.Popen([sys.executable, "-m", "sonic_edge", "run", "--config", "box.yaml"])
     try:
-        end = time.monotonic() + 120
-        while not (folder / "spool/run/control.sock").exists() or not is_waiting(folder / "spool/run"):
-            assert time.monotonic() < end and process.poll() is None
-            time.sleep(0.05)
+        run = folder / "spool/run"
+        until(lambda: process.poll() is not None or ((run / "control.sock").exists() and is_waiting(run)), "the daemon")
+        assert process.poll() is None
         yield
     finally:
         process.terminate()
@@ -70,10 +69,7 @@ def is_waiting(run):
 
 
 def wait_for_studio(run):
-    end = time.monotonic() + 120
-    while "mode" not in ask(run, {"order": "status"})["live"]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: "mode" in ask(run, {"order": "status"})["live"], "the studio")
 
 
 @pytest.mark.parametrize("line", sorted({c for name in READMES for c in commands(name)}))

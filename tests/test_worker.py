@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from waiting import DEADLINE_S, until
 
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
@@ -15,7 +16,6 @@ from sonic_edge.process import MAX_LINE_BYTES
 from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working, link
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
-DEADLINE_S = 60
 
 
 def settings(**changed):
@@ -310,10 +310,7 @@ def test_it_dies_with_the_daemon(tmp_path):
         pid = int(parent.stdout.readline())
         os.kill(pid, 0)
         parent.kill()
-    end = time.monotonic() + DEADLINE_S
-    while Path(f"/proc/{pid}").exists() and not is_zombie(pid):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: not Path(f"/proc/{pid}").exists() or is_zombie(pid), "its end")
 
 
 def is_zombie(pid):

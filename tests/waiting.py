@@ -7,7 +7,8 @@ DEADLINE_S = 120
 
 
 def until(condition, what):
+    """Come back once it holds; `what` is missed if it does not: words, or what finds them then."""
     end = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < end, f"{what}: not in {DEADLINE_S} s"
-        time.sleep(0.01)
+        assert time.monotonic() < end, f"{what() if callable(what) else what}: not in {DEADLINE_S} s"
+        time.sleep(0.02)
