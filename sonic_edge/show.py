@@ -12,7 +12,7 @@ from array import array
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Deque, Dict, Mapping, Optional, Type
+from typing import Callable, Deque, Dict, Mapping, Optional, Type, Union
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from .mirror import Cue
 KEPT = 1000
 """Frames whose ways are remembered, for the medians."""
 STUCK_S = 1.0
-"""A screen that takes nothing for this long in the middle of a picture has lost it."""
+"""A screen that takes nothing for this long in the middle of a picture is not waited for; it gets the rest later."""
 _F_SETPIPE_SZ = 1031  # Linux; named in Python's fcntl from 3.10 on
 _PIPE_BYTES = 1 << 20  # the most a process without privileges may ask for: a picture of 512 pixels fits whole
 
@@ -41,6 +41,7 @@ class Pipe:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd: Optional[int] = None
+        self._rest = b""  # of a picture the player has begun
         try:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
@@ -57,6 +58,8 @@ class Pipe:
     @property
     def is_open(self) -> bool:
         """Whether a player reads it; looks for one if not."""
+        if self._fd is not None and _is_left(self._fd):  # what the next one found in it would begin in mid-picture
+            self._let_go()
         if self._fd is None:
             try:
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -78,28 +81,41 @@ class Pipe:
         return count[0]
 
     def write(self, image: Image) -> bool:
-        """A whole picture, or, if the player is gone or stuck, nothing more: then it must look for us anew."""
-        if not self.is_open or self._fd is None:
-            return False
-        rest = np.ascontiguousarray(image).data.cast("B")
+        """A whole picture; False if the player is gone, or stuck in this one or the one before.
+
+        What it has begun it gets to its end, if only at the next call: it counts bytes, and would show all that follow
+        shifted by what is missing.
+        """
+        return self.is_open and self._put(self._rest) and self._put(np.ascontiguousarray(image).data.cast("B"))
+
+    def _put(self, rest: Union[bytes, memoryview]) -> bool:
+        """All of it, or as much as goes within `STUCK_S`; what does not is kept."""
+        self._rest = b""
         deadline = time.monotonic() + STUCK_S
-        while rest:
+        while rest and self._fd is not None:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0 or not select.select([], [self._fd], [], left)[1]:
-                    self._let_go()
+                    self._rest = bytes(rest)  # a copy: the next picture may be drawn into the same place
                     return False
             except BrokenPipeError:
                 self._let_go()
-                return False
-        return True
+        return not rest
 
     def _let_go(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+            self._rest = b""
+
+
+def _is_left(fd: int) -> bool:
+    """Whether nobody reads this FIFO any more."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
 
 
 class Show:

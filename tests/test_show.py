@@ -163,11 +163,40 @@ def test_a_player_that_dies_in_a_picture_and_comes_back(pipe, monkeypatch):
     os.close(reader)
 
 
-def test_a_player_that_is_stuck_in_a_picture_loses_it(pipe):
+def test_a_player_that_is_stuck_in_a_picture_gets_the_rest_of_it_first(pipe):
     reader = os.open(pipe.path, os.O_RDONLY | os.O_NONBLOCK)
     since = time.monotonic()
-    assert not pipe.write(np.zeros((2000, 1000, 3), np.uint8))
+    large = np.random.default_rng(0).integers(0, 255, (2000, 1000, 3), np.uint8)
+    first, small = large.tobytes(), np.full((4, 4, 3), 9, np.uint8)
+    assert not pipe.write(large)
     assert STUCK_S <= time.monotonic() - since < DEADLINE_S
+    large[:] = 0  # drawn into for the next one
+    assert not pipe.write(small), "it is still stuck in the one before"
+    seen = b""
+
+    def goes_on():
+        nonlocal seen
+        with contextlib.suppress(BlockingIOError):
+            seen += os.read(reader, 1 << 20)
+        return pipe.write(small)
+
+    until(goes_on, "the next picture")
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(reader, 1 << 20):
+            seen += piece
+    assert seen == first + small.tobytes(), "and not the one that was refused"
+    os.close(reader)
+
+
+def test_what_a_player_left_in_the_pipe_is_not_for_the_next(pipe):
+    reader = os.open(pipe.path, os.O_RDONLY | os.O_NONBLOCK)
+    assert pipe.write(np.full((4, 4, 3), 1, np.uint8))
+    assert len(os.read(reader, 10)) == 10
+    os.close(reader)
+    assert not pipe.is_open
+    reader = os.open(pipe.path, os.O_RDONLY | os.O_NONBLOCK)
+    assert pipe.write(np.full((4, 4, 3), 2, np.uint8))
+    assert set(os.read(reader, 100)) == {2}
     os.close(reader)
 
 
