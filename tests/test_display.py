@@ -20,9 +20,11 @@ from waiting import DEADLINE_S, until
 
 from sonic_edge.config import DisplaySettings
 from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
+from sonic_edge.display.player import Player
 from sonic_edge.display.screen import MOST_CLIPS
 from sonic_edge.display.words import _ems, _escaped, overlay
 from sonic_edge.label import _lacking
+from sonic_edge.show import Pipe
 
 SIZE = 240
 RED, GREEN, BLUE, WHITE = (40, 40, 220), (40, 220, 40), (220, 40, 40), (230, 230, 230)
@@ -148,6 +150,10 @@ class Room:
     def until_shown(self, colour):
         until(lambda: is_near(grab(self.display), colour), lambda: f"{colour} on the screen; {self.status}")
 
+    def until_it_waits(self):
+        """For the next writer; what came sooner the player would take for more of the last one's."""
+        until(lambda: self.screen._held is not None and self.screen._player._has_begun_loading, "it waits")
+
     @property
     def pid(self):
         player = self.screen._player
@@ -228,6 +234,41 @@ def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
             here.do("live", None)
             seen.until("rgbrwr")
     assert not seen.other, "something else was shown"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, display, monkeypatch, is_told):
+    understand = Player._understand
+
+    def deaf(self, said):
+        is_end = said.get("event") == "property-change" and said.get("name") == "eof-reached" and said.get("data")
+        return understand(self, {} if is_end and not is_told else said)
+
+    monkeypatch.setattr(Player, "_understand", deaf)
+    monkeypatch.setattr("sonic_edge.display.player._PING_S", 0.0)
+    here = room()
+    here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
+    here.until_shown(RED)
+    one, two, three = (clip(tmp_path / f"{name}.mp4", c, 50) for name, c in (("1", GREEN), ("2", BLUE), ("3", WHITE)))
+    with Recording(display, r=RED, g=GREEN, b=BLUE, w=WHITE) as seen:
+        seen.until("r")
+        with here.held_up() as screen:
+            for path in (one, two, three):
+                screen.play(path)
+        seen.until("rgbwr")
+
+
+def test_an_end_that_is_told_and_asked_for_at_once_is_one(room, tmp_path):
+    here = room()
+    one = clip(tmp_path / "1.mp4", GREEN)
+    here.do("play", one)
+    here.until(lambda s: s["clip"] == one.name and not here.screen._player._is_loading, "it is shown")
+    end = {"event": "property-change", "id": 1, "name": "eof-reached", "data": True}
+    answer = {"request_id": 1, "error": "success", "data": True}
+    with here.held_up() as screen:
+        assert [screen._player._understand(said) for said in (end, answer, end)] == ["over", None, None]
+        screen._player.load(one, {})
+        assert [screen._player._understand(said) for said in (end, answer)] == [None, None], "of the one before"
 
 
 def test_what_is_written_is_what_is_seen(room, tmp_path, display):
@@ -324,11 +365,34 @@ def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, d
     here.do("live", Stream(fifo, SIZE, SIZE, 25))
     with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), RED, np.uint8)):
         here.until_shown(RED)
-        os.kill(here.pid, signal.SIGKILL)
-        time.sleep(0.3)
+        old = here.pid
+        os.kill(old, signal.SIGKILL)
+        here.until(lambda s: s["state"] == "running" and here.pid != old, "back")
         here.until_shown(RED)
+    here.until_it_waits()
     with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
         here.until_shown(GREEN)
+
+
+def test_a_player_that_was_stuck_in_a_picture_shows_the_next_ones_where_they_belong(
+    room, tmp_path, display, monkeypatch
+):
+    monkeypatch.setattr("sonic_edge.show.STUCK_S", 0.2)
+    here = room(deadline_s=60.0)
+    sent = np.full((SIZE, SIZE, 3), RED, np.uint8)
+    with contextlib.closing(Pipe(tmp_path / "live.bgr")) as pipe:
+        here.do("live", Stream(pipe.path, SIZE, SIZE, 25))
+
+        def is_seen():
+            pipe.write(sent)
+            return np.abs(grab(display).astype(int) - sent).max() <= 2
+
+        until(is_seen, "the picture")
+        os.kill(here.pid, signal.SIGSTOP)
+        until(lambda: not pipe.write(sent), "the middle of a picture")
+        os.kill(here.pid, signal.SIGCONT)
+        sent[: SIZE // 3] = GREEN
+        until(is_seen, "the next picture")
 
 
 def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, display):
@@ -367,7 +431,7 @@ def test_a_writer_that_pauses_or_leaves_costs_neither_the_player_nor_the_picture
             time.sleep(6.0)  # longer than the player may take to answer
             goes_on.set()
             time.sleep(0.5)
-        time.sleep(0.5)
+        here.until_it_waits()
         with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
             seen.until("rg")
     assert not seen.other

@@ -41,7 +41,7 @@ class Player:
         self._socket: Optional[socket.socket] = None
         self._heard = b""
         self._unsent = b""
-        self._is_loading = self._has_begun_loading = False
+        self._is_loading = self._has_begun_loading = self._is_over = False
         self._version = 0
         self.is_ready = False
         """Whether it takes commands."""
@@ -95,7 +95,7 @@ class Player:
 
     def load(self, what: Path, options: Dict[str, str]) -> None:
         """Show a file instead of what is shown."""
-        self._is_loading, self._has_begun_loading = True, False
+        self._is_loading, self._has_begun_loading, self._is_over = True, False, False
         index = (-1,) if self._version >= _LOADFILE_HAS_INDEX else ()
         self.command("loadfile", str(what), "replace", *index, options)
 
@@ -127,7 +127,7 @@ class Player:
             if self._unanswered is None:
                 self._unanswered = now
             self._bound_log()
-            self._unsent += b'{"command": ["get_property", "idle-active"], "request_id": 1}\n'
+            self._unsent += b'{"command": ["get_property", "eof-reached"], "request_id": 1}\n'
         self._send()
         if self._unanswered is not None and now - self._unanswered > self._settings.deadline_s:
             silent = f"has not answered for {now - self._unanswered:.0f} s; it was ended"
@@ -193,7 +193,8 @@ class Player:
         if said.get("request_id") == 1 and "error" in said:
             self._unanswered = None
             self.is_ready = True
-        elif said.get("request_id") == 2 and isinstance(said.get("data"), int):
+            return self._end(said.get("data"))
+        if said.get("request_id") == 2 and isinstance(said.get("data"), int):
             self._version = said["data"]
         event = said.get("event")
         if event == "start-file":
@@ -206,10 +207,17 @@ class Player:
             self._is_loading = False
             return "broken"
         elif event == "property-change" and said.get("name") == "eof-reached":
-            return "over" if said.get("data") is True and not self._is_loading else None
+            return self._end(said.get("data"))
         elif event == "property-change" and said.get("name") == "osd-dimensions":
             return self._measure(said.get("data"))
         return None
+
+    def _end(self, is_reached: object) -> Optional[str]:
+        """Of an end that comes fast upon the last one mpv may say nothing, so it is asked too; one is told once."""
+        if is_reached is not True or self._is_loading or self._is_over:
+            return None
+        self._is_over = True
+        return "over"
 
     def _is_end_of_ours(self, reason: object) -> bool:
         """Whether the file last loaded came to a bad end: each load also ends the one before. 0.32 gives no reasons."""
