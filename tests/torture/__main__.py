@@ -9,7 +9,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from . import clock, disk, fuzz, junk, kills, memory, orders, power, two
+from . import clock, disk, fuzz, held, junk, kills, memory, orders, power, two
 from .box import end_all
 from .result import Result
 
@@ -31,6 +31,7 @@ def main() -> int:
         "clock": clock.run,
         "junk": junk.run,
         "memory": memory.run,
+        "held": held.run,
         "fuzz": partial(fuzz.run, minutes=args.minutes, n_files=args.files),
     }
     wanted = args.only.split(",") if args.only else list(parts)
