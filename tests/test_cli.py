@@ -92,7 +92,16 @@ def test_help_names_every_control_with_its_range(capsys):
     assert "128 to 1024 pixels" in said and "exit status:" in said
 
 
+@pytest.fixture
+def with_ctrl_c():
+    """A shell leaves what it starts in the background deaf to Ctrl-C, and whatever that starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.usefixtures("with_ctrl_c")
 def test_a_stopped_render_leaves_nothing(number, status, tmp_path, make_speech):
     speech = make_speech(tmp_path / "long.wav", 60)
     out = tmp_path / "out" / "talk.mp4"
