@@ -71,7 +71,7 @@ def wait_for_sound(microphone):
 
 
 def in_background(do, *words):
-    thread = threading.Thread(target=do, args=words)
+    thread = threading.Thread(target=do, args=words, daemon=True)  # one that fails must not keep the others from ending
     thread.start()
     return thread
 

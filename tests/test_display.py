@@ -206,11 +206,13 @@ def writer(path, pictures, period_s=0.04):
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield
-    ends.set()
-    with contextlib.suppress(OSError):  # let a write that waits go
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-    thread.join()
+    try:
+        yield
+    finally:
+        ends.set()
+        with contextlib.suppress(OSError):  # let a write that waits go
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        thread.join()
 
 
 def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
