@@ -132,9 +132,9 @@ def daemons():
 def start(tmp_path, daemons):
     """Start a daemon whose worker runs the stub pipeline."""
 
-    def start(*stub_words, notify_socket=None, stub=STUB, run=RUN_WITH_STUB, **worker):
+    def start(*stub_words, notify_socket=None, stub=STUB, run=RUN_WITH_STUB, poll_s=QUICK["poll_s"], **worker):
         config = tmp_path / "sonic-edge.yaml"
-        spool = {"root": str(tmp_path / "spool"), **QUICK}
+        spool = {"root": str(tmp_path / "spool"), **QUICK, "poll_s": poll_s}
         config.write_text(yaml.safe_dump({"spool": spool, "worker": worker}))
         made = Daemon(tmp_path, [sys.executable, "-c", run, str(config), stub, *stub_words], notify_socket)
         daemons.append(made)

@@ -65,9 +65,15 @@ def listen(microphone, seconds):
 
 def wait_for_sound(microphone):
     """What is heard first."""
-    heard = []
-    until(lambda: heard.append(microphone.read(0.1)) or heard[-1] is not None, "sound")
-    return heard[-1]
+    heard = None
+
+    def comes():
+        nonlocal heard
+        heard = microphone.read(0.1)
+        return heard is not None
+
+    until(comes, "sound")
+    return heard
 
 
 def in_background(do, *words):

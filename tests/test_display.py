@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from live_parts import x_server
 from PIL import ImageFont
-from waiting import DEADLINE_S, until
+from waiting import DEADLINE_S, lives, until
 
 from sonic_edge.config import DisplaySettings
 from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
@@ -471,13 +471,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, env=environment, check=False)
     pid, told = done.stdout.split()
     assert told == "False"
-    until(lambda: not _lives(pid), "it ends")
-
-
-def _lives(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+    until(lambda: not lives(pid), "it ends")
 
 
 def test_in_a_loop_new_clips_are_next_and_the_oldest_are_forgotten(tmp_path):

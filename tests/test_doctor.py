@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from live_parts import pulse_server, x_server
 from media_files import write_wav
-from waiting import until
+from waiting import lives, until
 
 from sonic_edge import encode, pipeline
 from sonic_edge.config import Config, check, share_dir
@@ -233,13 +233,6 @@ def test_exit_statuses():
 # ---- checks that go wrong themselves ----
 
 
-def _lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_a_check_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch):
     pids = tmp_path / "pids"
 
@@ -261,7 +254,7 @@ def test_a_check_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch)
     (finding,) = carry_out(Check("camera", hang, seconds=1.0), _case({}))
     assert finding.state == FAILED and finding.check == "camera" and "within 1 s" in finding.seen
     for pid in pids.read_text().split():
-        until(lambda pid=pid: not _lives(pid), "its end")
+        until(lambda pid=pid: not lives(pid), "its end")
 
 
 def test_a_check_that_takes_its_process_down():

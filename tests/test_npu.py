@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from waiting import until
+from waiting import lives, until
 
 from sonic_edge import npu
 from sonic_edge.npu import Npu, Report, Watch, fits, parse, troubles
@@ -217,11 +217,11 @@ def test_one_that_hangs_is_given_up_with_what_it_started_and_nobody_waits(smi, t
     child = int((tmp_path / "child").read_text())
     for _ in range(20):
         watch.tick()
-    assert watch.report is None and _lives(child), "nobody waits"
+    assert watch.report is None and lives(child), "nobody waits"
     watch._question._patience_s = 0.0
     watch.tick()
     assert "no answer within 0 s" in watch.report.error and "restart the box" in watch.report.todo
-    _until(watch, lambda _: not _lives(child))
+    _until(watch, lambda _: not lives(child))
     smi(f"cat '{SAID}/310_board.txt'")
     _until(watch, lambda report: not report.error)  # and it is asked again
     watch.close()
@@ -238,18 +238,11 @@ def test_while_one_hangs_in_the_kernel_no_other_is_started(smi, tmp_path, monkey
     for _ in range(100):
         watch.tick()
         time.sleep(0.01)
-    assert watch.report is not None and _lives(pids[0]), "its end was not waited for"
+    assert watch.report is not None and lives(pids[0]), "its end was not waited for"
     assert (tmp_path / "started").read_text() == "x\n" and len(pids) == 1
     monkeypatch.undo()
     os.killpg(pids[0], signal.SIGKILL)
     watch.close()
-
-
-def _lives(pid):
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:1]
-    except OSError:
-        return False
 
 
 def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from waiting import DEADLINE_S, until
+from waiting import DEADLINE_S, lives, until
 
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
@@ -175,9 +175,7 @@ def clock(monkeypatch):
 
 def until_at(made, done):
     """Wait until it says that it is there."""
-    end = time.monotonic() + DEADLINE_S
-    while (message := made.receive(1.0)) is None or message.done != done:
-        assert time.monotonic() < end
+    until(lambda: (message := made.receive(1.0)) is not None and message.done == done, done)
 
 
 def test_a_hang_is_ended_and_told(clock, ready, give):
@@ -310,14 +308,7 @@ def test_it_dies_with_the_daemon(tmp_path):
         pid = int(parent.stdout.readline())
         os.kill(pid, 0)
         parent.kill()
-    until(lambda: not Path(f"/proc/{pid}").exists() or is_zombie(pid), "its end")
-
-
-def is_zombie(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+    until(lambda: not lives(pid), "its end")
 
 
 def test_its_bounds(ready):
