@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import sonic_edge  # noqa: F401  before onnxruntime is loaded: it switches its telemetry off
+
 BUILD = Path(__file__).parent / "build"
 """Where everything between the corpus and the bundle is kept; not in the repository."""
 BUNDLE = Path(__file__).parent / "bundles" / "sonic-net"

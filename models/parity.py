@@ -1,23 +1,24 @@
-"""Compares the MindSpore network (fp32) with the INT8 ONNX that the CPU backend runs, on voices held out of training.
+"""Compares the bundle's fp32 network in MindSpore with what the CPU backend runs of it, on voices held out of training.
 
-    python -m models.parity [--trained models/build/trained] [--bundle models/bundles/sonic-net]
+    python -m models.parity [--corpus models/build/corpus.npz] [--bundle models/bundles/sonic-net]
 
-Prints the agreement of every output and the time of a window and of a denoising step on one thread.
+Prints the agreement of every output and the time of a window and of a denoising step on one thread. Other processors
+compute the same: `make processors` shows it.
 """
 
 import argparse
-import json
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import numpy as np
-import onnxruntime as ort
-import yaml
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE
+from sonic_edge.backends.cpu import CpuBackend
+from sonic_edge.bundle import Bundle
 
 LIPS_R, CLOSURE_AGREEMENT = 0.99, 0.98
 """What the bundle is held to."""
@@ -35,13 +36,6 @@ def agreement(a: NDArray[Any], b: NDArray[Any], limit: float) -> float:
     return float(((a > limit) == (b > limit)).mean())
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """A graph on one thread of the CPU."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def median_ms(call: Callable[[], Any], n_calls: int = 60) -> float:
     """Median time of a call, ms."""
     times: List[float] = []
@@ -55,43 +49,49 @@ def median_ms(call: Callable[[], Any], n_calls: int = 60) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="MindSpore fp32 beside INT8 ONNX.")
-    parser.add_argument("--trained", type=Path, default=BUILD / "trained")
     parser.add_argument("--corpus", type=Path, default=BUILD / "corpus.npz")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--windows", type=int, default=96)
     args = parser.parse_args()
 
     import mindspore as ms
+    import onnx
 
     from models.batches import Corpus
-    from models.export import OUTPUTS, load_cell, run_cell
+    from models.chip.graphs import rewritten
+    from models.export import run_cell
     from models.quantize import denoiser_feeds, encoder_feeds
 
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    described = yaml.safe_load((args.bundle / "bundle.yaml").read_text("utf8"))
+    bundle = Bundle(args.bundle)
+    spec = bundle.motion
     corpus = Corpus(args.corpus, held_out=True)
-    statistics = json.loads((args.trained / "life.json").read_text())
-    feeds = {
-        "encoder": list(encoder_feeds(corpus, args.windows, seed=21)),
-        "denoiser": list(denoiser_feeds(corpus, args.trained / "encoder.onnx", statistics, args.windows, seed=22)),
-    }
+    statistics = {"mean": spec.life.mean, "std": spec.life.std}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "encoder.onnx")
+        onnx.save(rewritten(onnx.load(str(bundle.stage("encoder", "cpu").path)), False), str(path))
+        feeds = {
+            "encoder": list(encoder_feeds(corpus, args.windows, seed=21)),
+            "denoiser": list(denoiser_feeds(corpus, path, statistics, args.windows, seed=22)),
+        }
     good = True
     for stage, windows in feeds.items():
-        cell = load_cell(stage, args.trained)
-        session = open_session(args.bundle / described["stages"][stage]["files"]["cpu"]["path"])
+        cell = ms.nn.GraphCell(ms.load(str(bundle.stage(stage, "mindspore_lite").path)))
+        session = CpuBackend(1).open(bundle.stage(stage, "cpu"))
         exact = [run_cell(cell, window) for window in windows]
-        names = list(OUTPUTS[stage])
-        quantised = [session.run(names, window) for window in windows]
+        names = list(spec.stages[stage].outputs)
+        results = [session.run(window) for window in windows]
+        quantised = [[result[name] for name in names] for result in results]
         for i, name in enumerate(names):
             a, b = np.concatenate([out[i] for out in exact]), np.concatenate([out[i] for out in quantised])
             if name == "lips":
                 channels: Dict[str, float] = {
-                    c: correlation(a[:, k], b[:, k]) for k, c in enumerate(described["lips"]["channels"])
+                    c: correlation(a[:, k], b[:, k]) for k, c in enumerate(spec.lips.channels)
                 }
                 good &= min(channels.values()) >= LIPS_R
                 print("encoder lips: r " + ", ".join(f"{channel} {r:.4f}" for channel, r in channels.items()))
             elif name == "closure":
-                same = agreement(a, b, described["closure"]["enter"])
+                same = agreement(a, b, spec.closure.enter)
                 good &= same >= CLOSURE_AGREEMENT
                 print(f"encoder closure: r {correlation(a, b):.4f}, decisions agree {100 * same:.2f} %")
             elif name == "visemes":
@@ -101,7 +101,7 @@ def main() -> None:
                 print("encoder face: r " + ", ".join(f"{correlation(a[:, k], b[:, k]):.4f}" for k in range(a.shape[1])))
             else:
                 print(f"{stage} {name}: r {correlation(a, b):.4f}")
-        print(f"{stage}: {median_ms(partial(session.run, names, windows[0])):.2f} ms INT8 on one thread")
+        print(f"{stage}: {median_ms(partial(session.run, windows[0])):.2f} ms INT8 on one thread")
     print(f"lips r >= {LIPS_R} and closures >= {CLOSURE_AGREEMENT}: {'held' if good else 'NOT held'}")
     if not good:
         raise SystemExit(1)

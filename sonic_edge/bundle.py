@@ -73,22 +73,33 @@ class Bundle:
             has = ", ".join(spec.files)
             raise ConfigError(f"{self.folder}: stage {name} has no file for backend {backend}; it has: {has}")
         file = spec.files[backend]
-        path = self.folder / file.path
-        if path.resolve().parent != self.folder.resolve():
-            raise ConfigError(
-                f"{self.folder}: stages.{name}.files.{backend}.path = {file.path}: must lie in the bundle"
-            )
-        try:
-            digest = sha256_of(path)
-        except OSError as e:
-            raise ConfigError(f"{path}: cannot be read: {e}") from e
-        if digest != file.sha256:
-            raise ConfigError(f"{path}: is damaged or changed: its sha256 is {digest}, bundle.yaml says {file.sha256}")
         return Stage(
             name=name,
-            path=path,
+            path=self._file(f"stages.{name}.files.{backend}", file.path, file.sha256),
             inputs={k: tuple(t.shape) for k, t in spec.inputs.items()},
             outputs={k: tuple(t.shape) for k, t in spec.outputs.items()},
             soc=file.soc,
             steady=self.spec.steady & set(spec.inputs),
         )
+
+    def reference(self) -> Path:
+        """The file with what the graphs must compute, its hash checked.
+
+        Raises:
+            ConfigError: If the bundle has none, or it is not the one it names.
+        """
+        if self.spec.reference is None:
+            raise ConfigError(f"{self.folder}: bundle.yaml names no reference")
+        return self._file("reference", self.spec.reference.path, self.spec.reference.sha256)
+
+    def _file(self, key: str, name: str, sha256: str) -> Path:
+        path = self.folder / name
+        if path.resolve().parent != self.folder.resolve():
+            raise ConfigError(f"{self.folder}: {key}.path = {name}: must lie in the bundle")
+        try:
+            digest = sha256_of(path)
+        except OSError as e:
+            raise ConfigError(f"{path}: cannot be read: {e}") from e
+        if digest != sha256:
+            raise ConfigError(f"{path}: is damaged or changed: its sha256 is {digest}, bundle.yaml says {sha256}")
+        return path

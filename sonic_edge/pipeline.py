@@ -11,20 +11,19 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 import cv2
-import numpy as np
 
 from .ahead import ahead
-from .backends.base import Backend, Session, Tensors
-from .bundle import Bundle, Stage
+from .bundle import Bundle
 from .config import Config, Controls, share_dir, with_controls
 from .encode import try_encoder, write_video
 from .errors import ConfigError, DeviceError, RequestError
 from .files import sha256_of
 from .label import Label, aigc_metadata
-from .media import FloatArray, Image, Portrait, Request, Speech
+from .load import open_model
+from .media import Image, Portrait, Request, Speech
 from .mel import loud_level, loudness
 from .mirror import Mirror
-from .performer import Performance, Performer, open_performer
+from .performer import Performance, Performer
 from .portrait import FaceFinder, face_alone, make_portrait, read_image
 from .record import Passage
 from .sheet import Sheet
@@ -78,7 +77,7 @@ class Pipeline:
             try_encoder(config.encode, config.controls.min_resolution, config.controls.fps)
             self._finder = FaceFinder(share_dir() / "face")
             self._bundle = find_bundle(config.model.bundle, Path(config.model.store))
-            self._performer = _performer(self._bundle, config, stack)
+            self._performer = open_model(self._bundle, config.model, stack)
             self._performer.warm_up()
             self._stack = stack.pop_all()
 
@@ -298,94 +297,6 @@ class Pipeline:
                 config.encode,
                 lambda done: progress(Progress("rendering", done, n_frames)),
             )
-
-
-def _backend(config: Config, bundle: Bundle) -> Backend:
-    """The configured backend; imported only when it is the one."""
-    model = config.model
-    if model.backend == "cpu":
-        from .backends.cpu import CpuBackend
-
-        return CpuBackend(model.threads)
-    if model.backend == "acl":
-        from .backends.acl import AclBackend
-
-        return AclBackend(model.device_id)
-    from .backends.mindspore_lite import MindSporeLiteBackend
-    from .backends.om_config import how_to_wrap
-
-    for name, stage in bundle.spec.stages.items():
-        if model.backend not in stage.files and "acl" in stage.files:
-            raise ConfigError(how_to_wrap(bundle.stage(name, "acl")))
-    return MindSporeLiteBackend(model.device_id, model.precision, model.provider, model.threads)
-
-
-def try_bundle(bundle: Bundle, config: Config) -> Tuple[float, float]:
-    """Run a bundle's model once, on silence, as a job would.
-
-    Args:
-        bundle: The bundle; it need not be the configured one.
-        config: What runs it: the section `model` is used.
-
-    Returns:
-        Seconds that the run took, without opening; seconds of speech it stands for.
-
-    Raises:
-        ConfigError: If it has no file for the backend, a file is not as its hash says, or an output is not a number.
-        DeviceError: If the backend cannot open or run it.
-    """
-    with ExitStack() as stack:
-        performer = _performer(bundle, config, stack, Checked)
-        since = time.monotonic()
-        performer.warm_up()
-        return time.monotonic() - since, performer.window_s
-
-
-def _performer(
-    bundle: Bundle,
-    config: Config,
-    stack: ExitStack,
-    wrapped: Callable[[Stage, Session], Session] = lambda stage, session: session,
-) -> Performer:
-    """The bundle's stages opened on the configured backend; the stack closes them."""
-    backend = _backend(config, bundle)
-
-    def opened(name: str) -> Session:
-        stage = bundle.stage(name, backend.name)
-        session = backend.open(stage)
-        stack.callback(session.close)
-        return wrapped(stage, session)
-
-    return open_performer(bundle, opened)
-
-
-class Checked:
-    """A session whose every output is looked at.
-
-    Args:
-        stage: What it is of.
-        session: Does the work.
-    """
-
-    def __init__(self, stage: Stage, session: Session) -> None:
-        self._stage = stage
-        self._session = session
-
-    def run(self, inputs: Tensors) -> Dict[str, FloatArray]:
-        """See `backends.base.Session.run`; ConfigError if something in an output is not a number."""
-        outputs = self._session.run(inputs)
-        for name, array in outputs.items():
-            n_wrong = int(array.size - np.isfinite(array).sum())
-            if n_wrong:
-                raise ConfigError(
-                    f"{self._stage.path}: output {name}: {n_wrong} of {array.size} values are not finite numbers; "
-                    "convert the model again, with more precision where it overflows"
-                )
-        return outputs
-
-    def close(self) -> None:
-        """See `backends.base.Session.close`."""
-        self._session.close()
 
 
 def _with_request(config: Config, request: Request) -> Config:

@@ -15,6 +15,8 @@ import mindspore_lite  # noqa: E402
 from acl import _state as chip  # noqa: E402
 from chip_double import Misuse, faults, file  # noqa: E402
 
+from sonic_edge.backends.onnx_model import read_model  # noqa: E402
+from sonic_edge.backends.onnx_narrow import narrow  # noqa: E402
 from sonic_edge.store import find_bundle  # noqa: E402
 
 __all__ = ["DOUBLES", "Misuse", "acl", "chip", "chip_bundle", "compiled", "faults", "file", "mindspore_lite"]
@@ -23,10 +25,12 @@ _KINDS = {"mindspore_lite": (file.MINDIR, ".mindir"), "acl": (file.OM, ".om")}
 
 
 def compiled(stage, backend, folder, **description):
-    """The INT8 graph of a stage as a file of the double of that backend, presented as described."""
+    """The INT8 graph of a stage, as the CPU backend runs it, as a file of the double of that backend, as described."""
     mark, suffix = _KINDS[backend]
     made = file.Description(**description) if description else None
-    return file.write(folder / f"{stage.name}{suffix}", mark, stage.path.read_bytes(), made)
+    model = read_model(stage.path.read_bytes())
+    narrow(model)
+    return file.write(folder / f"{stage.name}{suffix}", mark, model.SerializeToString(), made)
 
 
 def chip_bundle(folder, *backends, of="sonic-net"):

@@ -54,8 +54,13 @@ def sentence(seconds, clicks):
     return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
 
 
+def start(command, environment, log):
+    """A daemon as people start it."""
+    return subprocess.Popen(command, env=environment, stderr=log)
+
+
 @contextmanager
-def room(folder, studio=("-m", "sonic_edge.studio"), **settings):
+def room(folder, studio=("-m", "sonic_edge.studio"), start=start, **settings):
     """The daemon in a room with a microphone, a loudspeaker and a screen; gives (environment, status, process)."""
     with ExitStack() as stack:
         pulse = stack.enter_context(pulse_server(folder))
@@ -73,7 +78,7 @@ def room(folder, studio=("-m", "sonic_edge.studio"), **settings):
         path = folder / "box.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         log = stack.enter_context((folder / "log").open("wb"))
-        daemon = subprocess.Popen([sys.executable, "-c", RUN, str(path), *studio], env=environment, stderr=log)
+        daemon = start([sys.executable, "-c", RUN, str(path), *studio], environment, log)
         stack.callback(stop, daemon)
 
         def status():

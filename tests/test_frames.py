@@ -19,8 +19,9 @@ from sonic_edge.bundle import Bundle
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError
 from sonic_edge.label import Label
+from sonic_edge.load import try_bundle
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline, try_bundle
+from sonic_edge.pipeline import Pipeline
 from sonic_edge.scene import LENGTH_S
 from sonic_edge.spec import read_spec
 
@@ -181,10 +182,10 @@ def test_what_does_not_fit_together_is_told(tmp_path, shape, path, to, words):
 
 
 def test_a_bundle_is_tried_before_it_is_used(painted_bundle, tmp_path):
-    seconds, heard_s = try_bundle(Bundle(painted_bundle("sonic")), Config())
-    assert 0 < seconds < 30 and heard_s == 1 / 25
+    seconds, heard_s, agreements = try_bundle(Bundle(painted_bundle("sonic")), Config().model)
+    assert 0 < seconds < 30 and heard_s == 1 / 25 and agreements == []  # it has no reference
     with pytest.raises(ConfigError, match=r"painter\.onnx: output picture: \d+ of 27648 values are not finite numbers"):
-        try_bundle(Bundle(painted_bundle("wav2lip", "broken")), Config())
+        try_bundle(Bundle(painted_bundle("wav2lip", "broken")), Config().model)
 
 
 def test_a_bundle_of_one_kind_is_not_taken_for_the_other(painted_bundle, tmp_path):

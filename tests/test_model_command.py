@@ -273,7 +273,7 @@ def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, ca
 
 def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, settings):
     """Whatever the runtime does, the store is as it was, and is free again."""
-    from sonic_edge import pipeline
+    from sonic_edge import load
 
     source = own_bundle(tmp_path / "b")
     for start_s, do, words in (
@@ -282,7 +282,7 @@ def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, s
         (300.0, lambda *_: {}["a mistake"], "running the model failed: KeyError"),
     ):
         settings(worker={"start_s": start_s})
-        monkeypatch.setattr(pipeline, "try_bundle", do)
+        monkeypatch.setattr(load, "try_bundle", do)
         status, _, complaint = model("install", source)
         assert status == 1 and f"{source}: " in complaint and words in complaint
         assert not any((tmp_path / "models").iterdir())

@@ -16,8 +16,9 @@ from sonic_edge.bundle import Stage
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.label import Label
+from sonic_edge.load import FiniteSession, try_bundle
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Checked, Pipeline, Progress, scene_key, try_bundle
+from sonic_edge.pipeline import Pipeline, Progress, scene_key
 from sonic_edge.store import find_bundle
 
 LABEL = Label(128, 128, LabelSettings())
@@ -236,8 +237,10 @@ def test_another_photo_or_setting_is_another_scene(tmp_path):
 
 
 def test_a_bundle_is_tried_on_the_configured_backend():
-    took_s, heard_s = try_bundle(find_bundle("sonic-net"), Config())
-    assert 0 < took_s < 60 and heard_s == 1.6
+    trial = try_bundle(find_bundle("sonic-net"), Config().model)
+    assert 0 < trial.took_s < 60 and trial.heard_s == 1.6
+    assert {one.output for one in trial.agreements} >= {"lips", "closure", "condition", "velocity"}
+    assert min(one.r for one in trial.agreements) > 0.995
 
 
 def test_an_output_that_is_no_number_is_told(tmp_path):
@@ -251,4 +254,4 @@ def test_an_output_that_is_no_number_is_told(tmp_path):
             pass
 
     with pytest.raises(ConfigError, match=r"painter\.onnx: output picture: 1 of 2 values are not finite numbers"):
-        Checked(stage, Broken()).run({})
+        FiniteSession(stage, Broken()).run({})

@@ -3,8 +3,9 @@
 import contextlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import Dict, Iterator, Set
+from typing import Dict, Iterator, Sequence, Set
 
 import nspawn
 import pieces
@@ -84,6 +85,27 @@ def make_root() -> str:
     tar = pieces.piece("root", [*command, SUITE, _MIRROR], make, CACHE) / "root.tar"
     pieces.unpack(tar, ROOT)
     return inside("cat", "/etc/debian_version", limit_s=60)
+
+
+def wheels(kind: str, packages: Sequence[str]) -> Path:
+    """A folder of packages for the board's Python, unpacked, fetched unless it is there.
+
+    Args:
+        kind: What to call it.
+        packages: As pip takes them.
+    """
+    command = ["download", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
+    command += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"]
+
+    def make(part: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *command, "--dest", str(part), *packages], check=True, stdin=subprocess.DEVNULL)
+        # not installed: `pip install --target` takes what this Python can use, not the board's
+        for wheel in part.glob("*.whl"):
+            shutil.unpack_archive(str(wheel), str(part), "zip")
+            wheel.unlink()
+
+    return pieces.piece(kind, [*command, *packages], make, CACHE)
 
 
 def is_as_asked() -> str:

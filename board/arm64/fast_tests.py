@@ -3,12 +3,9 @@
 import configparser
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pieces
-from debian import CACHE, PYTHON, ROOT, Wrong, inside
+from debian import ROOT, Wrong, inside, wheels
 from pieces import CHECKOUT
 from product import CURRENT
 
@@ -24,18 +21,7 @@ def packages() -> Path:
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
     needed = [*settings["options.extras_require"]["test"].split(), *_UNTOLD]
-    command = ["download", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
-    command += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"]
-
-    def make(part: Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *command, "--dest", str(part), *needed], check=True, stdin=subprocess.DEVNULL)
-        # not installed: `pip install --target` takes what this Python can use, not the board's
-        for wheel in part.glob("*.whl"):
-            shutil.unpack_archive(str(wheel), str(part), "zip")
-            wheel.unlink()
-
-    return pieces.piece("for-tests", [*command, *needed], make, CACHE)
+    return wheels("for-tests", needed)
 
 
 def run() -> str:

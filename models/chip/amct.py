@@ -10,7 +10,10 @@ what it fused in memory. Not run with the real AMCT.
 """
 
 import argparse
+import os
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is loaded; as sonic_edge does, which is not here
 
 
 def qat(model, prefix):

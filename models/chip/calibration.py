@@ -13,7 +13,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,18 +105,25 @@ def _files(folder: Path) -> List[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
 
-def write(args: argparse.Namespace) -> int:
-    """Make the data and write it.
+def material(
+    bundle: Bundle, speech: Optional[Path] = None, portraits: Optional[Path] = None
+) -> Tuple[List[Speech], List[FloatArray], Dict[str, str]]:
+    """What a model is to hear and see.
+
+    Args:
+        bundle: The model.
+        speech: A folder of recordings; None: the sample.
+        portraits: A folder of photos; None: the sample.
 
     Returns:
-        How many recordings and photos could be used.
+        The recordings and faces that can be used, and the sha256 of each file. What cannot be used is told.
 
     Raises:
         SonicEdgeError: If the bundle is not one for motion, or no recording or no photo can be used.
     """
-    bundle, limits, samples = Bundle(args.bundle), LimitSettings(), share_dir() / "samples"
-    voices = _files(args.speech) if args.speech else [samples / "speech.flac"]
-    photos = _files(args.portraits) if args.portraits else [samples / "portrait.jpg"]
+    limits, samples = LimitSettings(), share_dir() / "samples"
+    voices = _files(speech) if speech else [samples / "speech.flac"]
+    photos = _files(portraits) if portraits else [samples / "portrait.jpg"]
     finder = FaceFinder(share_dir() / "face")
     recordings, faces, used = [], [], {}
     for path in [*voices, *photos]:
@@ -130,9 +137,23 @@ def write(args: argparse.Namespace) -> int:
             print(f"left out: {e}")
         else:
             used[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for found, what, folder in ((recordings, "recording", args.speech), (faces, "photo with a face", args.portraits)):
+    for found, what, folder in ((recordings, "recording", speech), (faces, "photo with a face", portraits)):
         if not found:
             raise SonicEdgeError(f"{folder or samples}: no {what} in it can be used")
+    return recordings, faces, used
+
+
+def write(args: argparse.Namespace) -> int:
+    """Make the data and write it.
+
+    Returns:
+        How many recordings and photos could be used.
+
+    Raises:
+        SonicEdgeError: As `material`.
+    """
+    bundle = Bundle(args.bundle)
+    recordings, faces, used = material(bundle, args.speech, args.portraits)
     kept = collect(bundle, recordings, faces, args.samples, args.seed)
     for stage, calls in kept.items():
         for i, call in enumerate(calls):

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from models import BUNDLE
+from sonic_edge.backends.cpu import CpuBackend
+from sonic_edge.bundle import Bundle
 from sonic_edge.mel import MelSettings, normalise, speech_mean
 
 DESCRIBED: Dict[str, Any] = yaml.safe_load((BUNDLE / "bundle.yaml").read_text("utf8"))
@@ -36,12 +38,10 @@ def test_life_channels_have_statistics() -> None:
 
 
 def run(stage: str, feeds: "Dict[str, np.ndarray]") -> "Dict[str, np.ndarray]":
-    ort = pytest.importorskip("onnxruntime")
-    session = ort.InferenceSession(
-        str(BUNDLE / DESCRIBED["stages"][stage]["files"]["cpu"]["path"]), providers=["CPUExecutionProvider"]
-    )
-    names = list(DESCRIBED["stages"][stage]["outputs"])
-    return dict(zip(names, session.run(names, feeds)))
+    session = CpuBackend(1).open(Bundle(BUNDLE).stage(stage, "cpu"))
+    outputs = session.run(feeds)
+    session.close()
+    return outputs
 
 
 def zeros(stage: str) -> "Dict[str, np.ndarray]":

@@ -1,76 +1,21 @@
-"""An ONNX graph cut in two: what depends on some of its inputs alone, and the rest.
-
-A file is read with as much of ONNX's schema (onnx.proto of github onnx/onnx) as that takes; protobuf carries along what
-is not named here. The library `onnx`, which knows it all, would be among the largest on the box.
-"""
+"""An ONNX graph cut in two: what depends on some of its inputs alone, and the rest."""
 
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Set, Tuple, Union
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-_SCHEMA: Dict[str, List[Tuple[str, int, str]]] = {
-    "Model": [("graph", 7, "Graph")],
-    "Graph": [
-        ("node", 1, "Node*"),
-        ("initializer", 5, "Tensor*"),
-        ("input", 11, "Value*"),
-        ("output", 12, "Value*"),
-        ("value_info", 13, "Value*"),
-    ],
-    "Node": [("input", 1, "*"), ("output", 2, "*"), ("op_type", 4, ""), ("attribute", 5, "Attribute*")],
-    "Attribute": [("g", 6, "Graph"), ("graphs", 11, "Graph*")],
-    "Tensor": [("name", 8, ""), ("data_location", 14, "number")],
-    "Value": [("name", 1, ""), ("type", 2, "Type")],
-    "Type": [("tensor_type", 1, "TensorType")],
-    "TensorType": [("elem_type", 1, "number"), ("shape", 2, "Shape")],
-    "Shape": [("dim", 1, "Dim*")],
-    "Dim": [("dim_value", 1, "number")],
-}
-"""Message -> its fields: name, number, type; empty: text; *: any number of them."""
-
-
-def _model_class() -> Any:
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="sonic_edge/onnx.proto", package="onnx_cut", syntax="proto2")
-    for message, fields in _SCHEMA.items():
-        described = file.message_type.add(name=message)
-        for name, number, kind in fields:
-            label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
-            kind = kind.rstrip("*")
-            if kind in _SCHEMA:
-                described.field.add(
-                    name=name, number=number, label=label, type=field.TYPE_MESSAGE, type_name=f".onnx_cut.{kind}"
-                )
-            else:
-                plain = field.TYPE_INT64 if kind else field.TYPE_STRING
-                described.field.add(name=name, number=number, label=label, type=plain)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx_cut.Model"))
-
-
-_Model = _model_class()
-TYPES = {"tensor(float)": 1, "tensor(uint8)": 2, "tensor(int8)": 3}
-"""Types of tensors as onnxruntime calls them -> as ONNX numbers them."""
+from .onnx_model import TYPES, Model
 
 
 class Cut:
     """Where a graph can be cut.
 
     Args:
-        content: The model, as its file has it.
+        model: The model, as `read_model` gives it; it must not be changed any more.
         steady: The inputs that `held` depends on.
-
-    Raises:
-        ValueError: If it is no ONNX model.
     """
 
-    def __init__(self, content: bytes, steady: FrozenSet[str]) -> None:
-        try:
-            self._model = _Model.FromString(content)
-        except Exception as e:  # protobuf's own error is not the same class in all its forms
-            raise ValueError(f"no ONNX model: {e}") from e
-        graph = self._model.graph
+    def __init__(self, model: Any, steady: FrozenSet[str]) -> None:
+        self._model = model
+        graph = model.graph
         self._inputs = {value.name: value for value in graph.input}
         for tensor in graph.initializer:
             self._inputs.pop(tensor.name, None)
@@ -101,7 +46,7 @@ class Cut:
             types: Name -> type and shape of each of `between`, as onnxruntime tells them of the held part; the types
                 among `TYPES`.
         """
-        between = _Model().graph
+        between = Model().graph
         for name in self.between:
             kind, shape = types[name]
             tensor = between.input.add(name=name).type.tensor_type
@@ -134,7 +79,7 @@ class Cut:
 
     def _part(self, nodes: Set[int], extra: List[Any], outputs: List[str]) -> bytes:
         """Some of the nodes as a model of its own, with `extra` inputs."""
-        part = _Model()
+        part = Model()
         part.CopyFrom(self._model)
         graph = part.graph
         for field in ("node", "input", "output", "initializer", "value_info"):

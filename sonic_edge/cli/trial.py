@@ -46,9 +46,9 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
     backend = config.model.backend
     try:
         from ..bundle import Bundle
-        from ..pipeline import try_bundle
+        from ..load import try_bundle, worst_in_words
 
-        took_s, heard_s = try_bundle(Bundle(folder), config)
+        took_s, heard_s, agreements = try_bundle(Bundle(folder), config.model)
     except MemoryError:
         words = f"{folder}: worker.memory_mb = {config.worker.memory_mb}: too little to run the model on {backend}"
         return {"error": "ConfigError", "words": words}
@@ -59,4 +59,8 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
     except Exception as e:  # a mistake of ours, or a model that nobody thought of
         return {"error": "DeviceError", "words": f"{folder}: running the model failed: {type(e).__name__}: {e}"}
     told = f"{1000 * took_s:.0f} ms for {heard_s:g} s of sound, {1000 * took_s / heard_s:.0f} ms a second"
-    return {"words": f"ran once on {backend}: {told}; outputs have the shapes told and are finite"}
+    if agreements:
+        right = worst_in_words(agreements)
+    else:
+        right = "bundle.yaml names no reference, so that nobody knows whether they are right (models/README.md)"
+    return {"words": f"ran once on {backend}: {told}; outputs have the shapes told and are finite; {right}"}

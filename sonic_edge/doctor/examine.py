@@ -39,6 +39,7 @@ BY_SETTINGS = (
     Check("CANN", chip.cann, _RARELY_S),
     Check("model files", model.bundle, _RARELY_S),
     Check("model", model.backend, 0.0),  # worker.start_s: as long as the daemon would wait
+    Check("model result", model.result, 0.0),
     Check("face networks", model.faces, _RARELY_S),
     Check("encoder", model.encoder, _RARELY_S),
     Check("portrait", model.portrait, _RARELY_S),

@@ -73,6 +73,29 @@ def backend(case: Case) -> Iterator[Finding]:
         yield ok(told)
 
 
+def result(case: Case) -> Iterator[Finding]:
+    """Whether this machine computes what the bundle says that its graphs must."""
+    from ..load import compare_with_reference, worst_in_words
+    from ..store import find_bundle
+
+    settings = case.config.model
+    try:
+        found = find_bundle(settings.bundle, Path(settings.store))
+        if found.spec.reference is None:
+            yield not_checked(f"{found.folder}: bundle.yaml names no reference; models/README.md says how to make one")
+            return
+        since = time.monotonic()
+        agreements = compare_with_reference(found, settings)
+    except ImportError as e:
+        yield failed(f"{settings.backend}: {e}", _INSTALL)
+        return
+    except (ConfigError, DeviceError) as e:
+        for line in str(e).splitlines():
+            yield failed(line, "videos would be made, with another motion; take another model or backend, and tell us")
+        return
+    yield ok(f"{settings.backend}: {worst_in_words(agreements)}; {time.monotonic() - since:.1f} s")
+
+
 def faces(_: Case) -> Iterator[Finding]:
     """The networks that find faces and landmarks."""
     from ..portrait import FaceFinder

@@ -1,6 +1,6 @@
 """What every bundle says, whatever its kind."""
 
-from typing import Dict, FrozenSet, List, Literal, Set, Tuple
+from typing import Dict, FrozenSet, List, Literal, Optional, Set, Tuple
 
 from pydantic import Field
 
@@ -30,6 +30,16 @@ class FileSpec(Section):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     soc: str = ""
     """The chip it was compiled for, as ATC calls it (Ascend310, Ascend310B4); empty: any."""
+
+
+class ReferenceSpec(Section):
+    """What the graphs must compute; see `sonic_edge.reference`."""
+
+    path: str
+    """Beside bundle.yaml."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    least_r: float = Field(0.99, ge=0, le=1)
+    """Correlation that every output must reach."""
 
 
 class StageSpec(Section):
@@ -86,6 +96,7 @@ class BundleSpec(Section):
     mel: MelSpec
     stages: Dict[str, StageSpec]
     tensors: Tensors
+    reference: Optional[ReferenceSpec] = None
 
     @property
     def steady(self) -> FrozenSet[str]:

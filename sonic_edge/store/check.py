@@ -3,8 +3,9 @@
 import re
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, Set
+from typing import Callable, Dict, Iterator, List, Set
 
 from ..bundle import Bundle
 from ..errors import ConfigError
@@ -37,7 +38,23 @@ def backends(bundle: Bundle) -> Dict[str, List[str]]:
 
 def named(bundle: Bundle) -> List[str]:
     """The files that bundle.yaml names, each once."""
-    return sorted({file.path for stage in bundle.spec.stages.values() for file in stage.files.values()})
+    files = {file.path for stage in bundle.spec.stages.values() for file in stage.files.values()}
+    if bundle.spec.reference is not None:
+        files.add(bundle.spec.reference.path)
+    return sorted(files)
+
+
+def _path(bundle: Bundle, stage: str, backend: str) -> Path:
+    return bundle.stage(stage, backend).path
+
+
+def _files(bundle: Bundle) -> Iterator[Callable[[], Path]]:
+    """What finds each file of a bundle, its hash checked."""
+    for name, stage in bundle.spec.stages.items():
+        for backend in stage.files:
+            yield partial(_path, bundle, name, backend)
+    if bundle.spec.reference is not None:
+        yield bundle.reference
 
 
 def check_files(folder: Path) -> Checked:
@@ -56,18 +73,18 @@ def check_files(folder: Path) -> Checked:
     for name, stage in bundle.spec.stages.items():
         if not stage.files:
             wrong.append(f"{folder / SPEC}: stages.{name}.files: names no file")
-        for backend in stage.files:
-            try:
-                path = bundle.stage(name, backend).path
-            except ConfigError as e:
-                wrong += [line for line in str(e).splitlines() if line not in wrong]
-                continue
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                wrong.append(f"{path}: is a link; a plain file is needed")
-            elif status.st_size == 0:
-                wrong.append(f"{path}: is empty")
-            sizes[path.name] = status.st_size
+    for find in _files(bundle):
+        try:
+            path = find()
+        except ConfigError as e:
+            wrong += [line for line in str(e).splitlines() if line not in wrong]
+            continue
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            wrong.append(f"{path}: is a link; a plain file is needed")
+        elif status.st_size == 0:
+            wrong.append(f"{path}: is empty")
+        sizes[path.name] = status.st_size
     if wrong:
         raise ConfigError("\n".join(wrong))
     known = {*named(bundle), SPEC}

@@ -5,4 +5,4 @@ measured turn by turn in one run: another program on the machine then disturbs b
 ratios; the milliseconds are this machine's.
 """
 
-import sonic_edge  # noqa: F401 - before numpy is loaded, whose threads it holds back
+import sonic_edge  # noqa: F401  before onnxruntime is loaded: it switches its telemetry off

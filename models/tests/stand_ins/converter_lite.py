@@ -4,12 +4,16 @@ config_file_parser.cc, quant_param_parser.cc, preprocess_parser.cc and parser/om
 stand-in runs the graph on the calibration data and keeps it float.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import onnx
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime as ort
 from carried import read_om, write_mindir
 

@@ -13,6 +13,9 @@ import os
 
 import numpy as np
 import onnx
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime as ort
 from deploy import constants_of, deployed, rebuilt
 from onnx import helper

@@ -1,0 +1,216 @@
+"""Whether a model computes the same on every kind of processor: ``python board/processors``. See docs/PROCESSORS.md.
+
+Runs the bundle's graphs, as the product does, on what they see while it works; on this machine's processor and on those
+it can play. Each output is held against the graph's own floating-point form.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "arm64"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "virtual"))
+
+import numpy as np
+import onnx
+from kinds import ARM, X86, arm64, as_it_is, build, features, hiding, measured_on_arm, played
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from pieces import CHECKOUT, NotRun
+
+from models.chip.calibration import collect, material
+from models.chip.graphs import literal_session, rewritten
+from sonic_edge.backends.onnx_model import read_model
+from sonic_edge.backends.onnx_narrow import narrow
+from sonic_edge.bundle import Bundle
+from sonic_edge.errors import SonicEdgeError
+
+BUILD = CHECKOUT / "build" / "processors"
+LEAST_R = 0.995
+"""What every output must agree to with the floating-point form."""
+FORMS: Dict[str, Dict[str, str]] = {
+    "as the file": {},
+    "unsigned": {"session.x64quantprecision": "1"},
+    "narrow": {},
+    "float": {},
+}
+"""Ways to run an INT8 graph, with onnxruntime's settings: its signed weights as they are; as unsigned ones where that
+is needed; narrowed, as the product does; and not at all."""
+
+
+def main() -> int:
+    """Make the case, run it everywhere, tell a table; 0 if the product agrees to `LEAST_R` wherever it ran."""
+    parser = argparse.ArgumentParser(description="Run a model on every kind of processor that can be had here.")
+    parser.add_argument("--bundle", type=Path, default=CHECKOUT / "models/bundles/sonic-net")
+    parser.add_argument("--speech", type=Path, help="folder of recordings (default: the sample)")
+    parser.add_argument("--portraits", type=Path, help="folder of photos (default: the sample)")
+    parser.add_argument("--samples", type=int, default=60, help="calls of each graph (default: %(default)s)")
+    parser.add_argument("--no-arm64", action="store_true", help="leave out arm64, which takes root and minutes")
+    parser.add_argument("--forms", action="store_true", help="tell of the other ways to run an INT8 graph, too")
+    kinds = "; ".join(kind.name for kind in X86)
+    parser.add_argument("--on", metavar="KIND", help=f"run COMMAND's Python programs as on this kind instead: {kinds}")
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="for --on, after --")
+    args = parser.parse_args()
+    if args.on:
+        return run_on(args.on, args.command)
+    shutil.rmtree(BUILD, ignore_errors=True)
+    case = BUILD / "case"
+    try:
+        expected = make_case(Bundle(args.bundle), case, args)
+    except SonicEdgeError as e:
+        print(e, file=sys.stderr)
+        return 1
+    build(case)
+    good = True
+
+    def run(name: str, measure: Callable[[Path], str]) -> Optional[List[str]]:
+        nonlocal good
+        folder = BUILD / name.replace(" ", "-").replace(",", "")
+        shutil.copytree(case, folder)
+        try:
+            how = measure(folder)
+        except NotRun as e:
+            print(f"NOT RUN {name}: {e}", flush=True)
+            return None
+        told = json.loads((folder / "told.json").read_text())
+        made = dict(np.load(folder / "made.npz"))
+        good = report(name, how, told, made, expected, args.forms) and good
+        return list(told["features"])
+
+    has = run("this machine", as_it_is) or []
+    for kind in X86:
+        run(kind.name, lambda folder, kind=kind: played(kind, folder, has))
+    if args.no_arm64:
+        print("NOT RUN arm64: left out by --no-arm64")
+    else:
+        _on_arm(case, run)
+    print(
+        f"every output of the product r >= {LEAST_R} with floating point, wherever it ran: "
+        f"{'held' if good else 'NOT HELD'}"
+    )
+    return 0 if good else 1
+
+
+def run_on(name: str, command: List[str]) -> int:
+    """Run any command with what another kind of processor lacks hidden from it; its exit status."""
+    (kind,) = [kind for kind in X86 if kind.name == name] or [None]
+    BUILD.mkdir(parents=True, exist_ok=True)
+    build(BUILD)
+    hidden = kind and hiding(kind, BUILD, features(BUILD))
+    if hidden is None:
+        print(f"NOT RUN on {name}: {'this machine cannot play it' if kind else 'there is no such kind'}")
+        return 1
+    return subprocess.run(command, env={**os.environ, **hidden}, check=False).returncode
+
+
+def _on_arm(case: Path, run: Callable[[str, Callable[[Path], str]], Any]) -> None:
+    try:
+        with arm64(case):
+            for kind in ARM:
+                run(kind.name, lambda folder, kind=kind: measured_on_arm(kind, folder))
+    except NotRun as e:
+        print(f"NOT RUN arm64: {e}")
+
+
+def make_case(bundle: Bundle, case: Path, args: argparse.Namespace) -> Dict[str, NDArray[np.float32]]:
+    """Everything that ``inside/measure.py`` takes.
+
+    Returns:
+        ``stage/output`` -> what the floating-point form makes, [n, ...].
+
+    Raises:
+        SonicEdgeError: If the bundle, or what it is to be run on, cannot be used.
+    """
+    for form in FORMS:
+        (case / form).mkdir(parents=True)
+    shutil.copytree(bundle.folder, case / "bundle", ignore=shutil.ignore_patterns("*.mindir", "*.om"))
+    recordings, faces, _ = material(bundle, args.speech, args.portraits)
+    calls = collect(bundle, recordings, faces, args.samples, seed=0)
+    expected = {}
+    for stage, kept in calls.items():
+        np.savez(case / f"{stage}.npz", **{name: np.stack([call[name] for call in kept]) for name in kept[0]})
+        content = bundle.stage(stage, "cpu").path.read_bytes()
+        in_floats = rewritten(onnx.load_from_string(content), False).SerializeToString()
+        narrowed = read_model(content)
+        narrow(narrowed)
+        contents = (content, content, bytes(narrowed.SerializeToString()), in_floats)
+        for form, what in zip(FORMS, contents):
+            (case / form / f"{stage}.onnx").write_bytes(what)
+        session = literal_session(in_floats)
+        names = list(bundle.spec.stages[stage].outputs)
+        made = [session.run(names, call) for call in kept]
+        expected.update({f"{stage}/{n}": np.concatenate([m[k] for m in made]) for k, n in enumerate(names)})
+    (case / "probe.onnx").write_bytes(_probe())
+    (case / "options.json").write_text(json.dumps({"forms": FORMS}))
+    return expected
+
+
+def _probe() -> bytes:
+    """A convolution whose products are the largest there are."""
+    values = {
+        "w": np.full((1, 4, 1, 1), 127, np.int8), "ws": np.ones(1, np.float32), "wz": np.zeros(1, np.int8),
+        "s": np.float32(1), "z": np.uint8(0), "S": np.float32(1000),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", "s", "z", "w", "ws", "wz", "S", "z"], ["p"]),
+        helper.make_node("DequantizeLinear", ["p", "S", "z"], ["y"]),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        [info("x", TensorProto.FLOAT, [1, 4, 1, 1])],
+        [info("y", TensorProto.FLOAT, [1, 1, 1, 1])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+def report(
+    name: str,
+    how: str,
+    told: Dict[str, Any],
+    made: Dict[str, NDArray[np.float32]],
+    expected: Dict[str, NDArray[np.float32]],
+    all_forms: bool,
+) -> bool:
+    """Tell of one processor; whether the product agrees."""
+    sums = "integer sums stop at 16 bits" if told["saturates"] else "integer sums are whole"
+    print(f"== {name} ({how}): onnxruntime {told['onnxruntime']}, {' '.join(told['features'])}; {sums}")
+    forms = ("product", *FORMS) if all_forms else ("product",)
+    good = True
+    for form in forms:
+        agreed = {key: agreement(made[f"{form}/{key}"], wanted) for key, wanted in expected.items()}
+        if form == "product":
+            good = min(agreed.values()) >= LEAST_R
+        spent = ""
+        if form != "product" and not how.startswith("QEMU"):
+            spent = "; ms a call: " + ", ".join(f"{stage} {ms[form]:.2f}" for stage, ms in told["ms"].items())
+        print(f"   {form:<12} r " + ", ".join(f"{key.split('/')[1]} {r:.4f}" for key, r in agreed.items()) + spent)
+    sys.stdout.flush()
+    return good
+
+
+def agreement(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Pearson's r of two results, [n, channels, ...]; of few channels, which differ in kind, the least."""
+    if a.shape[1] > 10:
+        return _r(a, b)
+    return min(_r(a[:, k], b[:, k]) for k in range(a.shape[1]))
+
+
+def _r(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    x, y = (array.astype(np.float64).ravel() - array.mean(dtype=np.float64) for array in (a, b))
+    size = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum() / size) if size > 1e-12 else 1.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Kinds of processor, and how a program is run on each of them here.
+
+On x86 the processor's own instructions run: what another kind lacks is hidden from the program (`inside/features.c`),
+and where the processor does not allow that, or for those without AVX2, QEMU plays one. arm64 is QEMU's in any case.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import debian
+import nspawn
+import pieces
+from pieces import CHECKOUT, NotRun
+
+_INSIDE = Path(__file__).parent / "inside"
+_MEASURE = _INSIDE / "measure.py"
+_LIMIT_S = 1200.0
+
+
+class Kind(NamedTuple):
+    """A kind of processor, as far as the integer kernels are concerned."""
+
+    name: str
+    needs: Tuple[str, ...] = ()
+    """Features that this machine's processor must have to play it."""
+    hides: Tuple[str, ...] = ()
+    """Those that the program must not see."""
+    qemu: str = ""
+    """The processor that QEMU plays, if it must."""
+
+
+X86 = (
+    Kind("AVX-512 with VNNI", ("avx512", "avx512_vnni"), ("avx_vnni", "amx")),
+    Kind("AVX-VNNI", ("avx2", "avx_vnni"), ("avx512", "avx512_vnni", "amx")),
+    Kind("AVX-512, no VNNI", ("avx512",), ("avx512_vnni", "avx_vnni", "amx"), "Skylake-Server"),
+    Kind("AVX2, no VNNI", ("avx2",), ("avx512", "avx512_vnni", "avx_vnni", "amx"), "Haswell"),
+    Kind("SSE4, no AVX", (), ("avx", "avx2", "avx512", "avx512_vnni", "avx_vnni", "amx"), "Nehalem"),
+)
+ARM = (
+    Kind("arm64, no dot product", qemu="cortex-a53"),
+    Kind("arm64, dot product", qemu="cortex-a76"),
+    Kind("arm64, i8mm and SVE", qemu="max"),
+)
+NO_AVX512 = {"Skylake-Server"}
+"""What QEMU cannot play: it translates no AVX-512."""
+_WHEELS = ("numpy", "onnxruntime", "protobuf", "pydantic", "PyYAML")
+"""What the model needs of the product's packages."""
+
+
+def build(folder: Path) -> None:
+    """Compile what hides features, on x86."""
+    if platform.machine() == "x86_64":
+        flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        subprocess.run(["gcc", *flags, str(_INSIDE / "features.c"), "-o", str(folder / "features.so")], check=True)
+
+
+def features(folder: Path) -> List[str]:
+    """What this machine's x86 processor has; nothing on others."""
+    if platform.machine() != "x86_64":
+        return []
+    words = ctypes.create_string_buffer(200)
+    ctypes.CDLL(str(folder / "features.so")).processor_features(words, ctypes.c_size_t(len(words)))
+    return words.value.decode().split()
+
+
+def as_it_is(folder: Path) -> str:
+    """Measure on this machine's processor; says how it was run.
+
+    Raises:
+        NotRun: If it cannot be run.
+    """
+    _run([sys.executable, str(_MEASURE), str(folder)], _environment())
+    return "this processor"
+
+
+def played(kind: Kind, folder: Path, has: Sequence[str]) -> str:
+    """Measure on a kind of x86 processor; says how it was played.
+
+    Args:
+        kind: One of `X86`.
+        folder: For measure.py.
+        has: Features of this machine's processor.
+
+    Raises:
+        NotRun: If this machine cannot play it.
+    """
+    command = [sys.executable, str(_MEASURE), str(folder)]
+    hidden = hiding(kind, folder, has)
+    if hidden is not None:
+        _run(command, _environment(**hidden))
+        return f"this processor without {', '.join(kind.hides)}"
+    if not kind.qemu or kind.qemu in NO_AVX512:
+        raise NotRun(f"it needs a processor with {' and '.join(kind.needs)}, some of it to be hidden; QEMU has none")
+    if platform.machine() != "x86_64":
+        raise NotRun("x86 kinds are played on x86 only: the packages here are for another processor")
+    translator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    if translator is None:
+        pieces.need("qemu-x86_64-static=qemu-user-static")
+        translator = "qemu-x86_64-static"
+    _run([translator, "-cpu", kind.qemu, *command], _environment())
+    return f"QEMU's {kind.qemu}"
+
+
+def hiding(kind: Kind, folder: Path, has: Sequence[str]) -> Optional[Dict[str, str]]:
+    """Variables with which Python programs run as on a kind of processor; None if this machine cannot do that."""
+    if not set(kind.needs) <= set(has):
+        return None
+    variables = {"LD_PRELOAD": str(folder / "features.so"), "PROCESSOR_HIDES": " ".join(kind.hides)}
+    tried = subprocess.run([sys.executable, "-c", ""], env=_environment(**variables), check=False, capture_output=True)
+    return variables if tried.returncode == 0 else None
+
+
+def _environment(**more: str) -> Dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), **more}
+
+
+def _run(command: Sequence[str], environment: Dict[str, str]) -> None:
+    try:
+        subprocess.run(
+            command, env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=_LIMIT_S,
+        )  # fmt: skip
+    except subprocess.CalledProcessError as e:
+        raise RuntimeError(f"`{' '.join(command)}` ended with {e.returncode}: {e.stdout.decode()[-800:]}") from e
+
+
+@contextlib.contextmanager
+def arm64(folder: Path) -> Iterator[None]:
+    """While this lasts, `measured_on_arm` works: a Debian for arm64 with Python, numpy and onnxruntime.
+
+    Args:
+        folder: For measure.py, without the results.
+
+    Raises:
+        NotRun: If it cannot be had here.
+    """
+    shutil.rmtree(debian.BUILD, ignore_errors=True)
+    debian.RESULT.mkdir(parents=True)
+    with debian.translated():
+        nspawn_root = debian.ROOT
+        debian.make_root()
+        nspawn.must_start(nspawn_root)
+        shutil.copytree(debian.wheels("for-model", _needed()), nspawn_root / "opt/model")
+        source = nspawn_root / "src/sonic_edge"
+        shutil.copytree(CHECKOUT / "sonic_edge", source, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        shutil.copy(_MEASURE, nspawn_root / "src")
+        shutil.copytree(folder, debian.RESULT / "case")
+        yield
+    shutil.rmtree(debian.ROOT)
+
+
+def measured_on_arm(kind: Kind, folder: Path) -> str:
+    """Measure on a kind of arm64 processor, within `arm64`; what it made is put into `folder`.
+
+    Raises:
+        debian.Wrong: If it fails there.
+    """
+    path = "/src:/opt/model"
+    debian.inside("python3", "/src/measure.py", "/result/case", limit_s=_LIMIT_S, QEMU_CPU=kind.qemu, PYTHONPATH=path)
+    for name in ("made.npz", "told.json"):
+        shutil.copy(debian.RESULT / "case" / name, folder)
+    return f"QEMU's {kind.qemu}"
+
+
+def _needed() -> List[str]:
+    """The packages as setup.cfg has them."""
+    lines = (CHECKOUT / "setup.cfg").read_text().splitlines()
+    found: List[str] = []
+    for name in _WHEELS:
+        wanted: Optional[str] = next((line.strip() for line in lines if line.strip().startswith(name)), None)
+        found.append(wanted or name)
+    return found
