@@ -7,6 +7,7 @@
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
 # make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; 10 to 20 minutes
+# make processors  the model on every kind of processor that this machine can play; ARGS="--forms --speech FOLDER"
 # make check   lint, types, import floors
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
@@ -16,7 +17,7 @@
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test bundle check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -59,7 +60,8 @@ board-test-1: .venv/ready
 arm64-test: .venv/ready
 	.venv/bin/python board/arm64
 
-ARGS =
+processors: .venv/ready-convert
+	.venv/bin/python board/processors $(ARGS)
 
 torture: .venv/ready-test
 	.venv/bin/python -m tests.torture $(ARGS)
@@ -111,6 +113,7 @@ model: models/.venv/ready
 	$(MODELS) -m models.train
 	$(MODELS) -m models.export
 	$(MODELS) -m models.quantize
+	$(MODELS) -m models.reference --float models/build/trained
 	$(MODELS) -m models.parity
 
 model-test: models/.venv/ready

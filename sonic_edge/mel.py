@@ -116,8 +116,10 @@ class MelStream:
     def __init__(self, settings: MelSettings, at_once: int = 1) -> None:
         self._settings = settings
         self._at_once = at_once
-        self._window = np.hanning(settings.n_fft + 1)[:-1].astype(np.float32)
-        self._bands = filterbank(settings).T
+        # In double precision: in single, sums of other processors, and of other numbers of frames at once, come out
+        # otherwise by the last bit, and INT8 makes a step of it that can be seen in the motion.
+        self._window = np.hanning(settings.n_fft + 1)[:-1]
+        self._bands = filterbank(settings).T.astype(np.float64)
         # frame i is centred on sample i * hop: the first one looks half a window before the start
         self._pending: FloatArray = np.zeros(settings.n_fft // 2, np.float32)
         self._before: FloatArray = np.zeros(1, np.float32)  # the last sample
@@ -142,7 +144,7 @@ class MelStream:
         )
         mel = np.empty((s.n_mels, n_frames), np.float32)
         for i in range(0, n_frames, _BLOCK):
-            size = np.abs(np.fft.rfft(frames[i : i + _BLOCK] * self._window, axis=1)).astype(np.float32)
+            size = np.abs(np.fft.rfft(frames[i : i + _BLOCK] * self._window, axis=1))
             power = size**2 @ self._bands if s.summed == "power" else (size @ self._bands) ** 2
             mel[:, i : i + _BLOCK] = np.log10(np.maximum(power, s.floor)).T
         self._pending = self._pending[n_frames * s.hop :].copy()

@@ -34,6 +34,8 @@ from sonic_edge.errors import SonicEdgeError
 BUILD = CHECKOUT / "build" / "processors"
 LEAST_R = 0.995
 """What every output must agree to with the floating-point form."""
+NOT_RUN = 3
+"""Exit status of --on where this machine cannot play the kind."""
 FORMS: Dict[str, Dict[str, str]] = {
     "as the file": {},
     "unsigned": {"session.x64quantprecision": "1"},
@@ -98,14 +100,14 @@ def main() -> int:
 
 
 def run_on(name: str, command: List[str]) -> int:
-    """Run any command with what another kind of processor lacks hidden from it; its exit status."""
+    """Run any command with what another kind of processor lacks hidden from it; its exit status, or `NOT_RUN`."""
     (kind,) = [kind for kind in X86 if kind.name == name] or [None]
     BUILD.mkdir(parents=True, exist_ok=True)
     build(BUILD)
     hidden = kind and hiding(kind, BUILD, features(BUILD))
     if hidden is None:
         print(f"NOT RUN on {name}: {'this machine cannot play it' if kind else 'there is no such kind'}")
-        return 1
+        return NOT_RUN
     return subprocess.run(command, env={**os.environ, **hidden}, check=False).returncode
 
 
