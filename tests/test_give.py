@@ -13,10 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from sonic_edge import disk
 from sonic_edge.cli import main
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError
-from sonic_edge.inbox import Spool, disk
+from sonic_edge.inbox import Spool
 from sonic_edge.inbox.give import STALE_S, end_of, give, name_for
 
 FILES = {"a.wav": b"sound", "a.jpg": b"picture"}

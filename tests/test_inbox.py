@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sonic_edge import disk
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.inbox import Spool, disk, look
+from sonic_edge.inbox import Spool, folders, look
 from sonic_edge.inbox.job import MAX_ENTRIES, Record
 from sonic_edge.inbox.spool import MAX_INTERRUPTIONS
 
@@ -554,8 +555,8 @@ def test_a_full_disk_does_not_keep_the_lock_from_being_held(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
-        with disk.locked(tmp_path / "lock"), pytest.raises(DeviceError, match="another daemon"):
-            disk.locked(tmp_path / "lock").__enter__()
+        with folders.locked(tmp_path / "lock"), pytest.raises(DeviceError, match="another daemon"):
+            folders.locked(tmp_path / "lock").__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

@@ -7,7 +7,7 @@ import pytest
 
 from sonic_edge.config import DiskSettings
 from sonic_edge.inbox import room as room_module
-from sonic_edge.inbox.disk import Folders
+from sonic_edge.inbox.folders import Folders
 from sonic_edge.inbox.room import LOOK_EVERY_S, STEADY_S, Room
 
 DAY = 86400.0

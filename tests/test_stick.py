@@ -16,10 +16,11 @@ import pytest
 import yaml
 from waiting import DEADLINE_S, until
 
+from sonic_edge import disk
 from sonic_edge.cli import main
 from sonic_edge.config import Config, SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError, SonicEdgeError
-from sonic_edge.inbox import Spool, disk
+from sonic_edge.inbox import Spool
 from sonic_edge.stick import bring, done, memory, take, visit
 from sonic_edge.stick.find import RESULTS, look
 from sonic_edge.stick.results import fat_name

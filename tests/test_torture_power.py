@@ -5,7 +5,7 @@ import os
 import pytest
 from torture.power import LIVES, Simulator, quiet
 
-from sonic_edge.inbox import disk
+from sonic_edge import disk
 
 PAIR = LIVES[0]
 

@@ -23,7 +23,7 @@ power goes, `Spool.recover` carries the job on from where it stood. A folder tha
 
 Everything here trusts names and sizes only. What is in the files is for the worker to find out.
 
-Of the modules, each imports only those before it: `disk` (durable steps, the four folders), `job` (what a job is, its
+Of the modules, each imports only those before it: `folders` (the four of them, their lock), `job` (what a job is, its
 record), `look` (what lies in the inbox, and whether it is still), `ends` (into outbox or failed), `spool` (all of it).
 """
 

@@ -9,9 +9,9 @@ import logging
 from dataclasses import replace
 from typing import Mapping
 
+from .. import disk
 from ..errors import SonicEdgeError
-from . import disk
-from .disk import Folders
+from .folders import Folders
 from .job import PRIVATE, REASON, Record, now, output_in
 
 log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Iterator, Mapping, Optional, Union
 
+from .. import disk
 from ..errors import DeviceError, RequestError
-from . import disk
-from .disk import Folders
+from .folders import Folders
 from .job import PRIVATE, REASON, safe_id
 
 STALE_S = 86400.0

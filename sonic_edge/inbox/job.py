@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Mapping, NamedTuple, Optional, Tuple, get_args
 
+from .. import disk
 from ..errors import RequestError
-from . import disk
 
 # fmt: off
 RECORDINGS = frozenset((

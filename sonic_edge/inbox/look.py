@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import AbstractSet, Dict, List, Optional, Set, Tuple
 
+from .. import disk
 from ..config import SpoolSettings
-from . import disk
 from .job import CONTROLS, MAX_ENTRIES, PHOTOS, RECORDINGS, Seen, suffix_of
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Collection, Dict, List
 
+from .. import disk
 from ..config import DiskSettings
-from . import disk
-from .disk import Folders
+from .folders import Folders
 
 log = logging.getLogger(__name__)
 

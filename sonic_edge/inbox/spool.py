@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Collection, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
 
+from .. import disk
 from ..config import DiskSettings, SpoolSettings
 from ..errors import ConfigError, RequestError, SonicEdgeError
-from . import disk, ends
-from .disk import Folders
+from . import ends
+from .folders import Folders, failing_as_device, locked
 from .job import MAX_ENTRIES, Job, Record, job_in, now, safe_id
 from .look import HINT, Candidate, Lookout, is_same_file, is_same_folder
 from .room import Room
@@ -71,7 +72,7 @@ class Spool(Folders):
     def __enter__(self) -> "Spool":
         self.make()
         _check_portrait(self._default_portrait)
-        self._held_open.enter_context(disk.locked(self.root / "lock"))
+        self._held_open.enter_context(locked(self.root / "lock"))
         self._device = self.root.stat().st_dev
         return self
 
@@ -152,7 +153,7 @@ class Spool(Folders):
         Raises:
             DeviceError: If the disk fails.
         """
-        with disk.failing_as_device(job.id):
+        with failing_as_device(job.id):
             result = job.output.parent
             if disk.exists(result):
                 shutil.rmtree(result)
@@ -172,7 +173,7 @@ class Spool(Folders):
         Raises:
             DeviceError: If the disk fails.
         """
-        with disk.failing_as_device(job.id):
+        with failing_as_device(job.id):
             record = Record.load(job.folder)
             record = replace(record, state="claimed", deaths=record.deaths + int(died))
             record.store(job.folder)
@@ -192,7 +193,7 @@ class Spool(Folders):
             DeviceError: If the disk fails; `recover` carries on.
             RequestError: If there is no video to publish.
         """
-        with disk.failing_as_device(job.id):
+        with failing_as_device(job.id):
             if not disk.is_plain(job.output):
                 raise RequestError(f"{job.id}: the worker left no video")
             name = ends.publish(self, Record.load(job.folder), report, self._settings.keep_inputs)
@@ -213,7 +214,7 @@ class Spool(Folders):
         Raises:
             DeviceError: If the disk fails; `recover` carries on.
         """
-        with disk.failing_as_device(job.id):
+        with failing_as_device(job.id):
             return self._fail(Record.load(job.folder), error, controls or {})
 
     # ---- what people ask for --------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ class Spool(Folders):
         Raises:
             DeviceError: If the disk fails.
         """
-        with disk.failing_as_device(name):
+        with failing_as_device(name):
             job_id: Optional[str] = name if any(job.id == name for job in self._left) else None
             if job_id is None:
                 self._lookout.due()  # the last look may be long ago
@@ -264,7 +265,7 @@ class Spool(Folders):
             DeviceError: If the disk fails.
         """
         source = self.failed / name
-        with disk.failing_as_device(name):
+        with failing_as_device(name):
             known = disk.entries(self.failed)
             if name not in known or source.is_symlink() or not source.is_dir():  # a name may be anything at all
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, Iterator, Optional
 
+from .. import disk
 from ..errors import DeviceError, RequestError
-from ..inbox import disk
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Iterator
 
+from .. import disk
 from ..errors import DeviceError
-from ..inbox import disk
 from .find import RESULTS
 
 log = logging.getLogger(__name__)

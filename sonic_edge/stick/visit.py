@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Dict, List, Optional, Tuple
 
+from .. import disk
 from ..config import Config
 from ..control import ask
 from ..errors import DeviceError, RequestError, SonicEdgeError
-from ..inbox import disk
 from ..inbox.give import Source, end_of, give, name_for
 from ..inbox.job import safe_id
 from .find import Found, Refused, digest, look, open_plain

@@ -9,8 +9,8 @@ import secrets
 from pathlib import Path
 from typing import Callable, Iterator, List, Tuple
 
+from .. import disk
 from ..errors import ConfigError, DeviceError, RequestError
-from ..inbox import disk
 from .check import Checked, check_files
 from .place import CHOICE, Choice, Entry, by_id, entries, id_of, look, matching, pick, read_choice
 from .unpack import take, told_as

@@ -1,113 +1,14 @@
-"""The spool's folders, and the durable steps everything in them is made of."""
+"""The spool's four folders, their lock, and how their failures are told."""
 
 import errno
 import fcntl
-import json
 import os
-import shutil
-import stat
-import subprocess
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
-from typing import Iterator, List, Mapping
+from typing import Iterator
 
+from .. import disk
 from ..errors import ConfigError, DeviceError
-
-# ---- looking -----------------------------------------------------------------------------------------------------
-
-
-def exists(path: Path) -> bool:
-    """Whether there is anything by that name, be it a dangling link."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def is_plain(path: Path) -> bool:
-    """Whether it is a file and not a link to one, a folder, a pipe..."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def what_is(path: Path) -> str:
-    """What something is that is not a plain file, in words."""
-    mode = path.lstat().st_mode
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-    }
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def entries(folder: Path) -> List[str]:
-    """The names in a folder; none if there is no such folder."""
-    try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in found]
-    except FileNotFoundError:
-        return []
-
-
-def numbered(name: str) -> Iterator[str]:
-    """`name`, `name`-2, `name`-3... to take the first that is free."""
-    yield name
-    for n in count(2):
-        yield f"{name}-{n}"
-
-
-# ---- changing ----------------------------------------------------------------------------------------------------
-
-
-def rename(source: Path, target: Path) -> None:
-    """Every rename in the spool, so that tests can cut the power at each."""
-    source.rename(target)
-
-
-def sync(path: Path) -> None:
-    """What is written in a file, or which names a folder holds, will survive a power cut from now on."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError as e:
-        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
-            raise
-    finally:
-        os.close(handle)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Replace a file durably: it holds all of `data`, or what it held before."""
-    draft = path.with_name(f".{path.name}.tmp")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    with draft.open("xb") as file:
-        file.write(data)
-    sync(draft)
-    rename(draft, path)
-    sync(path.parent)
-
-
-def write_for_people(path: Path, data: Mapping[str, object]) -> None:
-    """JSON in which Chinese stays readable, and a name that is not UTF-8 shows its bytes as question marks."""
-    text = json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n"
-    write(path, text.encode(errors="replace"))
-
-
-def remove(path: Path) -> None:
-    """Take away a folder that no longer means anything; what cannot go now goes at the next start."""
-    if exists(path):
-        try:
-            shutil.rmtree(path, ignore_errors=True)
-        except RecursionError:  # folders in folders, a thousand deep
-            subprocess.run(["rm", "-rf", "--", str(path)], check=False)
-
 
 # ---- failing, locking --------------------------------------------------------------------------------------------
 
@@ -197,19 +98,19 @@ class Folders:
             name: An id.
             is_own: It is the id of the job that asks, whose own folder in work is then no obstacle.
         """
-        for tried in numbered(name):
+        for tried in disk.numbered(name):
             places = [self.outbox / f"{tried}{suffix}" for suffix in (".mp4", ".json", ".inputs")]
             places.append(self.failed / tried)
             if not (is_own and tried == name):
                 places.append(self.work / tried)
-            if not any(map(exists, places)):
+            if not any(map(disk.exists, places)):
                 break
         return tried
 
     def trash(self, folder: Path) -> None:
         """Take away a job's folder in work; see the package on why in two steps."""
         grave = self.work / f".trash-{folder.name}"
-        remove(grave)
-        rename(folder, grave)
-        sync(self.work)
-        remove(grave)
+        disk.remove(grave)
+        disk.rename(folder, grave)
+        disk.sync(self.work)
+        disk.remove(grave)

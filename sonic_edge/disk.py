@@ -1,0 +1,106 @@
+"""Looking at files without following links, and the durable steps that everything on the disk is made of."""
+
+import errno
+import json
+import os
+import shutil
+import stat
+import subprocess
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Iterator, List, Mapping
+
+# ---- looking -----------------------------------------------------------------------------------------------------
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything by that name, be it a dangling link."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_plain(path: Path) -> bool:
+    """Whether it is a file and not a link to one, a folder, a pipe..."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def what_is(path: Path) -> str:
+    """What something is that is not a plain file, in words."""
+    mode = path.lstat().st_mode
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def entries(folder: Path) -> List[str]:
+    """The names in a folder; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as found:
+            return [entry.name for entry in found]
+    except FileNotFoundError:
+        return []
+
+
+def numbered(name: str) -> Iterator[str]:
+    """`name`, `name`-2, `name`-3... to take the first that is free."""
+    yield name
+    for n in count(2):
+        yield f"{name}-{n}"
+
+
+# ---- changing ----------------------------------------------------------------------------------------------------
+
+
+def rename(source: Path, target: Path) -> None:
+    """Every rename that must last, so that tests can cut the power at each."""
+    source.rename(target)
+
+
+def sync(path: Path) -> None:
+    """What is written in a file, or which names a folder holds, will survive a power cut from now on."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file durably: it holds all of `data`, or what it held before."""
+    draft = path.with_name(f".{path.name}.tmp")
+    with suppress(FileNotFoundError):
+        draft.unlink()
+    with draft.open("xb") as file:
+        file.write(data)
+    sync(draft)
+    rename(draft, path)
+    sync(path.parent)
+
+
+def write_for_people(path: Path, data: Mapping[str, object]) -> None:
+    """JSON in which Chinese stays readable, and a name that is not UTF-8 shows its bytes as question marks."""
+    text = json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n"
+    write(path, text.encode(errors="replace"))
+
+
+def remove(path: Path) -> None:
+    """Take away a folder that no longer means anything; what cannot go now goes at the next start."""
+    if exists(path):
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+        except RecursionError:  # folders in folders, a thousand deep
+            subprocess.run(["rm", "-rf", "--", str(path)], check=False)
