@@ -11,8 +11,9 @@ from .bundle import Bundle, Stage
 from .config import ModelSettings
 from .errors import ConfigError
 from .media import FloatArray
-from .performer import Performer, open_performer
+from .performer import FramesPerformer, MotionPerformer, Performer
 from .reference import Agreement, compare
+from .spec import FramesSpec
 
 
 def open_model(
@@ -27,7 +28,10 @@ def open_model(
         ConfigError: If the bundle has no file for the backend, or one is not as its hash says.
         DeviceError: If the backend cannot open them.
     """
-    return open_performer(bundle, _opener(bundle, model, stack, wrapped))
+    opened = _opener(bundle, model, stack, wrapped)
+    if isinstance(bundle.spec, FramesSpec):
+        return FramesPerformer(bundle, opened("painter"))
+    return MotionPerformer(bundle, opened("encoder"), opened("denoiser"))
 
 
 def worst_in_words(agreements: List[Agreement]) -> str:

@@ -25,7 +25,6 @@ from .mel import loud_level, loudness
 from .mirror import Mirror
 from .performer import Performance, Performer
 from .portrait import FaceFinder, face_alone, make_portrait, read_image
-from .record import Passage
 from .sheet import Sheet
 from .speech import read_speech, sound
 from .store import find_bundle, resolve
@@ -227,10 +226,6 @@ class Pipeline:
             part.replace(output)
         except OSError as e:
             raise DeviceError(f"{output}: cannot be written: {e}") from e
-
-    def passage(self) -> Passage:
-        """Listens for a spoken passage."""
-        return Passage(self._config.live)
 
     def scene(self, photo: Path, output: Path, progress: Callable[[Progress], None] = _ignore) -> None:
         """Make the idle scene: a silent video of the portrait, alive, that begins where it ends.

@@ -26,10 +26,10 @@ from waiting import lives, until
 from sonic_edge import encode, pipeline
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import box, devices, exit_status, model, service
-from sonic_edge.doctor.apart import Account
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case, Check, Finding, carry_out, ok
 from sonic_edge.doctor.redact import Redactor
 from sonic_edge.doctor.support import unit_line
+from sonic_edge.isolated import Account
 from sonic_edge.machine import Mount
 
 # a test runner has threads, whatever the doctor has

@@ -16,8 +16,8 @@ import yaml
 from sonic_edge import npu
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import chip
-from sonic_edge.doctor.apart import account_of
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case
+from sonic_edge.isolated import account_of
 
 SAID = Path(__file__).with_name("npu_smi")
 BOARD = (SAID / "310B4_board.txt").read_text()

@@ -11,7 +11,7 @@ from ..store import Entry
 from ..store.check import Checked, backends, check_files, named
 from ..store.place import entries, pick, read_choice, resolve
 from ..store.unpack import taken
-from .trial import try_apart
+from .trial import try_isolated
 
 
 def list_bundles(args: argparse.Namespace) -> int:
@@ -93,10 +93,10 @@ def try_and_tell(checked: Checked, config: Config) -> None:
     """Tell how a bundle is whose files are whole, and run it.
 
     Raises:
-        ConfigError, DeviceError: As `try_apart`.
+        ConfigError, DeviceError: As `try_isolated`.
     """
     tell(checked)
-    print(try_apart(checked.bundle.folder, config))
+    print(try_isolated(checked.bundle.folder, config))
 
 
 def tell(checked: Checked) -> None:

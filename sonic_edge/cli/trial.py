@@ -9,7 +9,7 @@ from ..errors import ConfigError, DeviceError, SonicEdgeError
 _KINDS = {e.__name__: e for e in (ConfigError, DeviceError)}
 
 
-def try_apart(folder: Path, config: Config) -> str:
+def try_isolated(folder: Path, config: Config) -> str:
     """Run a bundle as the daemon would: where root asks, as the daemon's user; within the worker's bounds.
 
     Args:
@@ -23,15 +23,15 @@ def try_apart(folder: Path, config: Config) -> str:
         ConfigError: If the bundle is wrong.
         DeviceError: If the backend cannot run it, it hangs, or takes the process down.
     """
-    from ..doctor.apart import Broke, Hung, account_of, run_apart
     from ..doctor.service import unit_properties
+    from ..isolated import Crashed, TimedOut, account_of, run_isolated
 
     account, seconds = account_of(unit_properties()), config.worker.start_s
     try:
-        said: Dict[str, str] = run_apart(lambda: _run(folder, config), seconds, account)
-    except Hung as e:
+        said: Dict[str, str] = run_isolated(lambda: _run(folder, config), seconds, account)
+    except TimedOut as e:
         raise DeviceError(f"{folder}: the model did not run within worker.start_s = {seconds:g} s") from e
-    except Broke as e:
+    except Crashed as e:
         raise DeviceError(f"{folder}: running the model ended the process: {e}") from e
     if "error" in said:
         raise _KINDS[said["error"]](said["words"])

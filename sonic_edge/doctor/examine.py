@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..config import Config, load_config
 from ..control import ask
 from ..errors import ConfigError, DeviceError, RequestError
+from ..isolated import account_of
 from . import box, chip, devices, model, program, service
-from .apart import account_of
 from .finding import FAILED, Case, Check, Finding, carry_out, failed, not_checked, ok
 
 SETTINGS = "settings"

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from ..config import Config
 from ..errors import SonicEdgeError
-from .apart import Account, Broke, Hung, run_apart
+from ..isolated import Account, Crashed, TimedOut, run_isolated
 
 OK, WARNING, FAILED, NOT_CHECKED = "ok", "warning", "FAILED", "not checked"
 
@@ -114,16 +114,16 @@ class Check:
 def carry_out(check: Check, case: Case) -> List[Finding]:
     """What a check finds; whatever happens to it, something comes back."""
     try:
-        said = run_apart(lambda: _said(check, case), check.seconds, case.account if check.as_daemon else None)
+        said = run_isolated(lambda: _said(check, case), check.seconds, case.account if check.as_daemon else None)
         found = [Finding(**told) for told in said]
-    except Hung:
+    except TimedOut:
         found = [
             failed(
                 f"did not come to an end within {check.seconds:g} s",
                 "something hangs: unplug the device and plug it in again, or restart the box; then ask again",
             )
         ]
-    except Broke as e:
+    except Crashed as e:
         found = [failed(f"the check itself broke down: {e}", f"a library or driver ends the program; {_SEND}")]
     return [replace(finding, check=check.name) for finding in found or [not_checked("nothing was found out")]]
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from .. import machine
 from ..errors import DeviceError, RequestError
-from .apart import Broke, Hung, run_apart
+from ..isolated import Crashed, TimedOut, run_isolated
 from .box import FOUR
 from .chip import in_words
 from .finding import Case, Finding
@@ -138,8 +138,8 @@ def _apart(make: Callable[[], object]) -> object:
         return made[-_PIECE_BYTES:] if isinstance(made, str) else made
 
     try:
-        return run_apart(said, _PIECE_S)
-    except (Hung, Broke) as e:
+        return run_isolated(said, _PIECE_S)
+    except (TimedOut, Crashed) as e:
         return f"could not be had: {type(e).__name__} {e}\n"
 
 

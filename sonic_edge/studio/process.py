@@ -284,7 +284,9 @@ class _Studio:
         if samples is None:
             return
         if self._passage is None:  # not before there is sound: some devices take a second until then
-            self._passage = self._pipeline.passage()
+            from ..record import Passage
+
+            self._passage = Passage(self._config.live)
             self._say("listening" if self._config.live.trigger == "command" else "")
         self._passage.push(samples)
         if self._passage.is_speaking:

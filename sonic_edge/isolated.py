@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..process import bind_to_parent
+from .process import bind_to_parent
 
 MAX_BYTES = 8 << 20
 """Of what comes back."""
@@ -27,11 +27,11 @@ _FORK = multiprocessing.get_context("fork")
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-class Hung(Exception):
+class TimedOut(Exception):
     """It did not come to an end in time."""
 
 
-class Broke(Exception):
+class Crashed(Exception):
     """It took its process down; the words say how."""
 
 
@@ -46,7 +46,7 @@ class Account:
     environment: Mapping[str, str]
 
 
-def run_apart(do: Callable[[], object], seconds: float, account: Optional[Account] = None) -> Any:
+def run_isolated(do: Callable[[], object], seconds: float, account: Optional[Account] = None) -> Any:
     """What `do` returns; it must be fit for JSON and not raise.
 
     Args:
@@ -55,7 +55,7 @@ def run_apart(do: Callable[[], object], seconds: float, account: Optional[Accoun
         account: As whom; only root can be somebody else, everybody else stays what they are.
 
     Raises:
-        Hung, Broke: It and everything it started is ended.
+        TimedOut, Crashed: It and everything it started is ended.
     """
     here, there = _FORK.Pipe(duplex=False)
     sys.stdout.flush()
@@ -64,16 +64,16 @@ def run_apart(do: Callable[[], object], seconds: float, account: Optional[Accoun
     try:
         child.start()
     except OSError as e:
-        raise Broke(f"no process could be started: {e.strerror}") from e
+        raise Crashed(f"no process could be started: {e.strerror}") from e
     there.close()
     try:
         if not here.poll(seconds):
-            raise Hung
+            raise TimedOut
         return json.loads(here.recv_bytes(MAX_BYTES))
     except (EOFError, OSError, ValueError) as e:
         child.join(2)
         how = child.exitcode
-        raise Broke(signal.Signals(-how).name if how is not None and -64 < how < 0 else f"status {how}") from e
+        raise Crashed(signal.Signals(-how).name if how is not None and -64 < how < 0 else f"status {how}") from e
     finally:
         here.close()
         assert child.pid is not None
