@@ -14,7 +14,7 @@
 # make model-test   the tests that need MindSpore
 # make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
-SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
+SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
 .PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config render-eval convert model model-test model-eval setup clean
@@ -104,7 +104,7 @@ render-eval: .venv/ready
 
 MODELS = models/.venv/bin/python
 
-models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg setup.py sonic_edge/renderer/_pixels.c
+models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg setup.py sonic_edge/engine/renderer/_pixels.c
 	models/setup.sh
 	@touch $@
 
@@ -131,4 +131,4 @@ model-eval: models/.venv/ready .venv/ready
 	    else echo "NOT RUN: what is read of faces; lips against people on video: PEOPLE=folder is not given"; fi
 
 clean:
-	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/renderer/*.so
+	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/engine/renderer/*.so

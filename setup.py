@@ -5,9 +5,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "sonic_edge.renderer._pixels",
-            ["sonic_edge/renderer/_pixels.c", "sonic_edge/renderer/_drawn.c"],
-            depends=["sonic_edge/renderer/_pixels.h"],
+            "sonic_edge.engine.renderer._pixels",
+            ["sonic_edge/engine/renderer/_pixels.c", "sonic_edge/engine/renderer/_drawn.c"],
+            depends=["sonic_edge/engine/renderer/_pixels.h"],
             # the same bytes on every processor: no multiply and add in one, which only some have
             extra_compile_args=[
                 "-std=c99",

@@ -11,10 +11,10 @@ from wheelhouse import extensions
 NEEDED = (
     "sonic_edge/py.typed",
     "sonic_edge/cli/__init__.py",
-    "sonic_edge/renderer/__init__.py",
-    "sonic_edge/backends/cpu.py",
-    "sonic_edge/backends/mindspore_lite.py",
-    "sonic_edge/backends/acl.py",
+    "sonic_edge/engine/renderer/__init__.py",
+    "sonic_edge/model/backends/cpu.py",
+    "sonic_edge/model/backends/mindspore_lite.py",
+    "sonic_edge/model/backends/acl.py",
     "sonic_edge/fonts/",
     "data/share/sonic-edge/bundles/sonic-net/bundle.yaml",
     "data/share/sonic-edge/bundles/sonic-net/encoder.int8.onnx",
@@ -34,7 +34,7 @@ def check(wheel: Path) -> List[str]:
     if tag.abi == "none" or tag.platform == "any":
         return [*wrong, f"{tag} is for any Python and processor; its compiled part is for one"]
     arch = tag.platform.partition("_")[2]
-    compiled = f"sonic_edge/renderer/_pixels.cpython-{tag.interpreter[2:]}-{arch}-linux-gnu.so"
+    compiled = f"sonic_edge/engine/renderer/_pixels.cpython-{tag.interpreter[2:]}-{arch}-linux-gnu.so"
     wrong += [f"{n} should not be there" for n in names if n.endswith(".so") and n != compiled]
     machine = extensions(wheel).get(compiled)
     if machine is None:

@@ -24,7 +24,7 @@ _LOWER_FACE = (slice(50, 85), slice(25, 75))
 
 def chip(device: int) -> int:
     """What ATC calls the chip."""
-    from sonic_edge import npu
+    from sonic_edge.hardware import npu
 
     report = npu.ask()
     found = [one for one in report.chips if one.device == device]

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 
 from models import BUNDLE
 from models.phonemes import ARPABET, CONSONANTS, PAUSE, VISEME_OF, VOWELS, Segment, segments
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls, LimitSettings
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.motion.shape import shape_motion
+from sonic_edge.engine.speech import read_speech, sound
 from sonic_edge.media import Motion
-from sonic_edge.mel import MelSettings, log_mel, loudness, runs
-from sonic_edge.motion import shape_motion
-from sonic_edge.sonic import SonicNet
-from sonic_edge.spec import ClosureSpec
-from sonic_edge.speech import read_speech, sound
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.mel import MelSettings, log_mel, loudness, runs
+from sonic_edge.model.spec import ClosureSpec
 
 Array = NDArray[np.float64]
 Samples = NDArray[np.float32]

@@ -8,7 +8,7 @@ microphone's curve, echo, noise, other people talking, a telephone's low-pass, a
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_edge.mel import MelSettings
+from sonic_edge.model.mel import MelSettings
 
 FloatArray = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from models import faces, life
 from models.augment import augment
 from models.corpus import is_held_out
 from models.network import FACE, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_VISEMES
-from sonic_edge.mel import MelSettings, loud_level, loudness, normalise, speech_mean
+from sonic_edge.model.mel import MelSettings, loud_level, loudness, normalise, speech_mean
 
 STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
 N_STREAMS = 16

@@ -27,8 +27,8 @@ from models.chip.graphs import rewritten
 from models.chip.plan import CALIBRATED, ROUTES, Choice, calibration_step, float_layers, stage_steps
 from models.chip.result import check_out, write_bundle
 from models.chip.socs import check_soc
-from sonic_edge.bundle import Bundle, Stage
 from sonic_edge.errors import ConfigError, SonicEdgeError
+from sonic_edge.model.bundle import Bundle, Stage
 
 BACKENDS = {"mindspore_lite": ["mindspore_lite"], "acl": ["acl"], "both": ["acl", "mindspore_lite"]}
 

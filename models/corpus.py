@@ -30,7 +30,7 @@ from models.espeak import Job, mend_times
 from models.phonemes import CONSONANTS, VISEME_OF, VOWELS, Segment, segments
 from models.teacher import labels, lip_motion
 from models.voices import HELD_OUT_VARIANTS, VOICES, Voice
-from sonic_edge.mel import MelSettings, log_mel
+from sonic_edge.model.mel import MelSettings, log_mel
 
 SEED = 20261122
 

@@ -22,10 +22,10 @@ from models.corpus import is_held_out
 from models.parity import correlation
 from models.phonemes import VISEMES, Segment
 from sonic_edge.config import Controls
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.motion.shape import shape_motion
+from sonic_edge.engine.motion.streaming import streamed_motion
 from sonic_edge.media import Motion, Speech
-from sonic_edge.motion import shape_motion
-from sonic_edge.sonic import SonicNet
-from sonic_edge.stream import streamed_motion
 
 FloatArray = NDArray[np.float32]
 MEL_PER_S = 100

@@ -18,10 +18,10 @@ from models import BUILD, BUNDLE, life
 from models.aligned import grey, open_net
 from models.batches import LEAD, LOWEST, PAST, Corpus, heard_level
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
-from sonic_edge.mel import MelSettings, normalise, speech_mean
-from sonic_edge.motion import full_blinks
-from sonic_edge.sonic import SonicNet
-from sonic_edge.stream import LIFE_SHARE
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.motion.shape import full_blinks
+from sonic_edge.engine.motion.streaming import LIFE_SHARE
+from sonic_edge.model.mel import MelSettings, normalise, speech_mean
 
 FloatArray = NDArray[np.float32]
 CLIP_S = 8

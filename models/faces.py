@@ -3,8 +3,8 @@
     python -m models.faces [--n 4800]      # makes build/faces.npz; `models.train` does so itself where it is missing
 
 Photographs in the public domain and rendered heads of nobody (`portraits`, `heads`) are given other shapes, skins,
-beards and glasses, then a random pose by `sonic_edge.renderer`. The answers are what was commanded, read back by the
-product's landmarks on the picture that came out; where the two disagree, the picture is left out.
+beards and glasses, then a random pose by `sonic_edge.engine.renderer`. The answers are what was commanded, read back by
+the product's landmarks on the picture that came out; where the two disagree, the picture is left out.
 
 Every picture is aligned as the runtime aligns: eye centres at (0.34, 0.40) and (0.66, 0.40) of a 224 square.
 """
@@ -24,10 +24,10 @@ from models import BUILD, portraits
 from models.heads import Heads
 from models.portraits import SIZE
 from sonic_edge.config import Controls
+from sonic_edge.engine.portrait import FaceFinder, make_portrait
+from sonic_edge.engine.renderer import Renderer
 from sonic_edge.errors import RequestError
 from sonic_edge.media import Portrait
-from sonic_edge.portrait import FaceFinder, make_portrait
-from sonic_edge.renderer import Renderer
 
 POOL = BUILD / "faces.npz"
 POSES = (8, 8, 5)

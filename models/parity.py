@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
 
 LIPS_R, CLOSURE_AGREEMENT = 0.99, 0.98
 """What the bundle is held to."""

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from models import BUILD
 from sonic_edge.config import Controls
+from sonic_edge.engine.motion.network import face_image
+from sonic_edge.engine.portrait import FaceFinder, make_portrait
+from sonic_edge.engine.portrait.faces import OVAL
+from sonic_edge.engine.portrait.remarks import INNER_LIPS, LIP_GAPS, OUTER_LIPS, mouth_colours
 from sonic_edge.media import FloatArray, Image, Portrait
-from sonic_edge.portrait import FaceFinder, make_portrait
-from sonic_edge.portrait.faces import OVAL
-from sonic_edge.portrait.remarks import INNER_LIPS, LIP_GAPS, OUTER_LIPS, mouth_colours
-from sonic_edge.sonic import face_image
 
 SIZE = 224
 EYES = ((0.34, 0.40), (0.66, 0.40))

@@ -29,7 +29,7 @@ from models.export import INPUTS, OUTPUTS
 from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
 from models.phonemes import VISEME_OF
 from models.widen import widened
-from sonic_edge.mel import MelSettings, speech_shape
+from sonic_edge.model.mel import MelSettings, speech_shape
 
 Feeds = Dict[str, NDArray[np.float32]]
 N_CALIBRATION = 120

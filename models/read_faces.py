@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from models import BUNDLE, faces, life, portraits
 from models.aligned import area
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls
+from sonic_edge.engine.portrait import FaceFinder, make_portrait
+from sonic_edge.engine.renderer import Renderer
 from sonic_edge.errors import RequestError
 from sonic_edge.media import Image, Portrait
-from sonic_edge.portrait import FaceFinder, make_portrait
-from sonic_edge.renderer import Renderer
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
 
 Reader = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Aligned pictures [n, 3, 224, 224] RGB 0..1 -> answers [n, 7]."""

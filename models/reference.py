@@ -1,4 +1,4 @@
-"""Writes the case that a bundle's graphs are held against on every machine (`sonic_edge.reference`).
+"""Writes the case that a bundle's graphs are held against on every machine (`sonic_edge.model.reference`).
 
     python -m models.reference [--bundle models/bundles/sonic-net] [--float FOLDER]
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from models import BUNDLE
 from models.chip.calibration import collect, material
 from models.chip.graphs import literal_session, rewritten
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import SonicEdgeError
+from sonic_edge.model.bundle import Bundle
 
 NAME = "reference.npz"
 N_CALLS = 4

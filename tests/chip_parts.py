@@ -15,9 +15,9 @@ import mindspore_lite  # noqa: E402
 from acl import _state as chip  # noqa: E402
 from chip_double import Misuse, faults, file  # noqa: E402
 
-from sonic_edge.backends.onnx_model import read_model  # noqa: E402
-from sonic_edge.backends.onnx_narrow import narrow  # noqa: E402
-from sonic_edge.store import find_bundle  # noqa: E402
+from sonic_edge.model.backends.onnx_model import read_model  # noqa: E402
+from sonic_edge.model.backends.onnx_narrow import narrow  # noqa: E402
+from sonic_edge.model.store import find_bundle  # noqa: E402
 
 __all__ = ["DOUBLES", "Misuse", "acl", "chip", "chip_bundle", "compiled", "faults", "file", "mindspore_lite"]
 

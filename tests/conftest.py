@@ -14,15 +14,15 @@ from frames_bundle import frames_bundle
 from media_files import write_wav
 from stub_worker import __file__ as STUB
 
-from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import LimitSettings, share_dir
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.performer import MotionPerformer
+from sonic_edge.engine.portrait import FaceFinder
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.speech import read_speech
 from sonic_edge.media import Portrait, Speech
-from sonic_edge.performer import MotionPerformer
-from sonic_edge.portrait import FaceFinder
-from sonic_edge.renderer import Renderer
-from sonic_edge.sonic import SonicNet
-from sonic_edge.speech import read_speech
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.store import find_bundle
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from typing import Tuple
 import cv2
 import numpy as np
 
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.eyes import EYES
 from sonic_edge.media import N_LANDMARKS, Portrait
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.eyes import EYES
 
 Colour = Tuple[int, int, int]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sonic_edge.mirror import Mirror
-from sonic_edge.studio.process import main
+from sonic_edge.engine.mirror import Mirror
+from sonic_edge.live.studio.process import main
 
 CLICK_EVERY_S = 2.5
 MARKED_S = 0.2

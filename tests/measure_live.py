@@ -27,9 +27,9 @@ from live_parts import pulse_server, x_server
 from marked_studio import CLICK_EVERY_S
 
 from sonic_edge.config import share_dir
-from sonic_edge.control import ask
+from sonic_edge.engine.speech import sound
 from sonic_edge.errors import SonicEdgeError
-from sonic_edge.speech import sound
+from sonic_edge.service.control import ask
 
 RATE = 16000
 SCREEN = (640, 512)
@@ -60,7 +60,7 @@ def start(command, environment, log):
 
 
 @contextmanager
-def room(folder, studio=("-m", "sonic_edge.studio"), start=start, **settings):
+def room(folder, studio=("-m", "sonic_edge.live.studio"), start=start, **settings):
     """The daemon in a room with a microphone, a loudspeaker and a screen; gives (environment, status, process)."""
     with ExitStack() as stack:
         pulse = stack.enter_context(pulse_server(folder))

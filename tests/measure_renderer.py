@@ -35,17 +35,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import Controls, EncodeSettings, LimitSettings, share_dir
-from sonic_edge.encode import write_video
-from sonic_edge.label import aigc_metadata
+from sonic_edge.engine.encode import write_video
+from sonic_edge.engine.label import aigc_metadata
+from sonic_edge.engine.motion.network import SonicNet, face_image
+from sonic_edge.engine.motion.shape import HEAD, shape_motion
+from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.speech import read_speech
 from sonic_edge.media import CHANNELS, Image, Motion, Portrait
-from sonic_edge.motion import HEAD, shape_motion
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
-from sonic_edge.renderer import Renderer
-from sonic_edge.sonic import SonicNet, face_image
-from sonic_edge.speech import read_speech
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.store import find_bundle
 
 Landmarks = NDArray[np.float32]
 """[..., 468, 3], pixels; NaN where no face is found."""

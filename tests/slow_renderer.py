@@ -9,13 +9,12 @@ from typing import Any, Dict, List, Mapping, Tuple, Union
 import cv2
 import numpy as np
 
-from sonic_edge.media import Image, Portrait
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, lids_down
-from sonic_edge.renderer.eyes import CREASE_FOLLOWS, LASH, Eye, brow_basis
-from sonic_edge.renderer.geometry import Box, Grid, look_up, smoothstep
-from sonic_edge.renderer.interior import TIP
-from sonic_edge.renderer.mouth import (
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, lids_down
+from sonic_edge.engine.renderer.eyes import CREASE_FOLLOWS, LASH, Eye, brow_basis
+from sonic_edge.engine.renderer.geometry import Box, Grid, look_up, smoothstep
+from sonic_edge.engine.renderer.interior import TIP
+from sonic_edge.engine.renderer.mouth import (
     TEARING,
     WEIGHTS,
     Lips,
@@ -24,8 +23,9 @@ from sonic_edge.renderer.mouth import (
     lip_weights,
     lower_lip_drop,
 )
-from sonic_edge.renderer.pose import held
-from sonic_edge.renderer.shading import Shading
+from sonic_edge.engine.renderer.pose import held
+from sonic_edge.engine.renderer.shading import Shading
+from sonic_edge.media import Image, Portrait
 
 Array = np.ndarray
 REPLICATE, NOTHING = cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.worker import process
+from sonic_edge.service.worker import process
 
 
 class Stub:

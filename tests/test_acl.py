@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from chip_parts import DOUBLES, Misuse, acl, chip, chip_bundle, compiled, faults
 
-from sonic_edge.backends import acl_errors
-from sonic_edge.backends.acl import AclBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import DeviceError
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends import acl_errors
+from sonic_edge.model.backends.acl import AclBackend
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.store import find_bundle
 
 CODES = (100000, 107002, 145003, 207001, 500002, 507018)
 NO_CODE = (
@@ -165,7 +165,7 @@ def test_the_device_is_reset_after_its_last_session(stage):
 
 
 def test_somebody_else_initialised_first(stage, monkeypatch):
-    from sonic_edge.backends import acl as module
+    from sonic_edge.model.backends import acl as module
 
     monkeypatch.setattr(module, "_process", module._Process())
     assert chip.state.n_init == 1 or acl.init() == 0
@@ -180,8 +180,8 @@ from acl import _state
 atexit.register(lambda: print(_state.held(), _state.state.n_init, _state.state.was_finalized))
 import numpy as np
 from pathlib import Path
-from sonic_edge.backends.acl import AclBackend
-from sonic_edge.bundle import Stage
+from sonic_edge.model.backends.acl import AclBackend
+from sonic_edge.model.bundle import Stage
 for _ in range(2):
     session = AclBackend(0).open(Stage("denoiser", Path({str(stage.path)!r}), {stage.inputs}, {stage.outputs}))
     session.run({{name: np.zeros(shape, np.float32) for name, shape in {stage.inputs}.items()}})

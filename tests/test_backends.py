@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from chip_parts import chip, chip_bundle, mindspore_lite
 
-from sonic_edge.backends.acl import AclBackend
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.backends.mindspore_lite import MindSporeLiteBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import DeviceError
+from sonic_edge.model.backends.acl import AclBackend
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.backends.mindspore_lite import MindSporeLiteBackend
+from sonic_edge.model.bundle import Bundle
 
 MAKERS = {
     "cpu": lambda: CpuBackend(threads=1),

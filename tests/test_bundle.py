@@ -4,9 +4,9 @@ import hashlib
 import pytest
 import yaml
 
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import ConfigError
-from sonic_edge.store import find_bundle
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.store import find_bundle
 
 T = 40
 

@@ -14,7 +14,9 @@ from drawn_face import drawn
 from live_parts import pulse_server
 from waiting import until
 
-from sonic_edge.capture import (
+from sonic_edge.config import CameraSettings, MicrophoneSettings, SpeakerSettings
+from sonic_edge.errors import DeviceError, RequestError
+from sonic_edge.live.capture import (
     DelayLine,
     Microphone,
     Speaker,
@@ -24,11 +26,9 @@ from sonic_edge.capture import (
     portaudio,
     snapshot,
 )
-from sonic_edge.capture.clock import Clock
-from sonic_edge.capture.microphone import _Mixer
-from sonic_edge.capture.resample import Resampler
-from sonic_edge.config import CameraSettings, MicrophoneSettings, SpeakerSettings
-from sonic_edge.errors import DeviceError, RequestError
+from sonic_edge.live.capture.clock import Clock
+from sonic_edge.live.capture.microphone import _Mixer
+from sonic_edge.live.capture.resample import Resampler
 from sonic_edge.media import Heard
 
 RATE = 16000

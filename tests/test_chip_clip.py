@@ -15,9 +15,9 @@ from daemon_parts import QUICK, Daemon
 from frames_bundle import SHAPES, frames_bundle
 
 from sonic_edge.config import Config, check, share_dir
+from sonic_edge.engine.pipeline import Pipeline
 from sonic_edge.errors import ConfigError, DeviceError
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline
 
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
 CONTROLS = {"min_resolution": 128, "inference_steps": 4}

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from sonic_edge.control import NAME, Control, ask
 from sonic_edge.errors import DeviceError, RequestError
+from sonic_edge.service.control import NAME, Control, ask
 
 
 @pytest.fixture

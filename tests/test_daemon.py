@@ -18,11 +18,11 @@ from stub_worker import __file__ as STUB
 from waiting import state_of
 
 from sonic_edge.config import share_dir
-from sonic_edge.daemon import notify
+from sonic_edge.service.daemon import notify
 
 
 def test_it_stays_light():
-    code = "import sys, sonic_edge.daemon; print({'numpy', 'cv2', 'av', 'PIL'} & set(sys.modules))"
+    code = "import sys, sonic_edge.service.daemon; print({'numpy', 'cv2', 'av', 'PIL'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
@@ -169,7 +169,7 @@ def test_a_machine_that_fails_at_start_is_tried_again(start):
 
 def test_a_machine_that_fails_for_long_ends_it_with_1(start, tmp_path):
     impatient = RUN_WITH_STUB.replace(
-        "path =", "from sonic_edge.daemon import service\nservice.GIVE_UP_S = 0.5\npath ="
+        "path =", "from sonic_edge.service.daemon import service\nservice.GIVE_UP_S = 0.5\npath ="
     )
     assert impatient != RUN_WITH_STUB
     config = tmp_path / "sonic-edge.yaml"

@@ -19,12 +19,12 @@ from PIL import ImageFont
 from waiting import DEADLINE_S, lives, until
 
 from sonic_edge.config import DisplaySettings
-from sonic_edge.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
-from sonic_edge.display.player import Player
-from sonic_edge.display.screen import MOST_CLIPS
-from sonic_edge.display.words import _ems, _escaped, overlay
-from sonic_edge.label import _lacking
-from sonic_edge.show import Pipe
+from sonic_edge.engine.label import _lacking
+from sonic_edge.live.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
+from sonic_edge.live.display.player import Player
+from sonic_edge.live.display.screen import MOST_CLIPS
+from sonic_edge.live.display.words import _ems, _escaped, overlay
+from sonic_edge.live.show import Pipe
 
 SIZE = 240
 RED, GREEN, BLUE, WHITE = (40, 40, 220), (40, 220, 40), (220, 40, 40), (230, 230, 230)
@@ -247,7 +247,7 @@ def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, d
         return understand(self, {} if is_end and not is_told else said)
 
     monkeypatch.setattr(Player, "_understand", deaf)
-    monkeypatch.setattr("sonic_edge.display.player._PING_S", 0.0)
+    monkeypatch.setattr("sonic_edge.live.display.player._PING_S", 0.0)
     here = room()
     here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
     here.until_shown(RED)
@@ -379,7 +379,7 @@ def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, d
 def test_a_player_that_was_stuck_in_a_picture_shows_the_next_ones_where_they_belong(
     room, tmp_path, display, monkeypatch
 ):
-    monkeypatch.setattr("sonic_edge.show.STUCK_S", 0.2)
+    monkeypatch.setattr("sonic_edge.live.show.STUCK_S", 0.2)
     here = room(deadline_s=60.0)
     sent = np.full((SIZE, SIZE, 3), RED, np.uint8)
     with contextlib.closing(Pipe(tmp_path / "live.bgr")) as pipe:
@@ -457,7 +457,7 @@ def test_it_ends_with_the_daemon_and_is_no_part_of_its_service(tmp_path, display
 import os, signal, sys, time
 from pathlib import Path
 from sonic_edge.config import DisplaySettings
-from sonic_edge.display import Screen
+from sonic_edge.live.display import Screen
 screen = Screen(DisplaySettings(output="window"), Path(sys.argv[1]))
 while screen.status()["state"] != "running":
     screen.tick()
@@ -520,7 +520,7 @@ def test_nothing_in_a_name_is_an_instruction():
 
 
 def test_a_player_that_is_not_there(room, monkeypatch):
-    monkeypatch.setattr("sonic_edge.display.screen._AGAIN_S", 0.3)
+    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.3)
     here = room(player="/no/such/mpv")
     here.do("idle", Path("/scene.mp4"))
     here.until(lambda s: s["state"] == "failed", "given up after three tries")
@@ -530,7 +530,7 @@ def test_a_player_that_is_not_there(room, monkeypatch):
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
 def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
-    monkeypatch.setattr("sonic_edge.display.screen._AGAIN_S", 0.1)
+    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(
         f"""
@@ -563,15 +563,15 @@ while True:
 def test_a_desktop_that_is_not_there(room, monkeypatch):
     """mpv idles without a window and answers all the same."""
     monkeypatch.setenv("DISPLAY", ":9999")
-    monkeypatch.setattr("sonic_edge.display.player._START_S", 5.0)
-    monkeypatch.setattr("sonic_edge.display.screen.ATTEMPTS", 0)
+    monkeypatch.setattr("sonic_edge.live.display.player._START_S", 5.0)
+    monkeypatch.setattr("sonic_edge.live.display.screen.ATTEMPTS", 0)
     made = room()
     made.until(lambda s: s["state"] == "failed", "noticed")
     assert "mpv opens no screen: " in made.status["error"] and "VO window" in made.status["error"]
 
 
 def test_what_the_player_says_does_not_fill_the_disk(room, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_edge.display.player._MOST_LOG_BYTES", 100)
+    monkeypatch.setattr("sonic_edge.live.display.player._MOST_LOG_BYTES", 100)
     made = room()
     made.until(lambda s: s["state"] == "running", "running")
     log = made.screen._player._log

@@ -23,14 +23,14 @@ from live_parts import pulse_server, x_server
 from media_files import write_wav
 from waiting import lives, until
 
-from sonic_edge import encode, pipeline
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import box, devices, exit_status, model, service
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case, Check, Finding, carry_out, ok
 from sonic_edge.doctor.redact import Redactor
 from sonic_edge.doctor.support import unit_line
+from sonic_edge.engine import encode, pipeline
+from sonic_edge.hardware.machine import Mount
 from sonic_edge.isolated import Account
-from sonic_edge.machine import Mount
 
 # a test runner has threads, whatever the doctor has
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

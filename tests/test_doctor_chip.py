@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from sonic_edge import npu
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import chip
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case
+from sonic_edge.hardware import npu
 from sonic_edge.isolated import account_of
 
 SAID = Path(__file__).with_name("npu_smi")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from slow_renderer import enlarged
 
-from sonic_edge.renderer import _pixels
-from sonic_edge.renderer.geometry import Box, Grid, smoothstep
-from sonic_edge.renderer.geometry import look_up as looked_up
+from sonic_edge.engine.renderer import _pixels
+from sonic_edge.engine.renderer.geometry import Box, Grid, smoothstep
+from sonic_edge.engine.renderer.geometry import look_up as looked_up
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)

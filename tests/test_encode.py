@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sonic_edge.config import Config, EncodeSettings, share_dir
-from sonic_edge.encode import h264, mp4, try_encoder, write_video
+from sonic_edge.engine.encode import h264, mp4, try_encoder, write_video
+from sonic_edge.engine.label import aigc_metadata
+from sonic_edge.engine.pipeline import Pipeline
 from sonic_edge.errors import ConfigError, DeviceError
-from sonic_edge.label import aigc_metadata
-from sonic_edge.pipeline import Pipeline
 
 AIGC = aigc_metadata("公司", "id-1")
 SIZE = (96, 64)

@@ -21,10 +21,10 @@ from drawn_face import (
     region,
 )
 
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.eyes import EYES, GAZE_TRAVEL, Eye
 from sonic_edge.media import Portrait
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.eyes import EYES, GAZE_TRAVEL, Eye
 
 
 class TestEyes:

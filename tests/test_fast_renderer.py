@@ -8,9 +8,9 @@ from drawn_face import drawn
 from slow_renderer import SlowRenderer
 
 from sonic_edge.config import Controls, LimitSettings, share_dir
+from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.engine.renderer import Renderer
 from sonic_edge.media import CHANNELS, Portrait
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
-from sonic_edge.renderer import Renderer
 
 LEAST_DB = 45.0
 SPEAKING = {"jaw": 0.35, "width": 0.2, "round": 0.3, "tongue": 0.3}

@@ -15,15 +15,15 @@ from daemon_parts import QUICK, Daemon
 from frames_bundle import SHAPES, frames_bundle
 from test_bundle import SPEC as MOTION
 
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
+from sonic_edge.engine.label import Label
+from sonic_edge.engine.load import try_bundle
+from sonic_edge.engine.motion.idle import LENGTH_S
+from sonic_edge.engine.pipeline import Pipeline
 from sonic_edge.errors import ConfigError
-from sonic_edge.label import Label
-from sonic_edge.load import try_bundle
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline
-from sonic_edge.scene import LENGTH_S
-from sonic_edge.spec import read_spec
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.spec import read_spec
 
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
 BOTH = pytest.mark.parametrize("shape", list(SHAPES))
@@ -89,7 +89,7 @@ MEMORY = """
 from pathlib import Path
 from sonic_edge.config import Config, with_controls
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline
+from sonic_edge.engine.pipeline import Pipeline
 config = Config()
 config = config.model_copy(update={{"model": config.model.model_copy(update={{"bundle": {bundle!r}}})}})
 with Pipeline(with_controls(config, {{"min_resolution": 128, "fps": 10}}, "test")) as pipeline:

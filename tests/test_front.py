@@ -15,10 +15,10 @@ from waiting import DEADLINE_S, until
 
 from sonic_edge.cli import main
 from sonic_edge.config import Config
-from sonic_edge.control import ask
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.front import Front
-from sonic_edge.npu import Watch
+from sonic_edge.hardware.npu import Watch
+from sonic_edge.service.control import ask
+from sonic_edge.service.daemon.front import Front
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_thread_that_does_not_come_round_is_noticed(run, tmp_path, monkeypatch
     with run() as front:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
         assert front.check()
-        monkeypatch.setattr("sonic_edge.front.HANGS_S", 0.0)
+        monkeypatch.setattr("sonic_edge.service.daemon.front.HANGS_S", 0.0)
         assert not front.check()
 
 
@@ -210,8 +210,8 @@ def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
 def chip(tmp_path, monkeypatch):
     """Has npu-smi say something, and be asked all the time."""
     said = tmp_path / "said"
-    monkeypatch.setattr("sonic_edge.npu.watch._PLACES", (str(tmp_path),))
-    monkeypatch.setattr("sonic_edge.front.Watch", partial(Watch, every_s=0.0))
+    monkeypatch.setattr("sonic_edge.hardware.npu.watch._PLACES", (str(tmp_path),))
+    monkeypatch.setattr("sonic_edge.service.daemon.front.Watch", partial(Watch, every_s=0.0))
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)
     tables = Path(__file__).with_name("npu_smi")
@@ -260,7 +260,7 @@ def test_npu_smi_is_run_only_where_the_settings_want_the_chip(chip, tmp_path):
 
 def test_an_npu_smi_that_hangs_holds_nobody_up(chip, tmp_path, monkeypatch):
     (tmp_path / "npu-smi").write_text("#!/bin/sh\nsleep 600\n")
-    monkeypatch.setattr("sonic_edge.front.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
+    monkeypatch.setattr("sonic_edge.service.daemon.front.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
     with Front(_config(tmp_path, "acl"), tmp_path / "run") as front:
         until(lambda: "no answer" in status(tmp_path)["npu"].get("error", ""), "given up")
         for _ in range(20):  # an answer is not waited for as long as npu-smi takes

@@ -6,8 +6,8 @@ import pytest
 from drawn_face import drawn, mesh
 from slow_renderer import enlarged
 
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.photo import FINEST, FinePhoto, doubled, softness
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.photo import FINEST, FinePhoto, doubled, softness
 
 
 class TestGeometry:

@@ -17,8 +17,8 @@ from sonic_edge import disk
 from sonic_edge.cli import main
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError
-from sonic_edge.inbox import Spool
-from sonic_edge.inbox.give import STALE_S, end_of, give, name_for
+from sonic_edge.spool import Spool
+from sonic_edge.spool.give import STALE_S, end_of, give, name_for
 
 FILES = {"a.wav": b"sound", "a.jpg": b"picture"}
 
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_meanwhile(root, monkeypatch):
 KILLED_MIDWAY = """
 import os, signal, sys
 from pathlib import Path
-from sonic_edge.inbox.give import give
+from sonic_edge.spool.give import give
 
 class Dies:
     def __init__(self): self.n = 0

@@ -24,11 +24,11 @@ from drawn_face import (
 )
 from slow_renderer import over
 
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
+from sonic_edge.engine.renderer.layers import AMPLE, NECK, RING, filled, separated, smooth_fill
 from sonic_edge.media import CHANNELS, Portrait
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
-from sonic_edge.renderer.layers import AMPLE, NECK, RING, filled, separated, smooth_fill
 
 Pose = Dict[str, float]
 
@@ -217,7 +217,7 @@ def test_the_largest_canvas_fits_the_memory(alone: Callable[[str], Tuple[str, fl
     """With what the model needs, 350 MB, it is less than the 1500 that a worker may take."""
     code = """
 from drawn_face import drawn
-from sonic_edge.renderer import Renderer
+from sonic_edge.engine.renderer import Renderer
 portrait = drawn(size=(3000, 3000), unit=500, at=(1500, 1900), matte=True)
 print(Renderer(portrait).frame({"yaw": 0.1}).shape)
 """

@@ -16,9 +16,9 @@ import pytest
 from sonic_edge import disk
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.inbox import Spool, folders, look
-from sonic_edge.inbox.job import MAX_ENTRIES, Record
-from sonic_edge.inbox.spool import MAX_INTERRUPTIONS
+from sonic_edge.spool import Spool, folders, look
+from sonic_edge.spool.job import MAX_ENTRIES, Record
+from sonic_edge.spool.spool import MAX_INTERRUPTIONS
 
 SETTLE_S, PAIR_S = 1.0, 10.0
 
@@ -45,7 +45,7 @@ class Clock:
 def clock(monkeypatch):
     made = Clock()
     for module in ("look", "spool"):
-        monkeypatch.setattr(f"sonic_edge.inbox.{module}.time", made)
+        monkeypatch.setattr(f"sonic_edge.spool.{module}.time", made)
     return made
 
 
@@ -731,7 +731,7 @@ def test_a_portrait_that_is_not_there_is_a_matter_of_configuration(make):
 
 def test_a_second_daemon_says_who_holds_the_spool(spool):
     code = (
-        "import sys; from sonic_edge.inbox import Spool; from sonic_edge.config import SpoolSettings\n"
+        "import sys; from sonic_edge.spool import Spool; from sonic_edge.config import SpoolSettings\n"
         "with Spool(SpoolSettings(root=sys.argv[1])): pass"
     )
     done = subprocess.run([sys.executable, "-c", code, str(spool.root)], capture_output=True, text=True)

@@ -28,7 +28,7 @@ DISTRIBUTION, SUITE, PYTHON = (
 )
 """Not the Python of that suite: without Debian packages for the box, of which there are none here."""
 TAG = f"cp{PYTHON.replace('.', '')}"
-PIXELS = f"sonic_edge/renderer/_pixels.cpython-{PYTHON.replace('.', '')}-{OTHER}-linux-gnu.so"
+PIXELS = f"sonic_edge/engine/renderer/_pixels.cpython-{PYTHON.replace('.', '')}-{OTHER}-linux-gnu.so"
 PARTS = ["--without", "live", "--without", "journal", "--without", "screen"]
 ELF = {
     machine: b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + bytes([code, 0])
@@ -221,7 +221,11 @@ def altered(wheel, folder, name=None, **files):
         (None, {PIXELS: ELF["riscv64"]}, f"{PIXELS} is for another processor; {OTHER} is needed"),
         (None, {PIXELS: ELF[platform.machine()]}, f"{PIXELS} is for {platform.machine()}; {OTHER} is needed"),
         (None, {PIXELS: b"#!/bin/sh\n"}, f"{PIXELS} is for no processor, being no ELF file; {OTHER} is needed"),
-        (None, {"sonic_edge/renderer/_pixels.so": ELF[OTHER]}, "sonic_edge/renderer/_pixels.so should not be there"),
+        (
+            None,
+            {"sonic_edge/engine/renderer/_pixels.so": ELF[OTHER]},
+            "sonic_edge/engine/renderer/_pixels.so should not be there",
+        ),
         (None, {"sonic_edge/py.typed": None}, "sonic_edge/py.typed is missing"),
         (f"cp38-cp38-linux_{OTHER}", {}, f"_pixels.cpython-38-{OTHER}-linux-gnu.so is missing"),
         ("py3-none-any", {}, "py3-none-any is for any Python and processor; its compiled part is for one"),
@@ -241,7 +245,7 @@ def test_a_changed_source_is_compiled_anew(bundle, make, tmp_path):
     for file in CHECKOUT.iterdir():
         if file.is_file():
             shutil.copy(file, checkout)
-    with (checkout / "sonic_edge/renderer/_pixels.c").open("a") as source:
+    with (checkout / "sonic_edge/engine/renderer/_pixels.c").open("a") as source:
         source.write('\nconst char sonic_edge_word[] = "sonic-edge-changed";\n')
     (checkout / PIXELS).write_bytes(b"what was compiled in the checkout is not taken")
     done = make(tmp_path / "out", checkout=checkout)

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from media_files import photo
 
-from sonic_edge.renderer.geometry import EYE_CORNERS, LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_EYE_UPPER
+from sonic_edge.engine.renderer.geometry import (
+    EYE_CORNERS,
+    LEFT_EYE_LOWER,
+    LEFT_EYE_UPPER,
+    RIGHT_EYE_LOWER,
+    RIGHT_EYE_UPPER,
+)
 
 LIDS = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER))
 """Of the eye on the left of the picture and of that on the right."""

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from sonic_edge import label as label_module
 from sonic_edge.config import LabelSettings
+from sonic_edge.engine import label as label_module
+from sonic_edge.engine.label import Label, aigc_metadata
 from sonic_edge.errors import ConfigError
-from sonic_edge.label import Label, aigc_metadata
 
 CORNERS = ["top-left", "top-right", "bottom-left", "bottom-right"]
 

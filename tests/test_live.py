@@ -16,9 +16,9 @@ from test_capture import film
 from waiting import until
 
 from sonic_edge.config import LabelSettings, share_dir
-from sonic_edge.control import ask
+from sonic_edge.engine.label import Label
 from sonic_edge.errors import RequestError
-from sonic_edge.label import Label
+from sonic_edge.service.control import ask
 
 
 def grab(display):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_edge import machine
+from sonic_edge.hardware import machine
 
 
 def _put(root: Path, files: dict) -> Path:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from media_files import pasted, photo
 
-from sonic_edge.portrait.matte import guided
+from sonic_edge.engine.portrait.matte import guided
 
 
 def hull(landmarks: np.ndarray, shape: "tuple[int, ...]") -> np.ndarray:
@@ -128,7 +128,7 @@ import cv2
 import numpy as np
 from media_files import photo
 from sonic_edge.config import share_dir
-from sonic_edge.portrait import FaceFinder
+from sonic_edge.engine.portrait import FaceFinder
 finder = FaceFinder(share_dir() / "face")
 landmarks = finder.faces(photo())[0].landmarks * np.float32(5)
 print(finder.matting.person(cv2.resize(photo(), (2560, 3000)), landmarks).shape)

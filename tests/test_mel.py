@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sonic_edge.mel import (
+from sonic_edge.model.mel import (
     MelSettings,
     MelStream,
     SpeechTracker,

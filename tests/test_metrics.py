@@ -6,7 +6,7 @@ import stat
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sonic_edge import metrics
+from sonic_edge.service import metrics
 
 STATUS = {
     "version": "0.1.0",

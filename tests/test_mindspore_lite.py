@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from chip_parts import compiled, faults, mindspore_lite
 
-from sonic_edge.backends import mindspore_lite as module
-from sonic_edge.backends.mindspore_lite import MindSporeLiteBackend
-from sonic_edge.backends.om_config import om_config
 from sonic_edge.errors import ConfigError, DeviceError
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends import mindspore_lite as module
+from sonic_edge.model.backends.mindspore_lite import MindSporeLiteBackend
+from sonic_edge.model.backends.om_config import om_config
+from sonic_edge.model.store import find_bundle
 
 STATUSES = (
     "Common error code.",

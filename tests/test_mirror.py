@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from sonic_edge.config import Controls, LabelSettings
-from sonic_edge.label import Label
+from sonic_edge.engine.label import Label
+from sonic_edge.engine.mirror import BEHIND_S, Mirror
+from sonic_edge.engine.motion.idle import LENGTH_S, idle_motion
+from sonic_edge.engine.motion.network import face_image
+from sonic_edge.engine.motion.shape import MotionShaper, shape_motion
+from sonic_edge.engine.motion.streaming import streamed_motion
+from sonic_edge.engine.speech import sound
 from sonic_edge.media import CHANNELS, Heard
-from sonic_edge.mirror import BEHIND_S, Mirror
-from sonic_edge.motion import MotionShaper, shape_motion
-from sonic_edge.scene import LENGTH_S, idle_motion
-from sonic_edge.sonic import face_image
-from sonic_edge.speech import sound
-from sonic_edge.stream import streamed_motion
 
 RATE = 16000
 
@@ -38,7 +38,7 @@ def clock(monkeypatch):
         return made.now
 
     made.monotonic = monotonic
-    monkeypatch.setattr("sonic_edge.mirror.time", made)
+    monkeypatch.setattr("sonic_edge.engine.mirror.time", made)
     return made
 
 

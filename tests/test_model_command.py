@@ -21,10 +21,10 @@ from stub_worker import __file__ as STUB
 
 from sonic_edge.cli import main
 from sonic_edge.config import load_config, share_dir
-from sonic_edge.control import ask
+from sonic_edge.engine.pipeline import scene_key
 from sonic_edge.errors import RequestError
-from sonic_edge.pipeline import scene_key
-from sonic_edge.store.place import CHOICE
+from sonic_edge.model.store.place import CHOICE
+from sonic_edge.service.control import ask
 
 SHIPPED = "shipped/sonic-net"
 
@@ -273,7 +273,7 @@ def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, ca
 
 def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, settings):
     """Whatever the runtime does, the store is as it was, and is free again."""
-    from sonic_edge import load
+    from sonic_edge.engine import load
 
     source = own_bundle(tmp_path / "b")
     for start_s, do, words in (

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sonic_edge.config import Controls
+from sonic_edge.engine.motion.shape import MOST_SHUT_S, MotionShaper, closures, shape_motion
 from sonic_edge.media import CHANNELS, Motion
-from sonic_edge.motion import MOST_SHUT_S, MotionShaper, closures, shape_motion
-from sonic_edge.spec import ClosureSpec
+from sonic_edge.model.spec import ClosureSpec
 
 CLOSURE = ClosureSpec(enter=0.5, leave=0.3, max_frames=5)
 NAMES = ("jaw", "width", "round", "close", "tuck", "closure", "blink", "brow", "yaw", "tx", "quiet")

@@ -22,13 +22,13 @@ from drawn_face import (
     region,
 )
 
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.interior import MouthInterior
+from sonic_edge.engine.renderer.mouth import WEIGHTS, WIDE_OPEN, Lips, MouthShape, lip_weights, lower_lip_drop
+from sonic_edge.engine.renderer.palette import Palette
+from sonic_edge.engine.renderer.pose import held
 from sonic_edge.media import CHANNELS, Portrait
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.interior import MouthInterior
-from sonic_edge.renderer.mouth import WEIGHTS, WIDE_OPEN, Lips, MouthShape, lip_weights, lower_lip_drop
-from sonic_edge.renderer.palette import Palette
-from sonic_edge.renderer.pose import held
 
 Pose = Dict[str, float]
 

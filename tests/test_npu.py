@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from waiting import lives, until
 
-from sonic_edge import npu
-from sonic_edge.npu import Npu, Report, Watch, fits, parse, troubles
+from sonic_edge.hardware import npu
+from sonic_edge.hardware.npu import Npu, Report, Watch, fits, parse, troubles
 
 SAID = Path(__file__).with_name("npu_smi")
 
@@ -259,7 +259,7 @@ def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
 
 
 def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
-    caplog.set_level(logging.INFO, "sonic_edge.npu.watch")
+    caplog.set_level(logging.INFO, "sonic_edge.hardware.npu.watch")
     watch = Watch(every_s=0.0)
     smi(f"cat '{SAID}/310B1_alarm.txt'")
     for _ in range(3):

@@ -5,10 +5,10 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from sonic_edge.backends.om_config import om_config, wrap_command
-from sonic_edge.bundle import Stage
 from sonic_edge.errors import ConfigError
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.om_config import om_config, wrap_command
+from sonic_edge.model.bundle import Stage
+from sonic_edge.model.store import find_bundle
 
 ENCODER = """[om_converter]
 input_name_vector=audio_input:image_input

@@ -6,12 +6,12 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.backends.onnx_cut import Cut
-from sonic_edge.backends.onnx_model import TYPES, read_model
-from sonic_edge.backends.onnx_narrow import narrow
-from sonic_edge.bundle import Stage
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.backends.onnx_cut import Cut
+from sonic_edge.model.backends.onnx_model import TYPES, read_model
+from sonic_edge.model.backends.onnx_narrow import narrow
+from sonic_edge.model.bundle import Stage
+from sonic_edge.model.store import find_bundle
 
 FLOAT = TensorProto.FLOAT
 FACE = frozenset({"face"})

@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.backends.onnx_model import read_model
-from sonic_edge.backends.onnx_narrow import has_other_sums, narrow
-from sonic_edge.bundle import Stage
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.backends.onnx_model import read_model
+from sonic_edge.model.backends.onnx_narrow import has_other_sums, narrow
+from sonic_edge.model.bundle import Stage
+from sonic_edge.model.store import find_bundle
 
 FLOAT = TensorProto.FLOAT
 N_OUT, N_IN = 5, 12

@@ -11,8 +11,8 @@ import yaml
 from daemon_parts import RUN_WITH_STUB, drop, worker_of
 
 from sonic_edge.cli import main
-from sonic_edge.control import ask
 from sonic_edge.errors import RequestError
+from sonic_edge.service.control import ask
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ import pytest
 from drawn_face import drawn
 from frames_bundle import BLOB, BLOB_WIDTH, SHAPES
 
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls, LabelSettings, LimitSettings
-from sonic_edge.label import Label
+from sonic_edge.engine.frames.network import Painter, PainterStream
+from sonic_edge.engine.frames.paste import Paste, placed
+from sonic_edge.engine.label import Label
+from sonic_edge.engine.mirror import Mirror
+from sonic_edge.engine.performer import FramesPerformer
+from sonic_edge.engine.speech import read_speech
 from sonic_edge.media import Heard
-from sonic_edge.mel import MelStream
-from sonic_edge.mirror import Mirror
-from sonic_edge.painter import Painter, PainterStream
-from sonic_edge.paste import Paste, placed
-from sonic_edge.performer import FramesPerformer
-from sonic_edge.speech import read_speech
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.mel import MelStream
 
 RATE = 16000
 BOTH = pytest.mark.parametrize("shape", list(SHAPES))

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge.ahead import ahead
-from sonic_edge.bundle import Stage
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
+from sonic_edge.engine.label import Label
+from sonic_edge.engine.load import FiniteSession, try_bundle
+from sonic_edge.engine.pipeline import Pipeline, Progress, scene_key
+from sonic_edge.engine.prefetch import ahead
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.label import Label
-from sonic_edge.load import FiniteSession, try_bundle
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline, Progress, scene_key
-from sonic_edge.store import find_bundle
+from sonic_edge.model.bundle import Stage
+from sonic_edge.model.store import find_bundle
 
 LABEL = Label(128, 128, LabelSettings())
 PORTRAIT = share_dir() / "samples" / "portrait.jpg"
@@ -147,9 +147,9 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from sonic_edge.config import Config, with_controls
-from sonic_edge.label import Label
+from sonic_edge.engine.label import Label
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline
+from sonic_edge.engine.pipeline import Pipeline
 controls = {"min_resolution": 128, "fps": 10, "inference_steps": 1}
 with Pipeline(with_controls(Config(), controls, "test")) as pipeline:
     pipeline.render(Request(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from slow_renderer import enlarged
 
-from sonic_edge.renderer import _pixels
-from sonic_edge.renderer.geometry import Box, Grid, weighted
+from sonic_edge.engine.renderer import _pixels
+from sonic_edge.engine.renderer.geometry import Box, Grid, weighted
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,9 @@ from media_files import SAMPLE_PHOTO, cat, colours, dog, huge_png, pasted, photo
 from PIL import Image as Pil
 
 from sonic_edge.config import Controls, LimitSettings, share_dir
+from sonic_edge.engine.portrait import FaceFinder, face_alone, make_portrait, read_image
+from sonic_edge.engine.portrait.remarks import hard_parts
 from sonic_edge.errors import ConfigError, RequestError
-from sonic_edge.portrait import FaceFinder, face_alone, make_portrait, read_image
-from sonic_edge.portrait.remarks import hard_parts
 
 
 def refused(path: Path, limits: LimitSettings) -> str:
@@ -244,7 +244,7 @@ def test_a_bomb_is_not_opened(tmp_path, alone):
 from pathlib import Path
 from sonic_edge.config import LimitSettings
 from sonic_edge.errors import RequestError
-from sonic_edge.portrait import read_image
+from sonic_edge.engine.portrait import read_image
 try:
     read_image(Path({!r}), LimitSettings())
 except RequestError as e:
@@ -266,7 +266,7 @@ def test_the_largest_photo_fits_the_memory(tmp_path, alone):
     code = """
 from pathlib import Path
 from sonic_edge.config import LimitSettings
-from sonic_edge.portrait import read_image
+from sonic_edge.engine.portrait import read_image
 print(read_image(Path({!r}), LimitSettings()).shape)
 """
     printed, peak_mb, _ = alone(code.format(str(huge_png(tmp_path / "large.png", 8000, 8000))))

@@ -16,8 +16,8 @@ from waiting import until
 
 from sonic_edge.cli import main
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
-from sonic_edge.control import ask
-from sonic_edge.front import Front
+from sonic_edge.service.control import ask
+from sonic_edge.service.daemon.front import Front
 
 OF_JOBS = ("submit", "cancel", "retry", "doctor")
 ROOT = Path(__file__).parent.parent

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sonic_edge.config import LiveSettings, SpoolSettings
+from sonic_edge.engine.speech import sound
 from sonic_edge.errors import DeviceError
-from sonic_edge.inbox import Spool
-from sonic_edge.record import PATIENCE_S, Passage, put_job
-from sonic_edge.speech import sound
+from sonic_edge.live.record import PATIENCE_S, Passage, put_job
+from sonic_edge.spool import Spool
 
 RATE = 16000
 

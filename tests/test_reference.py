@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonic_edge import load
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.cli import main
 from sonic_edge.config import Config, ModelSettings
 from sonic_edge.doctor import model
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, Case
+from sonic_edge.engine import load
 from sonic_edge.errors import ConfigError
 from sonic_edge.files import sha256_of
-from sonic_edge.reference import agreement, compare, read_case
-from sonic_edge.store import find_bundle
-from sonic_edge.store.check import check_files, named
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.reference import agreement, compare, read_case
+from sonic_edge.model.store import find_bundle
+from sonic_edge.model.store.check import check_files, named
 
 
 @pytest.fixture
@@ -102,14 +102,14 @@ def test_the_doctor_says_so():
 
 
 def test_the_doctor_finds_a_processor_that_computes_something_else(monkeypatch):
-    monkeypatch.setattr("sonic_edge.backends.cpu.CpuBackend", Off)
+    monkeypatch.setattr("sonic_edge.model.backends.cpu.CpuBackend", Off)
     (found,) = model.result(Case(Config()))
     assert found.state == FAILED and "cpu computes something else" in found.seen
     assert "lips of encoder r 0.9" in found.seen and "r >= 0.99 is needed" in found.seen and found.todo
 
 
 def test_a_model_that_computes_something_else_here_is_not_taken(monkeypatch, own):
-    monkeypatch.setattr("sonic_edge.backends.cpu.CpuBackend", Off)
+    monkeypatch.setattr("sonic_edge.model.backends.cpu.CpuBackend", Off)
     with pytest.raises(ConfigError, match="computes something else than the bundle's reference says"):
         load.try_bundle(Bundle(own), ModelSettings())
     put(own, (own / "reference.npz").read_bytes(), least_r=0.5)

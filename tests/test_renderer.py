@@ -8,11 +8,11 @@ import pytest
 from drawn_face import EVERYTHING, LIP, SKIN, drawn, grey_of, near
 
 from sonic_edge.config import Controls
+from sonic_edge.engine.motion.shape import EXPRESSION, HEAD, shape_motion
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer import geometry as g
 from sonic_edge.media import CHANNELS, CLOSURE, QUIET, Motion, Portrait
-from sonic_edge.motion import EXPRESSION, HEAD, shape_motion
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer import geometry as g
-from sonic_edge.store import find_bundle
+from sonic_edge.model.store import find_bundle
 
 
 def test_everything_asked_for_is_a_known_channel() -> None:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from sonic_edge.config import DiskSettings
-from sonic_edge.inbox import room as room_module
-from sonic_edge.inbox.folders import Folders
-from sonic_edge.inbox.room import LOOK_EVERY_S, STEADY_S, Room
+from sonic_edge.spool import room as room_module
+from sonic_edge.spool.folders import Folders
+from sonic_edge.spool.room import LOOK_EVERY_S, STEADY_S, Room
 
 DAY = 86400.0
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from drawn_face import EVERYTHING, SKIN, WALL_MEAN, drawn, grey_of, near, region
 
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.renderer import geometry as g
+from sonic_edge.engine.renderer.mouth import CHIN_SHARE, UPPER_SHARE, WIDE_OPEN, MouthShape, lip_weights
+from sonic_edge.engine.renderer.pose import held
+from sonic_edge.engine.renderer.shading import LEAST, Shading, spot
 from sonic_edge.media import CHANNELS, Portrait
-from sonic_edge.renderer import Renderer
-from sonic_edge.renderer import geometry as g
-from sonic_edge.renderer.mouth import CHIN_SHARE, UPPER_SHARE, WIDE_OPEN, MouthShape, lip_weights
-from sonic_edge.renderer.pose import held
-from sonic_edge.renderer.shading import LEAST, Shading, spot
 
 Pose = Dict[str, float]
 

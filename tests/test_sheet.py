@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 
+from sonic_edge.engine.sheet import Meant, Seen, Sheet
+from sonic_edge.engine.sheet import page as page_module
+from sonic_edge.engine.sheet.moments import close_ups, moments, mouth_part
+from sonic_edge.engine.sheet.strip import Track, draw_strip, relative, spread, tick_step
 from sonic_edge.errors import DeviceError
 from sonic_edge.media import CHANNELS, Motion, Portrait
-from sonic_edge.sheet import Meant, Seen, Sheet
-from sonic_edge.sheet import page as page_module
-from sonic_edge.sheet.moments import close_ups, moments, mouth_part
-from sonic_edge.sheet.strip import Track, draw_strip, relative, spread, tick_step
 
 FPS = 25.0
 

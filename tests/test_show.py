@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from waiting import DEADLINE_S, until
 
+from sonic_edge.engine.mirror import Cue
 from sonic_edge.errors import DeviceError
-from sonic_edge.mirror import Cue
-from sonic_edge.show import STUCK_S, Pipe, Show
+from sonic_edge.live.show import STUCK_S, Pipe, Show
 
 SIZE = (48, 64)
 N_BYTES = 48 * 64 * 3
@@ -68,7 +68,7 @@ def pipe(tmp_path):
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("sonic_edge.show.time", made)
+    monkeypatch.setattr("sonic_edge.live.show.time", made)
     return made
 
 
@@ -145,7 +145,7 @@ def test_a_player_that_dies_in_a_picture_and_comes_back(pipe, monkeypatch):
     large = np.zeros((2000, 1000, 3), np.uint8)  # more than a pipe holds
     reader = os.open(pipe.path, os.O_RDONLY | os.O_NONBLOCK)
     assert pipe.is_open
-    monkeypatch.setattr("sonic_edge.show.STUCK_S", DEADLINE_S)
+    monkeypatch.setattr("sonic_edge.live.show.STUCK_S", DEADLINE_S)
 
     def die():
         select.select([reader], [], [])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from test_bundle import write_bundle
 
-from sonic_edge.bundle import Bundle
+from sonic_edge.engine.motion.network import SonicNet, face_image
 from sonic_edge.media import CLOSURE, QUIET, TONGUE, Portrait, Speech
-from sonic_edge.mel import speech_mean
-from sonic_edge.sonic import SonicNet, face_image
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.mel import speech_mean
 
 
 class Encoder:

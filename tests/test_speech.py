@@ -8,9 +8,9 @@ import pytest
 from media_files import SAMPLE_PHOTO, channels, encoded, speech_like, wav
 
 from sonic_edge.config import LimitSettings
+from sonic_edge.engine.speech import read_speech, sound
 from sonic_edge.errors import RequestError
-from sonic_edge.mel import MelSettings, log_mel
-from sonic_edge.speech import read_speech, sound
+from sonic_edge.model.mel import MelSettings, log_mel
 
 MEL = MelSettings()
 
@@ -123,10 +123,10 @@ def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
     # in a process of its own: it would end the tests
     told, _, _ = alone(f"""
 from pathlib import Path
-from sonic_edge.store import find_bundle
+from sonic_edge.model.store import find_bundle
 from sonic_edge.config import LimitSettings
 from sonic_edge.errors import RequestError
-from sonic_edge.speech import read_speech
+from sonic_edge.engine.speech import read_speech
 try:
     read_speech(Path({str(path)!r}), find_bundle("sonic-net").mel, LimitSettings())
 except RequestError as e:
@@ -373,8 +373,8 @@ def test_half_an_hour_in_bounded_memory(tmp_path, alone):
     code = """
 from pathlib import Path
 from sonic_edge.config import LimitSettings
-from sonic_edge.mel import MelSettings
-from sonic_edge.speech import read_speech, sound
+from sonic_edge.model.mel import MelSettings
+from sonic_edge.engine.speech import read_speech, sound
 path = Path({!r})
 speech = read_speech(path, MelSettings(), LimitSettings())
 print(speech.duration_s, speech.mel.shape[1], sum(p.shape[1] for p in sound(path)))

@@ -20,10 +20,10 @@ from sonic_edge import disk
 from sonic_edge.cli import main
 from sonic_edge.config import Config, SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError, SonicEdgeError
-from sonic_edge.inbox import Spool
-from sonic_edge.stick import bring, done, memory, take, visit
-from sonic_edge.stick.find import RESULTS, look
-from sonic_edge.stick.results import fat_name
+from sonic_edge.service.usb import bring, done, memory, take, visit
+from sonic_edge.service.usb.find import RESULTS, look
+from sonic_edge.service.usb.results import fat_name
+from sonic_edge.spool import Spool
 
 PHOTO = b"picture"
 
@@ -550,7 +550,7 @@ def test_sticks_do_not_tell_a_from_A_and_macs_take_accents_apart(folder):
 
 
 def test_a_stick_full_of_files_is_not_walked(folder, monkeypatch):
-    monkeypatch.setattr("sonic_edge.stick.find.MAX_ENTRIES", 50)
+    monkeypatch.setattr("sonic_edge.service.usb.find.MAX_ENTRIES", 50)
     for i in range(200):
         (folder / f"{i}.txt").touch()
     seen = []

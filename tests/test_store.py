@@ -16,12 +16,12 @@ from test_bundle import SPEC, write_bundle
 from torture.power import Simulator, quiet
 from torture.steps import Steps
 
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Config, ModelSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.store import change, find_bundle, pinned, resolve, unpack, way_back
-from sonic_edge.store.check import check_files
-from sonic_edge.store.place import CHOICE, Choice, entries, read_choice
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.store import change, find_bundle, pinned, resolve, unpack, way_back
+from sonic_edge.model.store.check import check_files
+from sonic_edge.model.store.place import CHOICE, Choice, entries, read_choice
 
 SHIPPED = "shipped/sonic-net"
 

@@ -8,11 +8,11 @@ import pytest
 from test_bundle import write_bundle
 from test_sonic import FACE, Denoiser, Encoder, wave
 
-from sonic_edge.bundle import Bundle
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.motion.streaming import SonicStream, streamed_motion
 from sonic_edge.media import CLOSURE, QUIET
-from sonic_edge.mel import SpeechTracker, log_mel, normalise
-from sonic_edge.sonic import SonicNet
-from sonic_edge.stream import SonicStream, streamed_motion
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.mel import SpeechTracker, log_mel, normalise
 
 LIPS = ("jaw", "width", "round", "close", "tuck", CLOSURE)
 SILENCE = -10.0

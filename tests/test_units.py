@@ -9,7 +9,7 @@ import pytest
 
 from sonic_edge.cli import _parser
 from sonic_edge.config import Config
-from sonic_edge.inbox.folders import Folders
+from sonic_edge.spool.folders import Folders
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"
 SERVICES = ["sonic-edge.service", "sonic-edge-stick@.service"]

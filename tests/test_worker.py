@@ -13,7 +13,7 @@ from waiting import DEADLINE_S, lives, until
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.process import MAX_LINE_BYTES
-from sonic_edge.worker import Died, Failed, Finished, Ready, Worker, Working, link
+from sonic_edge.service.worker import Died, Failed, Finished, Ready, Worker, Working, link
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
 
@@ -300,7 +300,7 @@ def test_a_command_that_is_not_there():
 
 def test_it_dies_with_the_daemon(tmp_path):
     code = (
-        "import sys, time; from sonic_edge.config import Config; from sonic_edge.worker import Worker\n"
+        "import sys, time; from sonic_edge.config import Config; from sonic_edge.service.worker import Worker\n"
         f"w = Worker(Config(), {STUB!r})\n"
         "assert w.receive(60) is not None; print(w._child._process.pid, flush=True); time.sleep(3600)"
     )

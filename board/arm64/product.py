@@ -17,7 +17,7 @@ import pieces
 from debian import BUILD, RESULT, ROOT, SUITE, Wrong, inside
 
 from sonic_edge.config import Config
-from sonic_edge.label import Label
+from sonic_edge.engine.label import Label
 
 _BUNDLES = BUILD / "bundle"
 CURRENT = "/opt/sonic-edge/current"

@@ -26,10 +26,10 @@ from pieces import CHECKOUT, NotRun
 
 from models.chip.calibration import collect, material
 from models.chip.graphs import literal_session, rewritten
-from sonic_edge.backends.onnx_model import read_model
-from sonic_edge.backends.onnx_narrow import narrow
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import SonicEdgeError
+from sonic_edge.model.backends.onnx_model import read_model
+from sonic_edge.model.backends.onnx_narrow import narrow
+from sonic_edge.model.bundle import Bundle
 
 BUILD = CHECKOUT / "build" / "processors"
 LEAST_R = 0.995

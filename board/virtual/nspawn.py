@@ -58,7 +58,7 @@ def make_stick(stick: Path, scratch: Path) -> Path:
     newer = pieces.other_release(scratch / "next", "+next")
     pieces.bundle(stick / "next", "screen", checkout=newer)
     broken = pieces.other_release(scratch / "broken", "+broken")
-    with (broken / "sonic_edge/daemon/__init__.py").open("a") as program:
+    with (broken / "sonic_edge/service/daemon/__init__.py").open("a") as program:
         program.write(_BROKEN)
     unit = broken / "systemd/sonic-edge.service"
     unit.write_text(unit.read_text().replace("Description=", "Description=Broken "))

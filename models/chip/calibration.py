@@ -18,15 +18,15 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_edge.backends.base import Session, Tensors
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import Controls, LimitSettings, share_dir
+from sonic_edge.engine.motion.network import SonicNet, face_image
+from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.engine.speech import read_speech
 from sonic_edge.errors import SonicEdgeError
 from sonic_edge.media import FloatArray, Speech
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
-from sonic_edge.sonic import SonicNet, face_image
-from sonic_edge.speech import read_speech
+from sonic_edge.model.backends.base import Session, Tensors
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
 
 SHIFT = 37
 """Mel frames by which each walk over a recording starts later: its windows are others than those before."""

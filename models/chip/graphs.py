@@ -195,7 +195,7 @@ def literal_session(content: bytes) -> Any:
     """onnxruntime's session of a model that computes what its file says, node by node, on every processor.
 
     With its optimisations on, onnxruntime makes integer kernels of Q/DQ pairs and what stands between them; on x86
-    without VNNI their sums stop at 16 bits (`sonic_edge.backends.onnx_narrow`), as no chip's do.
+    without VNNI their sums stop at 16 bits (`sonic_edge.model.backends.onnx_narrow`), as no chip's do.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as sonic_edge does, which need not be there
     import onnxruntime as ort

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE, folded
-from sonic_edge.bundle import Stage
+from sonic_edge.model.bundle import Stage
 
 _PAIR = {"QuantizeLinear", "DequantizeLinear"}
 

@@ -14,8 +14,8 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import onnx
 
 from models.chip.steps import Step
-from sonic_edge.backends.om_config import om_config, wrap_command
-from sonic_edge.bundle import Stage
+from sonic_edge.model.backends.om_config import om_config, wrap_command
+from sonic_edge.model.bundle import Stage
 
 HERE = Path(__file__).parent
 ROUTES = ("qat", "calibrate", "lite", "float")

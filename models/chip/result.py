@@ -8,8 +8,8 @@ from typing import Any, Dict, Mapping
 
 import yaml
 
-from sonic_edge.bundle import Bundle
 from sonic_edge.errors import ConfigError
+from sonic_edge.model.bundle import Bundle
 
 
 def _version(bundle: Bundle, soc: str, route: str) -> str:

@@ -11,9 +11,9 @@ import pytest
 
 from models import BUNDLE
 from models.chip.calibration import KeepingSession, collect
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import LimitSettings, share_dir
-from sonic_edge.speech import read_speech
+from sonic_edge.engine.speech import read_speech
+from sonic_edge.model.bundle import Bundle
 
 SCRIPT = Path(__file__).parents[1] / "chip" / "calibration.py"
 SAMPLES = share_dir() / "samples"

@@ -13,9 +13,9 @@ from models.chip import operators
 from models.chip.calibration import collect
 from models.chip.graphs import literal_session, rewritten
 from models.chip.plan import float_layers
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import LimitSettings, share_dir
-from sonic_edge.speech import read_speech
+from sonic_edge.engine.speech import read_speech
+from sonic_edge.model.bundle import Bundle
 
 SHIPPED = Bundle(BUNDLE)
 STAGES = ["encoder", "denoiser"]

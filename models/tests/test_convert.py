@@ -17,13 +17,13 @@ import pytest
 import yaml
 
 from models import BUNDLE, convert
-from sonic_edge.backends.acl import AclBackend
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.backends.mindspore_lite import MindSporeLiteBackend
-from sonic_edge.bundle import Bundle
 from sonic_edge.config import LimitSettings, share_dir
-from sonic_edge.sonic import SonicNet
-from sonic_edge.speech import read_speech
+from sonic_edge.engine.motion.network import SonicNet
+from sonic_edge.engine.speech import read_speech
+from sonic_edge.model.backends.acl import AclBackend
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.backends.mindspore_lite import MindSporeLiteBackend
+from sonic_edge.model.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parent / "stand_ins"

@@ -9,9 +9,9 @@ import pytest
 from models import faces, heads, portraits, read_faces
 from models.aligned import area
 from sonic_edge.config import Controls, share_dir
+from sonic_edge.engine.portrait import FaceFinder, make_portrait
+from sonic_edge.engine.renderer import Renderer
 from sonic_edge.media import Portrait
-from sonic_edge.portrait import FaceFinder, make_portrait
-from sonic_edge.renderer import Renderer
 
 OPENING, WIDTH, TEETH, LIPS, EYE, YAW, PITCH = range(7)
 

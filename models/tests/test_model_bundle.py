@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from models import BUNDLE
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
-from sonic_edge.mel import MelSettings, normalise, speech_mean
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.mel import MelSettings, normalise, speech_mean
 
 DESCRIBED: Dict[str, Any] = yaml.safe_load((BUNDLE / "bundle.yaml").read_text("utf8"))
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models import BUNDLE
 from models.widen import widened
-from sonic_edge.bundle import Bundle
+from sonic_edge.model.bundle import Bundle
 
 RNG = np.random.default_rng(0)
 SHAPE = (1, 4, 6, 8)

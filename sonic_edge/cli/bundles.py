@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..bundle import Bundle
 from ..config import Config, load_config
 from ..errors import ConfigError
-from ..store import Entry
-from ..store.check import Checked, backends, check_files, named
-from ..store.place import entries, pick, read_choice, resolve
-from ..store.unpack import taken
+from ..model.bundle import Bundle
+from ..model.store import Entry
+from ..model.store.check import Checked, backends, check_files, named
+from ..model.store.place import entries, pick, read_choice, resolve
+from ..model.store.unpack import taken
 from .trial import try_isolated
 
 

@@ -51,7 +51,7 @@ def _submit(args: argparse.Namespace) -> int:
 
     import yaml
 
-    from ..inbox.give import Source, give
+    from ..spool.give import Source, give
 
     root = Path(config.spool.root)
     with ExitStack() as opened:
@@ -72,7 +72,7 @@ def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]
     Raises:
         RequestError: If they are not one of each.
     """
-    from ..inbox.job import PHOTOS, RECORDINGS, suffix_of
+    from ..spool.job import PHOTOS, RECORDINGS, suffix_of
 
     kinds = [None if p is None else suffix_of(p.name) for p in (one, other)]
     if kinds[0] in PHOTOS and other is not None and kinds[1] in RECORDINGS:
@@ -105,7 +105,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _name_in_job(path: Path, kind: str) -> str:
     """Its own name, which people recognise if the job fails; made safe."""
-    from ..inbox.job import safe_id
+    from ..spool.job import safe_id
 
     return safe_id(path.stem or kind) + path.suffix
 
@@ -118,7 +118,7 @@ def _wait(root: Path, name: str, speech: Path) -> int:
     """
     import hashlib
 
-    from ..inbox.give import end_of
+    from ..spool.give import end_of
 
     told = hashlib.sha256()
     with _open(speech) as file:

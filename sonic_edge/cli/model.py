@@ -9,8 +9,8 @@ from .options import Commands, add_command, run_folder
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..store import Entry
-    from ..store.check import Checked
+    from ..model.store import Entry
+    from ..model.store.check import Checked
 
 
 def add(commands: Commands) -> None:
@@ -89,7 +89,7 @@ def _store(args: argparse.Namespace, config: "Config") -> Path:
 
 def _install(args: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..store.change import install
+    from ..model.store.change import install
     from .bundles import tell, tell_left_out, try_and_tell
 
     config = load_config(args.config)
@@ -111,7 +111,7 @@ def _install(args: argparse.Namespace) -> int:
 
 def _use(args: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..store.change import use
+    from ..model.store.change import use
     from .bundles import try_and_tell
     from .switch import take_over
 
@@ -124,7 +124,7 @@ def _use(args: argparse.Namespace) -> int:
 
 def _rollback(args: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..store.change import rollback
+    from ..model.store.change import rollback
     from .bundles import try_and_tell
     from .switch import take_over
 
@@ -137,8 +137,8 @@ def _rollback(args: argparse.Namespace) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..store.change import remove
-    from ..store.place import resolve
+    from ..model.store.change import remove
+    from ..model.store.place import resolve
     from .switch import held_by_daemon
 
     config = load_config(args.config)

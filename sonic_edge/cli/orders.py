@@ -45,14 +45,14 @@ def add(commands: Commands) -> None:
 
 
 def _order(args: argparse.Namespace) -> int:
-    from ..control import ask
+    from ..service.control import ask
 
     ask(run_folder(args.config), {"order": args.order, "on": args.action == "start"})
     return 0
 
 
 def _about_jobs(args: argparse.Namespace) -> int:
-    from ..control import ask
+    from ..service.control import ask
 
     for job in args.jobs:
         answer = ask(run_folder(args.config), {"order": args.order, "name": job})

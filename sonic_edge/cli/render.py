@@ -13,7 +13,7 @@ from .options import EXIT_HELP, Commands, add_command
 if TYPE_CHECKING:  # --help must not wait for numpy, OpenCV and the model runtime
     from tqdm import tqdm
 
-    from ..pipeline import Progress
+    from ..engine.pipeline import Progress
 
 
 def add(commands: Commands) -> None:
@@ -52,8 +52,8 @@ def _render(args: argparse.Namespace) -> int:
     import json
     import signal
 
+    from ..engine.pipeline import Pipeline
     from ..media import Request
-    from ..pipeline import Pipeline
 
     request = Request(portrait=args.portrait, speech=args.speech, output=args.output, sheet=args.sheet)
     signal.signal(signal.SIGTERM, _terminate)

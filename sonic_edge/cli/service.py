@@ -28,13 +28,13 @@ def _run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
 
-    from ..daemon import run
+    from ..service.daemon import run
 
     return run(config, args.config)
 
 
 def _devices(args: argparse.Namespace) -> int:
-    from ..capture import cameras, input_devices, output_devices
+    from ..live.capture import cameras, input_devices, output_devices
 
     for kind, found in (("microphone", input_devices()), ("speaker", output_devices()), ("camera", cameras())):
         for name in found or ["none found"]:

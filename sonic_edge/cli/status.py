@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from ..control import ask
     from ..errors import DeviceError
+    from ..service.control import ask
 
     folder = run_folder(args.config)
     while True:

@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
 
 def _stick(args: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..stick import bring, done, take
+    from ..service.usb import bring, done, take
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     config = load_config(args.config)

@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 from ..config import Config
 from ..errors import ConfigError, DeviceError, RequestError
-from ..store import Entry
+from ..model.store import Entry
 
 _LOOK_S = 0.3
 _ASK_S = 10.0
@@ -27,7 +27,7 @@ def take_over(run: Path, entry: Entry, config: Config) -> str:
         ConfigError: If its own settings name another bundle.
         DeviceError: If it refuses it, or does not get to it in time.
     """
-    from ..control import ask
+    from ..service.control import ask
 
     try:
         answer = ask(run, {"order": "reload"}, timeout_s=_ASK_S)
@@ -49,7 +49,7 @@ def take_over(run: Path, entry: Entry, config: Config) -> str:
 
 
 def _wait(run: Path, entry: Entry, most_s: float) -> str:
-    from ..control import ask
+    from ..service.control import ask
 
     end = time.monotonic() + most_s
     while time.monotonic() < end:
@@ -66,7 +66,7 @@ def _wait(run: Path, entry: Entry, most_s: float) -> str:
 
 def held_by_daemon(run: Path, entry: Entry) -> str:
     """Why the running daemon needs a bundle; empty if it does not, or none runs."""
-    from ..control import ask
+    from ..service.control import ask
 
     try:
         model = ask(run, {"order": "status"}, timeout_s=_ASK_S).get("model", {})

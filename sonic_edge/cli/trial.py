@@ -45,8 +45,8 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
     bound(config.worker.memory_mb)
     backend = config.model.backend
     try:
-        from ..bundle import Bundle
-        from ..load import try_bundle, worst_in_words
+        from ..engine.load import try_bundle, worst_in_words
+        from ..model.bundle import Bundle
 
         took_s, heard_s, agreements = try_bundle(Bundle(folder), config.model)
     except MemoryError:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Iterator, Optional
 
-from .. import machine
+from ..hardware import machine
 from .finding import Case, Finding, failed, not_checked, ok, warning
 
 FOUR = ("inbox", "work", "outbox", "failed")

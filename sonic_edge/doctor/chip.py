@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Tuple
 
-from .. import npu
 from ..errors import ConfigError
+from ..hardware import npu
 from .finding import Case, Finding, failed, not_checked, ok, warning
 
 GROUP = "HwHiAiUser"
@@ -101,7 +101,7 @@ def _memory(chip: npu.Npu) -> Iterator[Finding]:
 
 def _soc(case: Case, chip: npu.Npu) -> Iterator[Finding]:
     """Whether what is to run was compiled for this chip."""
-    from ..store import find_bundle
+    from ..model.store import find_bundle
 
     settings = case.config.model
     backend = settings.backend

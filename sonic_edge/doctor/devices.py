@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
 
-from .. import machine
 from ..config import DisplaySettings
 from ..errors import ConfigError, DeviceError, RequestError
+from ..hardware import machine
 from .finding import Case, Finding, bring, failed, not_checked, ok, warning
 
 OLDEST_MPV = (0, 32)
@@ -43,7 +43,7 @@ def camera(case: Case) -> Iterator[Finding]:
         return
     import numpy as np
 
-    from ..capture import snapshot
+    from ..live.capture import snapshot
 
     since = time.monotonic()
     try:
@@ -81,7 +81,7 @@ def microphone(case: Case) -> Iterator[Finding]:
         else:
             yield ok(told)
         return
-    from ..capture import Microphone
+    from ..live.capture import Microphone
 
     try:
         with Microphone(case.config.microphone) as ear:
@@ -125,7 +125,7 @@ def loudspeaker(case: Case) -> Iterator[Finding]:
     if case.told("live", "mirror", "speaker", "open"):
         yield ok(f"the daemon speaks through {case.told('live', 'mirror', 'speaker', 'device')}")
         return
-    from ..capture import Speaker
+    from ..live.capture import Speaker
 
     try:
         with Speaker(settings, delay_s=0.1, silent_s=_HELD_UP_S) as speaker:
@@ -217,7 +217,7 @@ def _unreachable(settings: DisplaySettings, case: Case) -> str:
 
 def _shown(settings: DisplaySettings, words: str) -> Finding:
     """Start the player, as the daemon would; it draws black for a moment."""
-    from ..display.player import Player
+    from ..live.display.player import Player
 
     with tempfile.TemporaryDirectory(prefix="sonic-edge-doctor-") as name:
         folder = Path(name)

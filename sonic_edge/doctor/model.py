@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from .. import machine
 from ..config import share_dir
 from ..errors import ConfigError, DeviceError, RequestError
+from ..hardware import machine
 from .finding import Case, Finding, failed, not_checked, ok, warning
 
 _NEEDED_MB = 600
@@ -15,8 +15,8 @@ _INSTALL = "install the package again: its files are missing or damaged"
 
 def bundle(case: Case) -> Iterator[Finding]:
     """The model's files, each with its hash."""
-    from ..bundle import Bundle
-    from ..store import resolve, way_back
+    from ..model.bundle import Bundle
+    from ..model.store import resolve, way_back
 
     settings = case.config.model
     store = Path(settings.store).absolute()
@@ -53,7 +53,7 @@ def backend(case: Case) -> Iterator[Finding]:
     bound(case.config.worker.memory_mb)
     since = time.monotonic()
     try:
-        from ..pipeline import Pipeline
+        from ..engine.pipeline import Pipeline
 
         with Pipeline(case.config) as pipeline:
             loaded_s = time.monotonic() - since
@@ -75,8 +75,8 @@ def backend(case: Case) -> Iterator[Finding]:
 
 def result(case: Case) -> Iterator[Finding]:
     """Whether this machine computes what the bundle says that its graphs must."""
-    from ..load import compare_with_reference, worst_in_words
-    from ..store import find_bundle
+    from ..engine.load import compare_with_reference, worst_in_words
+    from ..model.store import find_bundle
 
     settings = case.config.model
     try:
@@ -98,7 +98,7 @@ def result(case: Case) -> Iterator[Finding]:
 
 def faces(_: Case) -> Iterator[Finding]:
     """The networks that find faces and landmarks."""
-    from ..portrait import FaceFinder
+    from ..engine.portrait import FaceFinder
 
     since = time.monotonic()
     try:
@@ -111,7 +111,7 @@ def faces(_: Case) -> Iterator[Finding]:
 
 def encoder(case: Case) -> Iterator[Finding]:
     """What makes video of pictures, tried as before the first job."""
-    from ..encode import try_encoder
+    from ..engine.encode import try_encoder
 
     settings, side, fps = case.config.encode, case.config.controls.min_resolution, case.config.controls.fps
     try:
@@ -134,7 +134,7 @@ def portrait(case: Case) -> Iterator[Finding]:
     if case.config.spool.portrait is None:
         yield ok("spool.portrait is not set: a recording that comes alone is refused")
         return
-    from ..portrait import FaceFinder, make_portrait, read_image
+    from ..engine.portrait import FaceFinder, make_portrait, read_image
 
     path = Path(case.config.spool.portrait)
     other = "put a readable photo of one face there, or name another one in spool.portrait"
@@ -156,8 +156,8 @@ def portrait(case: Case) -> Iterator[Finding]:
 
 def label(case: Case) -> Iterator[Finding]:
     """The mark on every picture, and its font."""
-    from ..display.words import FONT
-    from ..label import Label, aigc_metadata
+    from ..engine.label import Label, aigc_metadata
+    from ..live.display.words import FONT
 
     settings, side = case.config.label, case.config.controls.min_resolution
     try:

@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 from typing import Any, FrozenSet, Iterable
 
-from ..inbox.job import CONTROLS, PHOTOS, RECORDINGS
+from ..spool.job import CONTROLS, PHOTOS, RECORDINGS
 
 _ENDINGS = RECORDINGS | PHOTOS | CONTROLS | {".mp4", ".json", ".inputs"}
 _WORD = re.compile(r"\w+")

@@ -13,8 +13,8 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from .. import machine
 from ..errors import DeviceError, RequestError
+from ..hardware import machine
 from ..isolated import Crashed, TimedOut, run_isolated
 from .box import FOUR
 from .chip import in_words

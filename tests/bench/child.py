@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from sonic_edge.config import Config, Controls, EncodeSettings, ModelSettings
+from sonic_edge.engine.pipeline import Pipeline
 from sonic_edge.media import Request
-from sonic_edge.pipeline import Pipeline
 
 from .cost import cpu_s
 from .stages import PHOTO

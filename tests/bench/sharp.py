@@ -6,10 +6,10 @@ from typing import Any, Callable, Dict, Tuple
 import cv2
 import numpy as np
 
+from sonic_edge.engine.renderer import _pixels
+from sonic_edge.engine.renderer.geometry import OVAL, Box, Grid, look_up, points_of
+from sonic_edge.engine.renderer.photo import doubled
 from sonic_edge.media import FloatArray, Image
-from sonic_edge.renderer import _pixels
-from sonic_edge.renderer.geometry import OVAL, Box, Grid, look_up, points_of
-from sonic_edge.renderer.photo import doubled
 
 from ..slow_renderer import enlarged
 from .cost import turn_by_turn

@@ -10,19 +10,19 @@ from typing import Callable, Dict, List
 import cv2
 import numpy as np
 
-from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import Controls, EncodeSettings, LabelSettings, LimitSettings, share_dir
-from sonic_edge.encode.mp4 import Mp4
-from sonic_edge.label import Label
+from sonic_edge.engine.encode.mp4 import Mp4
+from sonic_edge.engine.label import Label
+from sonic_edge.engine.mirror import Mirror
+from sonic_edge.engine.motion.network import face_image
+from sonic_edge.engine.motion.shape import shape_motion
+from sonic_edge.engine.performer import MotionPerformer
+from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.speech import read_speech, sound
 from sonic_edge.media import Heard, Image, Motion, Portrait, Speech
-from sonic_edge.mirror import Mirror
-from sonic_edge.motion import shape_motion
-from sonic_edge.performer import MotionPerformer
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
-from sonic_edge.renderer import Renderer
-from sonic_edge.sonic import face_image
-from sonic_edge.speech import read_speech, sound
-from sonic_edge.store import find_bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.store import find_bundle
 
 PHOTO = share_dir() / "samples" / "portrait.jpg"
 FPS = 25

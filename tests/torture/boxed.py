@@ -11,9 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from sonic_edge import config, daemon
-from sonic_edge.daemon import service
-from sonic_edge.worker import COMMAND
+from sonic_edge import config
+from sonic_edge.service import daemon
+from sonic_edge.service.daemon import service
+from sonic_edge.service.worker import COMMAND
 from tests.torture.steps import Step, Steps
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub.py")))

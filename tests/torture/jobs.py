@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from sonic_edge.inbox import PRIVATE
+from sonic_edge.spool import PRIVATE
 
 from . import stub
 

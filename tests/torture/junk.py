@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Set
 
 from sonic_edge.config import SpoolSettings
-from sonic_edge.inbox.look import Lookout
+from sonic_edge.spool.look import Lookout
 
 from .box import QUICK, Box, cpu_s
 from .jobs import Giver, audit

@@ -7,7 +7,7 @@ import random
 import socket
 from pathlib import Path
 
-from sonic_edge import control
+from sonic_edge.service import control
 
 from .box import Box
 from .jobs import Giver, audit

@@ -8,8 +8,8 @@ import time
 from types import TracebackType
 from typing import Optional, Type
 
-from sonic_edge import control
 from sonic_edge.errors import DeviceError, RequestError
+from sonic_edge.service import control
 
 from .box import Box
 

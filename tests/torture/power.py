@@ -24,8 +24,8 @@ from unittest import mock
 
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import RequestError
-from sonic_edge.inbox import Job, Spool
-from sonic_edge.inbox.give import give
+from sonic_edge.spool import Job, Spool
+from sonic_edge.spool.give import give
 
 from . import stub
 from .result import Result
@@ -252,7 +252,7 @@ class Simulator:
         clock, deaths = _Clock(), 0
         with contextlib.ExitStack() as stack:
             for module in ("look", "spool"):
-                stack.enter_context(mock.patch(f"sonic_edge.inbox.{module}.time", clock))
+                stack.enter_context(mock.patch(f"sonic_edge.spool.{module}.time", clock))
             spool = stack.enter_context(Spool(settings))
             if life.is_cancelled:
                 spool.recover()
@@ -299,7 +299,7 @@ class _Clock:
 
 
 def _encode(output: Path, data: bytes) -> None:
-    """As `sonic_edge.encode` ends: a temp name, the file synced, renamed, the folder synced."""
+    """As `sonic_edge.engine.encode` ends: a temp name, the file synced, renamed, the folder synced."""
     part = output.with_name(".part")
     for path, then in ((part, lambda: part.write_bytes(data)), (part, None), (output.parent, None)):
         if then is not None:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.worker import process
+from sonic_edge.service.worker import process
 
 PIECES, PIECE_BYTES = 8, 16384
 

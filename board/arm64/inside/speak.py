@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sonic_edge.backends.cpu import CpuBackend
 from sonic_edge.config import Config, share_dir, with_controls
-from sonic_edge.motion import shape_motion
-from sonic_edge.portrait import FaceFinder, make_portrait, read_image
-from sonic_edge.renderer import Renderer
-from sonic_edge.sonic import SonicNet, face_image
-from sonic_edge.speech import read_speech
-from sonic_edge.store import find_bundle
+from sonic_edge.engine.motion.network import SonicNet, face_image
+from sonic_edge.engine.motion.shape import shape_motion
+from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
+from sonic_edge.engine.renderer import Renderer
+from sonic_edge.engine.speech import read_speech
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.store import find_bundle
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as sonic_edge does, which is import
 
 import onnxruntime as ort
 
-from sonic_edge.backends.cpu import CpuBackend
-from sonic_edge.bundle import Bundle
+from sonic_edge.model.backends.cpu import CpuBackend
+from sonic_edge.model.bundle import Bundle
 
 _HWCAP, _HWCAP2 = 16, 26
 _ARM = (("dotprod", _HWCAP, 20), ("sve", _HWCAP, 22), ("i8mm", _HWCAP2, 13))

@@ -21,7 +21,7 @@ def notifies() -> str:
     run("systemctl", "start", "--no-block", UNIT)
     # a worker that is held up while it loads: whoever calls himself ready now has not run the model
     worker = box.wait_for(
-        "a worker", lambda: run("pgrep", "-f", "python.* -m sonic_edge.worker", status=None), 20, 0.01
+        "a worker", lambda: run("pgrep", "-f", "python.* -m sonic_edge.service.worker", status=None), 20, 0.01
     )
     (pid,) = worker.split()
     run("kill", "-STOP", pid)

@@ -1,0 +1,154 @@
+"""A model from its bundle: its graphs opened on the configured backend, and whether they compute what they must."""
+
+import time
+from contextlib import ExitStack
+from typing import Callable, Dict, List, NamedTuple
+
+import numpy as np
+
+from ..config import ModelSettings
+from ..errors import ConfigError
+from ..media import FloatArray
+from ..model.backends.base import Backend, Session, Tensors
+from ..model.bundle import Bundle, Stage
+from ..model.reference import Agreement, compare
+from ..model.spec import FramesSpec
+from .performer import FramesPerformer, MotionPerformer, Performer
+
+
+def open_model(
+    bundle: Bundle,
+    model: ModelSettings,
+    stack: ExitStack,
+    wrapped: Callable[[Stage, Session], Session] = lambda stage, session: session,
+) -> Performer:
+    """A bundle's stages opened on the configured backend; the stack closes them.
+
+    Raises:
+        ConfigError: If the bundle has no file for the backend, or one is not as its hash says.
+        DeviceError: If the backend cannot open them.
+    """
+    opened = _opener(bundle, model, stack, wrapped)
+    if isinstance(bundle.spec, FramesSpec):
+        return FramesPerformer(bundle, opened("painter"))
+    return MotionPerformer(bundle, opened("encoder"), opened("denoiser"))
+
+
+def worst_in_words(agreements: List[Agreement]) -> str:
+    """The output that goes least with the reference."""
+    worst = min(agreements, key=lambda one: one.r)
+    return f"as the bundle's reference: r {worst.r:.4f} or better ({worst.output} of {worst.stage})"
+
+
+class Trial(NamedTuple):
+    """How a model ran once."""
+
+    took_s: float
+    """Without opening it."""
+    heard_s: float
+    """Speech that the run stands for."""
+    agreements: List[Agreement]
+    """With the bundle's reference; empty if it has none."""
+
+
+def try_bundle(bundle: Bundle, model: ModelSettings) -> Trial:
+    """Run a bundle's model once, on silence, as a job would, and on its reference.
+
+    Args:
+        bundle: The bundle; it need not be the configured one.
+        model: What runs it.
+
+    Raises:
+        ConfigError: As `open_model`; or if an output is not a number, or not what the reference says.
+        DeviceError: If the backend cannot open or run it.
+    """
+    with ExitStack() as stack:
+        performer = open_model(bundle, model, stack, FiniteSession)
+        since = time.monotonic()
+        performer.warm_up()
+        took_s = time.monotonic() - since
+    agreements = compare_with_reference(bundle, model) if bundle.spec.reference else []
+    return Trial(took_s, performer.window_s, agreements)
+
+
+def compare_with_reference(bundle: Bundle, model: ModelSettings) -> List[Agreement]:
+    """What this machine computes beside what the bundle says that it must.
+
+    Raises:
+        ConfigError: As `open_model`; if the bundle has no reference; or if an output is not what it says.
+        DeviceError: If the backend cannot open or run it.
+    """
+    with ExitStack() as stack:
+        found = compare(bundle, _opener(bundle, model, stack, lambda stage, session: session))
+    least = bundle.spec.reference.least_r if bundle.spec.reference else 0.0
+    wrong = [one for one in found if one.r < least]
+    if wrong:
+        told = ", ".join(f"{one.output} of {one.stage} r {one.r:.3f}" for one in wrong)
+        raise ConfigError(
+            f"{bundle.folder}: {model.backend} computes something else than the bundle's reference says, quietly: "
+            f"{told}; r >= {least:g} is needed"
+        )
+    return found
+
+
+def _opener(
+    bundle: Bundle, model: ModelSettings, stack: ExitStack, wrapped: Callable[[Stage, Session], Session]
+) -> Callable[[str], Session]:
+    """Opens a stage by its name; the stack closes it."""
+    backend = _backend(model, bundle)
+
+    def opened(name: str) -> Session:
+        stage = bundle.stage(name, backend.name)
+        session = backend.open(stage)
+        stack.callback(session.close)
+        return wrapped(stage, session)
+
+    return opened
+
+
+def _backend(model: ModelSettings, bundle: Bundle) -> Backend:
+    """The configured backend; imported only when it is the one."""
+    if model.backend == "cpu":
+        from ..model.backends.cpu import CpuBackend
+
+        return CpuBackend(model.threads)
+    if model.backend == "acl":
+        from ..model.backends.acl import AclBackend
+
+        return AclBackend(model.device_id)
+    from ..model.backends.mindspore_lite import MindSporeLiteBackend
+    from ..model.backends.om_config import how_to_wrap
+
+    for name, stage in bundle.spec.stages.items():
+        if model.backend not in stage.files and "acl" in stage.files:
+            raise ConfigError(how_to_wrap(bundle.stage(name, "acl")))
+    return MindSporeLiteBackend(model.device_id, model.precision, model.provider, model.threads)
+
+
+class FiniteSession:
+    """A session whose every output is looked at.
+
+    Args:
+        stage: What it is of.
+        session: Does the work.
+    """
+
+    def __init__(self, stage: Stage, session: Session) -> None:
+        self._stage = stage
+        self._session = session
+
+    def run(self, inputs: Tensors) -> Dict[str, FloatArray]:
+        """See `backends.base.Session.run`; ConfigError if something in an output is not a number."""
+        outputs = self._session.run(inputs)
+        for name, array in outputs.items():
+            n_wrong = int(array.size - np.isfinite(array).sum())
+            if n_wrong:
+                raise ConfigError(
+                    f"{self._stage.path}: output {name}: {n_wrong} of {array.size} values are not finite numbers; "
+                    "convert the model again, with more precision where it overflows"
+                )
+        return outputs
+
+    def close(self) -> None:
+        """See `backends.base.Session.close`."""
+        self._session.close()

@@ -1,0 +1,101 @@
+"""Bundles of kind motion: the model says how the face moves, the renderer moves the photo."""
+
+from typing import FrozenSet, Iterator, Mapping
+
+from ...config import Controls
+from ...media import QUIET, FloatArray, Image, Motion, Portrait, Speech
+from ...model.backends.base import Session
+from ...model.bundle import Bundle
+from ...model.mel import MelStream
+from ..performer.base import Played, Tell
+from ..renderer import Renderer
+from ..sheet import Meant
+from .idle import idle_motion
+from .network import SonicNet, face_image
+from .shape import MotionShaper, shape_motion
+from .streaming import SonicStream
+
+
+class MotionPerformer:
+    """See `base.Performer`.
+
+    Args:
+        bundle: What the model says of itself.
+        encoder: Its stage of this name.
+        denoiser: Its stage of this name.
+    """
+
+    ignores: FrozenSet[str] = frozenset()
+
+    def __init__(self, bundle: Bundle, encoder: Session, denoiser: Session) -> None:
+        self.bundle = bundle
+        self.net = SonicNet(bundle, encoder, denoiser)
+        window = bundle.motion.window
+        self.window_s = window.frames / window.fps
+
+    def warm_up(self) -> None:
+        """See `base.Performer`."""
+        self.net.warm_up()
+
+    def perform(self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell) -> "Moved":
+        """See `base.Performer`."""
+        face = face_image(portrait, self.bundle)
+        raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, tell)
+        closure = self.bundle.motion.closure
+        return Moved(portrait, shape_motion(raw, closure, controls, n_frames, speech.duration_s))
+
+    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "Moved":
+        """See `base.Performer`."""
+        return Moved(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, tell))
+
+    def live(self, portrait: Portrait, controls: Controls) -> "MovedLive":
+        """See `base.Performer`."""
+        return MovedLive(self.net, portrait, controls)
+
+
+class Moved:
+    """A portrait and its motion; see `base.Performance`."""
+
+    def __init__(self, portrait: Portrait, motion: Motion) -> None:
+        self._portrait = portrait
+        self._motion = motion
+
+    def __len__(self) -> int:
+        return len(self._motion)
+
+    def frames(self) -> Iterator[Image]:
+        """See `base.Performance`."""
+        renderer, motion = Renderer(self._portrait), self._motion
+        return (renderer.frame(motion.frame(i)) for i in range(len(motion)))
+
+    def chooser(self, level: FloatArray, rate: float) -> Meant:
+        """See `base.Performance`: what it means to do says which frames are worth a look."""
+        return Meant(self._portrait, self._motion)
+
+
+class MovedLive:
+    """See `base.Live`; a pose is channel -> value."""
+
+    def __init__(self, net: SonicNet, portrait: Portrait, controls: Controls) -> None:
+        spec, settings = net.bundle.motion, net.bundle.mel
+        self._mel = MelStream(settings, at_once=spec.window.mel_frames // spec.window.frames)
+        self._stream = SonicStream(net, face_image(portrait, net.bundle), controls.inference_steps, controls.seed)
+        self._shaper = MotionShaper(spec.closure, controls)
+        self._renderer = Renderer(portrait)
+        self.fps = spec.window.fps
+        self.lead_s = spec.lips.lead_s
+        ahead = spec.stream.look_ahead_frames + 1
+        half_s = (settings.n_fft / 2 - settings.hop) / settings.sample_rate
+        self.look_ahead_s = ahead / self.fps - spec.window.offset_s + half_s
+        """The model's look-ahead and half a mel window."""
+
+    def push(self, samples: FloatArray) -> Played:
+        """See `base.Live`."""
+        raw = self._stream.push(self._mel.push(samples))
+        motion = self._shaper.push(raw)
+        is_spoken = any(row[QUIET] < 0.5 for row in map(raw.frame, range(len(raw))))
+        return Played(motion.start_s, [motion.frame(i) for i in range(len(motion))], is_spoken)
+
+    def draw(self, pose: Mapping[str, float]) -> Image:
+        """See `base.Live`."""
+        return self._renderer.frame(pose)

@@ -1,0 +1,76 @@
+"""White paper, and what is put on it: words, pictures, numbered spots."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Tuple
+
+import cv2
+import numpy as np
+from PIL import Image as Pil
+from PIL import ImageDraw, ImageFont
+
+from ...media import Image
+
+Colour = Tuple[int, int, int]
+"""BGR."""
+
+INK: Colour = (45, 45, 45)
+PALE: Colour = (120, 120, 120)
+LINE: Colour = (226, 226, 226)
+
+_FONT = Path(__file__).parents[2] / "fonts" / "label.otf"
+"""The label's font: it is always there, and has all of ASCII."""
+
+
+def blank(width: int, height: int) -> Image:
+    """A white page."""
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+def write(page: Image, at: Tuple[int, int], words: str, size: int, colour: Colour = INK, anchor: str = "ls") -> None:
+    """Words on a page; what would be outside it is cut off.
+
+    Args:
+        page: Changed in place.
+        at: Column and row of the anchor.
+        words: One line.
+        size: Of the font, pixels.
+        colour: Of the letters.
+        anchor: Which point of the words is there, as Pillow has it: `ls` start, `ms` middle, `rs` end of the base line.
+    """
+    top, bottom = max(0, at[1] - 2 * size), min(len(page), at[1] + size)
+    mask = Pil.new("L", (page.shape[1], bottom - top))
+    ImageDraw.Draw(mask).text((at[0], at[1] - top), words, fill=255, font=_font(size), anchor=anchor)
+    cover = np.asarray(mask, np.float32)[..., None] / 255
+    part = page[top:bottom]
+    part[...] = np.rint(part + cover * (np.array(colour, np.float32) - part))
+
+
+def length(words: str, size: int) -> int:
+    """How long words are, pixels."""
+    return round(_font(size).getlength(words))
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def put(page: Image, at: Tuple[int, int], picture: Image) -> None:
+    """A picture on a page, at its top left corner, with a thin edge that holds even white pictures together."""
+    (x, y), (height, width) = at, picture.shape[:2]
+    page[y : y + height, x : x + width] = picture
+    cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), LINE)
+
+
+def spot(page: Image, at: Tuple[int, int], number: int) -> None:
+    """A number in a dark round spot about a point."""
+    cv2.circle(page, at, 10, INK, cv2.FILLED, cv2.LINE_AA)
+    write(page, (at[0], at[1] + 5), str(number), 14, (255, 255, 255), "ms")
+
+
+def resized(picture: Image, width: int, height: int) -> Image:
+    """A picture at another size; a copy, also at its own."""
+    shrinks = width * height < picture.shape[0] * picture.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

@@ -1,0 +1,1 @@
+"""What people in front of the box see, hear and say."""

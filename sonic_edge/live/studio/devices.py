@@ -1,0 +1,164 @@
+"""Ears and voice: devices that go away and come back, without anything else having to start again."""
+
+import contextlib
+import logging
+import time
+from typing import Dict, Optional
+
+from ...config import MicrophoneSettings, SpeakerSettings
+from ...errors import DeviceError
+from ...media import Heard
+from ..capture import Microphone, Speaker
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S, LONGEST_MUTE_S = 0.5, 10.0, 60.0
+"""Between one try to open a device and the next; it doubles, up to the second, for the loudspeaker up to the third."""
+
+
+class _Patience:
+    """When to try again."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._wait_s = FIRST_WAIT_S
+        self._at = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._at
+
+    def failed(self) -> None:
+        self._at = time.monotonic() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, self._longest_s)
+
+    def worked(self) -> None:
+        self._wait_s = FIRST_WAIT_S
+
+
+class Ears:
+    """The microphone, opened when it is listened to.
+
+    Args:
+        settings: Which, and how.
+    """
+
+    def __init__(self, settings: MicrophoneSettings) -> None:
+        self._settings = settings
+        self._microphone: Optional[Microphone] = None
+        self._patience = _Patience(LONGEST_WAIT_S)
+        self._n_lost = 0
+        self._n_overruns = 0
+        self._tell_at = 1  # overruns; then twice as many, so that the log does not fill
+
+    @property
+    def are_open(self) -> bool:
+        """Whether there is an open device."""
+        return self._microphone is not None
+
+    def hear(self, timeout_s: float) -> Optional[Heard]:
+        """What came; None if nothing did, or if it is not yet time to try to open the device again.
+
+        Raises:
+            DeviceError: If it cannot be opened or has gone. It is tried again, later each time.
+        """
+        if self._microphone is None:
+            if not self._patience.is_over:
+                return None
+            try:
+                self._microphone = Microphone(self._settings)
+            except DeviceError:
+                self._patience.failed()
+                raise
+        try:
+            heard = self._microphone.read(timeout_s)
+        except DeviceError:
+            self._n_lost += 1
+            self._patience.failed()
+            self.close()
+            raise
+        if heard is not None:
+            self._patience.worked()
+        n_overruns = self._n_overruns + self._microphone.n_overruns
+        if n_overruns >= self._tell_at:
+            log.warning(
+                "microphone: sound was lost %d times until now; the machine is too slow or too busy", n_overruns
+            )
+            self._tell_at = 2 * n_overruns
+        return heard
+
+    def close(self) -> None:
+        """Let go of the device: what is closed hears nothing."""
+        if self._microphone is not None:
+            self._n_overruns += self._microphone.n_overruns
+            with contextlib.suppress(DeviceError):
+                self._microphone.close()
+            self._microphone = None
+
+    @property
+    def state(self) -> Dict[str, object]:
+        """For `status`."""
+        now = self._microphone.n_overruns if self._microphone is not None else 0
+        return {
+            "open": self.are_open,
+            "device": self._microphone.name if self._microphone is not None else "",
+            "overruns": self._n_overruns + now,
+            "lost": self._n_lost,
+        }
+
+
+class Voice:
+    """The loudspeaker: without it the portrait goes on, mute.
+
+    Args:
+        settings: Which, and how; device null: none.
+        delay_s: From the microphone to the loudspeaker.
+    """
+
+    def __init__(self, settings: SpeakerSettings, delay_s: float) -> None:
+        self._settings = settings
+        self._delay_s = delay_s
+        self._speaker: Optional[Speaker] = None
+        self._patience = _Patience(LONGEST_MUTE_S)
+        self._error = ""
+
+    def hear(self, heard: Heard) -> None:
+        """Play what was heard, when it is time."""
+        if self._settings.device is None:
+            return
+        try:
+            if self._speaker is None:
+                if not self._patience.is_over:
+                    return
+                self._speaker = Speaker(self._settings, delay_s=self._delay_s)
+            self._speaker.check()
+            self._speaker.hear(heard)
+        except DeviceError as e:
+            if self._error != str(e):
+                log.error("%s; trying again", e)
+            self._error = str(e)
+            self._patience.failed()
+            self.close()
+        else:
+            if self._error:
+                log.info("the loudspeaker works again")
+            self._error = ""
+            self._patience.worked()
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether it is time to try again: PortAudio sees new devices only when none is open, no microphone either."""
+        return bool(self._error) and self._speaker is None and self._patience.is_over
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self._speaker is not None:
+            with contextlib.suppress(DeviceError):
+                self._speaker.close()
+            self._speaker = None
+
+    @property
+    def state(self) -> Dict[str, object]:
+        """For `status`."""
+        counts = self._speaker.counts if self._speaker is not None else {}
+        return {"open": self._speaker is not None, "error": self._error, **counts}

@@ -1,0 +1,73 @@
+"""One person in front of the mirror: sound to the model and, delayed, to the loudspeaker; pictures to the screen."""
+
+import time
+from pathlib import Path
+from typing import Dict
+
+from ...config import Config
+from ...engine.mirror import Mirror
+from ...media import Heard
+from ..show import Pipe, Show
+from .devices import Voice
+
+
+class Session:
+    """From the first sound to the last. Nothing of it stays.
+
+    Args:
+        mirror: The portrait that speaks.
+        config: live.delay_s and the speaker's settings are used.
+        path: Of the FIFO the pictures go through.
+
+    Raises:
+        DeviceError: If the FIFO cannot be made.
+    """
+
+    def __init__(self, mirror: Mirror, config: Config, path: Path) -> None:
+        self._mirror = mirror
+        self.path = path
+        self._pipe = Pipe(path)
+        self._show = Show(mirror.draw, self._pipe, config.live.delay_s, mirror.fps)
+        self._voice = Voice(config.speaker, config.live.delay_s + config.speaker.screen_s + mirror.lead_s)
+        self._since = time.monotonic()
+        self._cpu = time.process_time()
+        self._show.__enter__()
+
+    def hear(self, heard: Heard) -> None:
+        """Take sound.
+
+        Raises:
+            DeviceError: If the model or the screen's FIFO fails.
+        """
+        self._voice.hear(heard)
+        for cue in self._mirror.hear(heard):
+            self._show.cue(cue)
+
+    @property
+    def needs_look(self) -> bool:
+        """See `devices.Voice.needs_look`."""
+        return self._voice.needs_look
+
+    @property
+    def spoken_s(self) -> float:
+        """When somebody last spoke, `time.monotonic()`."""
+        return self._mirror.spoken_s
+
+    def close(self) -> None:
+        """Stop; the loudspeaker and the FIFO are let go of."""
+        self._show.__exit__(None, None, None)
+        self._voice.close()
+        self._pipe.close()
+
+    @property
+    def counts(self) -> Dict[str, object]:
+        """For `status`."""
+        wall_s = max(time.monotonic() - self._since, 1e-3)
+        return {
+            **self._show.counts,
+            "seconds": round(wall_s, 1),
+            "cpu_share": round((time.process_time() - self._cpu) / wall_s, 3),
+            "skipped_s": round(self._mirror.n_skipped_s, 3),
+            "level": round(self._mirror.level, 3),
+            "speaker": self._voice.state,
+        }

@@ -1,0 +1,182 @@
+"""Orders to a running daemon: a Unix socket in its spool, one JSON line each way. No network.
+
+{"order": "talk", "on": true}          talk | mute | snapshot | status | reload
+{"order": "cancel", "name": "lesson"}  cancel | retry a job; say words on the screen
+{"error": "", ...}                     what status shows, or nothing more
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from ..errors import DeviceError, RequestError
+
+NAME = "control.sock"
+_MAX_BYTES = 4096
+_PATIENCE_S = 90.0  # of a caller for an answer, and with a caller who says nothing
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    """The folder by a name of few letters: a socket's address may have 107, a spool's path more."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENCE_S) -> Dict[str, Any]:
+    """Give the daemon an order and wait for its answer.
+
+    Args:
+        folder: Where its socket is: ``<spool>/run``.
+        request: The order.
+        timeout_s: How long to wait.
+
+    Returns:
+        What it said.
+
+    Raises:
+        DeviceError: If no daemon answers.
+        RequestError: If it says that the order cannot be carried out.
+    """
+    try:
+        with _short(folder) as short, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(timeout_s)
+            line.connect(f"{short}/{NAME}")
+            line.sendall(json.dumps(request).encode() + b"\n")
+            with line.makefile("rb") as answers:
+                answer = json.loads(answers.readline())
+    except socket.timeout as e:
+        told = f"the daemon has not answered for {timeout_s:g} s; it is busy or hangs, `sonic-edge status` tells"
+        raise DeviceError(f"{folder}: {told}") from e
+    except (OSError, ValueError) as e:
+        why = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise DeviceError(f"{folder}: no daemon answers here ({why}); start one with `sonic-edge run`") from e
+    if answer.get("error"):
+        raise RequestError(str(answer["error"]))
+    return dict(answer)
+
+
+@dataclass
+class _Caller:
+    line: socket.socket
+    since: float
+    heard: bytes = b""
+    asked: bool = False
+
+
+@dataclass
+class Order:
+    """What somebody asks for."""
+
+    caller: int
+    """Give it to `Control.answer`."""
+    what: str
+    on: bool = True
+    name: str = ""
+    """Of a job, or of words."""
+
+
+class Control:
+    """The daemon's end. Nothing here waits.
+
+    Args:
+        folder: Where the socket is to be; it must be there.
+
+    Raises:
+        DeviceError: If it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._callers: Dict[int, _Caller] = {}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        draft = folder / f".{NAME}"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                draft.unlink()
+            with _short(folder) as short:
+                self._socket.bind(f"{short}/{draft.name}")
+            draft.chmod(0o660)
+            self._socket.listen(8)
+            draft.replace(folder / NAME)  # from the moment it is there it answers, and only whom it should
+        except OSError as e:
+            self._socket.close()
+            raise DeviceError(f"{folder / NAME}: cannot be made: {e.strerror}") from e
+
+    def close(self) -> None:
+        """Take the socket away."""
+        for number in list(self._callers):
+            self._drop(number)
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            (self._folder / NAME).unlink()
+
+    @property
+    def fds(self) -> List[int]:
+        """Readable when `orders` has something to do."""
+        return [self._socket.fileno(), *(n for n, c in self._callers.items() if not c.asked)]
+
+    def orders(self) -> List[Order]:
+        """Orders that have come whole; each must be answered."""
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while True:
+                line, _ = self._socket.accept()
+                line.setblocking(False)
+                self._callers[line.fileno()] = _Caller(line, time.monotonic())
+        found: List[Order] = []
+        for number, caller in list(self._callers.items()):
+            order = self._read(number, caller)
+            if order is not None:
+                found.append(order)
+            elif number in self._callers and time.monotonic() - caller.since > _PATIENCE_S:
+                self._drop(number)
+        return found
+
+    def answer(self, caller: int, answer: Mapping[str, object]) -> None:
+        """Answer an order, and be done with its caller; one who has gone is no trouble."""
+        if caller in self._callers:
+            line = self._callers[caller].line
+            with contextlib.suppress(OSError):
+                line.setblocking(True)
+                line.settimeout(0.2)
+                text = json.dumps(
+                    answer, ensure_ascii=False, default=str
+                )  # with names of files, which need not be UTF-8
+                line.sendall(text.encode(errors="replace") + b"\n")
+            self._drop(caller)
+
+    def _read(self, number: int, caller: _Caller) -> Optional[Order]:
+        if caller.asked:
+            return None
+        try:
+            piece = caller.line.recv(_MAX_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            piece = b""
+        caller.heard += piece
+        line, newline, _ = caller.heard.partition(b"\n")
+        if not newline:
+            if not piece or len(caller.heard) > _MAX_BYTES:
+                self._drop(number)
+            return None
+        caller.asked = True
+        try:
+            said = json.loads(line)
+            return Order(number, str(said["order"]), bool(said.get("on", True)), str(said.get("name", "")))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            self.answer(number, {"error": f"{line[:60]!r}: is not an order"})
+            return None
+
+    def _drop(self, number: int) -> None:
+        caller = self._callers.pop(number)
+        with contextlib.suppress(OSError):
+            caller.line.close()

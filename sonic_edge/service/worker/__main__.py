@@ -1,0 +1,7 @@
+"""``python -m sonic_edge.service.worker``: what the daemon starts."""
+
+import sys
+
+from .process import main
+
+sys.exit(main())
