@@ -14,7 +14,8 @@ QUICK = {"settle_s": 0.2, "pair_s": 0.6, "poll_s": 0.1}
 RUN_WITH_STUB = """
 import sys
 from pathlib import Path
-from sonic_edge import config, daemon
+from sonic_edge import config
+from sonic_edge.service import daemon
 path = Path(sys.argv[1])
 sys.exit(daemon.run(config.load_config(path), path, command=(sys.executable, *sys.argv[2:])))
 """

@@ -37,7 +37,8 @@ MARK_AT = (64 + 24, 24)  # the picture stands in the middle of the screen
 RUN = """
 import sys
 from pathlib import Path
-from sonic_edge import config, daemon
+from sonic_edge import config
+from sonic_edge.service import daemon
 path = Path(sys.argv[1])
 sys.exit(daemon.run(config.load_config(path), path, studio=(sys.executable, *sys.argv[2:])))
 """

@@ -31,7 +31,8 @@ SHIPPED = "shipped/sonic-net"
 RUN = """
 import sys
 from pathlib import Path
-from sonic_edge import config, daemon
+from sonic_edge import config
+from sonic_edge.service import daemon
 path = Path(sys.argv[1])
 worker, studio = (sys.executable, sys.argv[2], "picky"), (sys.executable, sys.argv[3])
 sys.exit(daemon.run(config.load_config(path), path, command=worker, studio=studio))

@@ -10,6 +10,7 @@ import yaml
 
 from sonic_edge.errors import ConfigError
 from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.store.check import check_files, named
 
 
 def _version(bundle: Bundle, soc: str, route: str) -> str:
@@ -55,12 +56,14 @@ def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: st
             described["stages"][stage]["files"][backend] = entry
             new[name] = path
     kept = {file["path"] for stage in described["stages"].values() for file in stage["files"].values()} - set(new)
+    if bundle.spec.reference is not None:
+        kept.add(bundle.spec.reference.path)
     text = yaml.safe_dump(described, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
     if out.resolve() == bundle.folder.resolve():
         _into(bundle.folder, new, text, kept)
         return
     if (out / "bundle.yaml").is_file() and (out / "bundle.yaml").read_text("utf8") == text:
-        _prove(out)
+        check_files(out)
         return
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -85,26 +88,15 @@ def _into(folder: Path, new: Mapping[str, Path], text: str, kept: "set[str]") ->
     _sync(described)
     before = _named(folder)
     described.rename(folder / "bundle.yaml")
-    _prove(folder)
+    check_files(folder)
     for name in before - kept - set(new):
         (folder / name).unlink(missing_ok=True)
 
 
 def _named(folder: Path) -> "set[str]":
-    if not (folder / "bundle.yaml").is_file():
-        return set()
-    stages = Bundle(folder).spec.stages.values()
-    return {file.path for stage in stages for file in stage.files.values()}
+    return set(named(Bundle(folder))) if (folder / "bundle.yaml").is_file() else set()
 
 
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _prove(folder: Path) -> None:
-    """Every file of every stage is there and has its hash."""
-    written = Bundle(folder)
-    for stage, spec in written.spec.stages.items():
-        for backend in spec.files:
-            written.stage(stage, backend)

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..media import FloatArray
 from ..model.backends.base import Backend, Session, Tensors
 from ..model.bundle import Bundle, Stage
-from ..model.reference import Agreement, compare
+from ..model.reference import GAINS, Agreement, compare
 from ..model.spec import FramesSpec
 from .performer import FramesPerformer, MotionPerformer, Performer
 
@@ -81,12 +81,12 @@ def compare_with_reference(bundle: Bundle, model: ModelSettings) -> List[Agreeme
     with ExitStack() as stack:
         found = compare(bundle, _opener(bundle, model, stack, lambda stage, session: session))
     least = bundle.spec.reference.least_r if bundle.spec.reference else 0.0
-    wrong = [one for one in found if one.r < least]
+    wrong = [one for one in found if not one.holds(least)]
     if wrong:
-        told = ", ".join(f"{one.output} of {one.stage} r {one.r:.3f}" for one in wrong)
+        told = ", ".join(f"{one.output} of {one.stage} r {one.r:.3f}, {one.gain:.2f} times as large" for one in wrong)
         raise ConfigError(
             f"{bundle.folder}: {model.backend} computes something else than the bundle's reference says, quietly: "
-            f"{told}; r >= {least:g} is needed"
+            f"{told}; r >= {least:g} and {GAINS[0]:g} to {GAINS[1]:g} times are needed"
         )
     return found
 

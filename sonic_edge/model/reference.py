@@ -21,6 +21,8 @@ from .backends.base import Session
 from .bundle import Bundle
 
 MOST_CALLS = 16
+GAINS = (0.9, 1.1)
+"""What `Agreement.gain` may be. INT8 has .98 to 1.02; one scale that is wrong is off by more."""
 _TYPES = {"float32", "float16", "uint8"}
 
 
@@ -31,18 +33,26 @@ class Agreement(NamedTuple):
     output: str
     r: float
     """Pearson's, over all values of all calls; 1 where both are constant, 0 where one alone is or is no number."""
+    gain: float
+    """How large it is beside what it must be: the slope of the line through both. r does not see a wrong scale."""
+
+    def holds(self, least_r: float) -> bool:
+        """Whether that is near enough."""
+        return self.r >= least_r and GAINS[0] <= self.gain <= GAINS[1]
 
 
-def agreement(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Pearson's r of two arrays of one shape, as `Agreement` has it."""
-    x, y = (array.astype(np.float64).ravel() for array in (a, b))
+def agreement(made: NDArray[Any], wanted: NDArray[Any]) -> Tuple[float, float]:
+    """r and gain of two arrays of one shape, as `Agreement` has them."""
+    x, y = (array.astype(np.float64).ravel() for array in (made, wanted))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return 0.0
+        return 0.0, 0.0
     x, y = x - x.mean(), y - y.mean()
     sizes = float((x * x).sum()), float((y * y).sum())
     if min(sizes) < 1e-12:
-        return float(max(sizes) < 1e-12)
-    return float((x * y).sum()) / float(np.sqrt(sizes[0] * sizes[1]))
+        same = float(max(sizes) < 1e-12)
+        return same, same
+    both = float((x * y).sum())
+    return both / float(np.sqrt(sizes[0] * sizes[1])), both / sizes[1]
 
 
 def compare(bundle: Bundle, opened: Callable[[str], Session]) -> List[Agreement]:
@@ -64,7 +74,7 @@ def compare(bundle: Bundle, opened: Callable[[str], Session]) -> List[Agreement]
         session = opened(stage)
         made = [session.run(call) for call in calls]
         for name, wanted in expected.items():
-            found.append(Agreement(stage, name, agreement(np.concatenate([m[name] for m in made]), wanted)))
+            found.append(Agreement(stage, name, *agreement(np.concatenate([m[name] for m in made]), wanted)))
     return found
 
 
