@@ -16,7 +16,7 @@ from stub_worker import __file__ as STUB
 
 from sonic_edge.config import LimitSettings, share_dir
 from sonic_edge.engine.motion.network import SonicNet
-from sonic_edge.engine.performer import MotionPerformer
+from sonic_edge.engine.motion.performer import MotionPerformer
 from sonic_edge.engine.portrait import FaceFinder
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.speech import read_speech

@@ -15,7 +15,7 @@ from sonic_edge.engine.frames.network import Painter, PainterStream
 from sonic_edge.engine.frames.paste import Paste, placed
 from sonic_edge.engine.label import Label
 from sonic_edge.engine.mirror import Mirror
-from sonic_edge.engine.performer import FramesPerformer
+from sonic_edge.engine.frames.performer import FramesPerformer
 from sonic_edge.engine.speech import read_speech
 from sonic_edge.media import Heard
 from sonic_edge.model.backends.cpu import CpuBackend

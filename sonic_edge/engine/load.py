@@ -13,7 +13,9 @@ from ..model.backends.base import Backend, Session, Tensors
 from ..model.bundle import Bundle, Stage
 from ..model.reference import GAINS, Agreement, compare
 from ..model.spec import FramesSpec
-from .performer import FramesPerformer, MotionPerformer, Performer
+from .frames.performer import FramesPerformer
+from .motion.performer import MotionPerformer
+from .performer import Performer
 
 
 def open_model(
