@@ -13,9 +13,9 @@ from frames_bundle import BLOB, BLOB_WIDTH, SHAPES
 from sonic_edge.config import Controls, LabelSettings, LimitSettings
 from sonic_edge.engine.frames.network import Painter, PainterStream
 from sonic_edge.engine.frames.paste import Paste, placed
+from sonic_edge.engine.frames.performer import FramesPerformer
 from sonic_edge.engine.label import Label
 from sonic_edge.engine.mirror import Mirror
-from sonic_edge.engine.frames.performer import FramesPerformer
 from sonic_edge.engine.speech import read_speech
 from sonic_edge.media import Heard
 from sonic_edge.model.backends.cpu import CpuBackend

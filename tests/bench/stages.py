@@ -15,8 +15,8 @@ from sonic_edge.engine.encode.mp4 import Mp4
 from sonic_edge.engine.label import Label
 from sonic_edge.engine.mirror import Mirror
 from sonic_edge.engine.motion.network import face_image
-from sonic_edge.engine.motion.shape import shape_motion
 from sonic_edge.engine.motion.performer import MotionPerformer
+from sonic_edge.engine.motion.shape import shape_motion
 from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.speech import read_speech, sound
