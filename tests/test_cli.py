@@ -1,9 +1,11 @@
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,29 @@ def test_names_that_are_not_utf8(tmp_path, short_speech):
     assert done.returncode == 0, done.stderr
     assert done.stdout == video + b"\n" and Path(os.fsdecode(video)).is_file()
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["result"] == "?.mp4"
+
+
+PROGRAM = Path(sys.executable).parent / "sonic-edge"
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"sonic-edge {version('sonic-edge')}, Python {platform.python_version()}\n"
+
+
+@pytest.mark.parametrize("words", [["check-config"], ["--help"], ["model", "list"]])
+def test_a_reader_that_has_had_enough_is_no_mistake(words):
+    """As ``| head`` is."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as out:
+        done = subprocess.run([PROGRAM, *words], stdout=out, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == "" and done.returncode in (0, 141)
+
+
+def test_an_output_that_is_full_is_said():
+    with Path("/dev/full").open("wb") as out:
+        done = subprocess.run([PROGRAM, "check-config"], stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "sonic-edge: [Errno 28] No space left on device\n")
