@@ -24,7 +24,7 @@ from sonic_edge.live.display import FONT, FONT_NAME, WORDS, Screen, Stream, word
 from sonic_edge.live.display.player import Player
 from sonic_edge.live.display.screen import MOST_CLIPS
 from sonic_edge.live.display.words import _ems, _escaped, overlay
-from sonic_edge.live.show import Pipe
+from sonic_edge.live.pacing import Pipe
 
 SIZE = 240
 RED, GREEN, BLUE, WHITE = (40, 40, 220), (40, 220, 40), (220, 40, 40), (230, 230, 230)
@@ -379,7 +379,7 @@ def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, d
 def test_a_player_that_was_stuck_in_a_picture_shows_the_next_ones_where_they_belong(
     room, tmp_path, display, monkeypatch
 ):
-    monkeypatch.setattr("sonic_edge.live.show.STUCK_S", 0.2)
+    monkeypatch.setattr("sonic_edge.live.pacing.STUCK_S", 0.2)
     here = room(deadline_s=60.0)
     sent = np.full((SIZE, SIZE, 3), RED, np.uint8)
     with contextlib.closing(Pipe(tmp_path / "live.bgr")) as pipe:

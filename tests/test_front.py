@@ -18,7 +18,7 @@ from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.hardware.npu import Watch
 from sonic_edge.service.control import ask
-from sonic_edge.service.daemon.front import Front
+from sonic_edge.service.daemon.kiosk import Kiosk
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def run(tmp_path):
         live = {"mode": "record", **live}
         (tmp_path / "box.yaml").write_text(yaml.safe_dump({"spool": {"root": str(tmp_path)}, "live": live}))
         config = Config.model_validate({"spool": {"root": str(tmp_path)}, "live": live})
-        with Front(config, tmp_path / "run", [sys.executable, STUB, *words]) as front:
-            yield front
+        with Kiosk(config, tmp_path / "run", [sys.executable, STUB, *words]) as kiosk:
+            yield kiosk
 
     return start
 
@@ -43,7 +43,7 @@ def sonic_edge(tmp_path, *words):
 
 
 def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys):
-    with run() as front:
+    with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "the studio is up")
         assert sonic_edge(tmp_path, "talk", "start") == 0
         until(lambda: status(tmp_path)["live"]["talking"], "talking")
@@ -55,16 +55,16 @@ def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys)
         until(lambda: not status(tmp_path)["live"]["talking"], "not talking")
         assert sonic_edge(tmp_path, "snapshot") == 2
         assert "no picture in which one person looks" in capsys.readouterr().err
-        front.check()
+        kiosk.check()
 
 
 def test_the_job_is_in_the_status(run, tmp_path, capsys):
-    with run() as front:
-        front.working("lesson", "rendering", 30, 75)
+    with run() as kiosk:
+        kiosk.working("lesson", "rendering", 30, 75)
         until(lambda: status(tmp_path)["job"].get("percent") == 40, "40 %")
         assert sonic_edge(tmp_path, "status") == 0
         assert "lesson: rendering 40 %" in capsys.readouterr().out
-        front.finished(tmp_path / "lesson.mp4")
+        kiosk.finished(tmp_path / "lesson.mp4")
         until(lambda: status(tmp_path)["job"] == {}, "over")
         assert sonic_edge(tmp_path, "status", "--json") == 0
         assert json.loads(capsys.readouterr().out)["screen"]["state"] == "none"
@@ -100,22 +100,22 @@ def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
 
 
 def test_a_wrong_setting_is_told_and_not_tried_again(run, tmp_path, capsys):
-    with run("config") as front:
+    with run("config") as kiosk:
         until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "told")
         time.sleep(1.5)
-        assert front._studio is None
+        assert kiosk._studio is None
         assert sonic_edge(tmp_path, "status") == 0
         assert "camera.device = x: is wrong" in capsys.readouterr().out
-        front.check()
+        kiosk.check()
 
 
 def test_without_live_mode_orders_say_what_to_set(run, tmp_path, capsys):
-    with run(mode="none") as front:
+    with run(mode="none") as kiosk:
         assert sonic_edge(tmp_path, "talk", "start") == 2
         assert "live.mode = none: set it to record or mirror" in capsys.readouterr().err
         with pytest.raises(RequestError, match="dance: is not known"):
             ask(tmp_path / "run", {"order": "dance"})
-        assert front._studio is None, "nothing is loaded for nothing"
+        assert kiosk._studio is None, "nothing is loaded for nothing"
 
 
 def test_no_daemon(tmp_path, capsys):
@@ -126,79 +126,79 @@ def test_no_daemon(tmp_path, capsys):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "run").write_text("a file")
-    with pytest.raises((ConfigError, DeviceError), match="run"), Front(Config(), tmp_path / "run"):
+    with pytest.raises((ConfigError, DeviceError), match="run"), Kiosk(Config(), tmp_path / "run"):
         pass
 
 
 def test_a_mistake_of_ours_in_the_thread_reaches_the_daemon(run, monkeypatch):
-    monkeypatch.setattr(Front, "_talk_on_screen", lambda self: 1 / 0)
-    with run() as front:
-        until(lambda: front._error is not None, "noticed")
+    monkeypatch.setattr(Kiosk, "_talk_on_screen", lambda self: 1 / 0)
+    with run() as kiosk:
+        until(lambda: kiosk._error is not None, "noticed")
         with pytest.raises(ZeroDivisionError):
-            front.check()
+            kiosk.check()
 
 
 # ---- other settings ------------------------------------------------------------------------------------------------
 
 
-def changed(front, **sections):
+def changed(kiosk, **sections):
     """The settings in force with some changed, to go on with."""
-    data = front._config.model_dump()
+    data = kiosk._config.model_dump()
     for name, values in sections.items():
         data[name].update(values)
-    front.configure(Config.model_validate(data))
+    kiosk.configure(Config.model_validate(data))
 
 
 def test_settings_that_do_not_concern_the_studio_leave_it_alone(run, tmp_path):
-    with run() as front:
+    with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
-        studio, screen = front._studio, front._screen
-        changed(front, display={"language": "en"}, disk={"floor_mb": 20}, metrics={"every_s": 1.0})
-        until(lambda: front._config.display.language == "en", "taken over")
+        studio, screen = kiosk._studio, kiosk._screen
+        changed(kiosk, display={"language": "en"}, disk={"floor_mb": 20}, metrics={"every_s": 1.0})
+        until(lambda: kiosk._config.display.language == "en", "taken over")
         until(lambda: "mode" in status(tmp_path)["live"], "still up")
-        assert front._studio is studio and studio.is_alive
-        assert front._screen is screen, "nor the screen: what it shows goes on"
-        changed(front, display={"clips": "loop"})
-        until(lambda: front._screen is not screen, "another screen")
-        assert front._studio is studio
-        until(lambda: front.figures() is not None, "figures")
+        assert kiosk._studio is studio and studio.is_alive
+        assert kiosk._screen is screen, "nor the screen: what it shows goes on"
+        changed(kiosk, display={"clips": "loop"})
+        until(lambda: kiosk._screen is not screen, "another screen")
+        assert kiosk._studio is studio
+        until(lambda: kiosk.figures() is not None, "figures")
 
 
 def test_another_live_mode_is_another_studio_or_none(run, tmp_path):
-    with run() as front:
+    with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
-        studio = front._studio
-        changed(front, live={"mode": "mirror"})
-        until(lambda: front._studio not in (None, studio) and "mode" in status(tmp_path)["live"], "another")
+        studio = kiosk._studio
+        changed(kiosk, live={"mode": "mirror"})
+        until(lambda: kiosk._studio not in (None, studio) and "mode" in status(tmp_path)["live"], "another")
         assert not studio.is_alive
-        changed(front, live={"mode": "none"})
-        until(lambda: front._studio is None, "gone")
+        changed(kiosk, live={"mode": "none"})
+        until(lambda: kiosk._studio is None, "gone")
         with pytest.raises(RequestError, match=r"live\.mode = none"):
             ask(tmp_path / "run", {"order": "talk"})
-        changed(front, live={"mode": "record"})
+        changed(kiosk, live={"mode": "record"})
         until(lambda: "mode" in status(tmp_path)["live"], "back")
 
 
 def test_a_thread_that_does_not_come_round_is_noticed(run, tmp_path, monkeypatch):
-    with run() as front:
+    with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
-        assert front.check()
-        monkeypatch.setattr("sonic_edge.service.daemon.front.HANGS_S", 0.0)
-        assert not front.check()
+        assert kiosk.check()
+        monkeypatch.setattr("sonic_edge.service.daemon.kiosk.HANGS_S", 0.0)
+        assert not kiosk.check()
 
 
 def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
     woken = threading.Event()
-    with Front(Config(), tmp_path / "run", [sys.executable, STUB], woken.set) as front:
+    with Kiosk(Config(), tmp_path / "run", [sys.executable, STUB], woken.set) as kiosk:
         answers = []
         caller = threading.Thread(
             target=lambda: answers.append(ask(tmp_path / "run", {"order": "retry", "name": "课文"}))
         )
         caller.start()
         assert woken.wait(DEADLINE_S)
-        (order,) = front.asked()
-        assert (order.what, order.name) == ("retry", "课文") and front.asked() == []
-        front.answer(order, job="课文-2")
+        (order,) = kiosk.asked()
+        assert (order.what, order.name) == ("retry", "课文") and kiosk.asked() == []
+        kiosk.answer(order, job="课文-2")
         caller.join(DEADLINE_S)
         assert answers == [{"error": "", "job": "课文-2"}]
 
@@ -211,7 +211,7 @@ def chip(tmp_path, monkeypatch):
     """Has npu-smi say something, and be asked all the time."""
     said = tmp_path / "said"
     monkeypatch.setattr("sonic_edge.hardware.npu.watch._PLACES", (str(tmp_path),))
-    monkeypatch.setattr("sonic_edge.service.daemon.front.Watch", partial(Watch, every_s=0.0))
+    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Watch", partial(Watch, every_s=0.0))
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)
     tables = Path(__file__).with_name("npu_smi")
@@ -230,7 +230,7 @@ def _config(tmp_path, backend):
 
 def test_the_chip_is_in_the_status_and_what_is_wrong_with_it_in_the_log(chip, tmp_path, capsys, caplog):
     chip("310B4_board.txt")
-    with Front(_config(tmp_path, "acl"), tmp_path / "run"):
+    with Kiosk(_config(tmp_path, "acl"), tmp_path / "run"):
         until(lambda: status(tmp_path)["npu"], "told")
         assert sonic_edge(tmp_path, "status") == 0
         told = capsys.readouterr().out
@@ -249,22 +249,22 @@ def test_the_chip_is_in_the_status_and_what_is_wrong_with_it_in_the_log(chip, tm
 
 def test_npu_smi_is_run_only_where_the_settings_want_the_chip(chip, tmp_path):
     chip("310_board.txt")
-    with Front(_config(tmp_path, "cpu"), tmp_path / "run") as front:
+    with Kiosk(_config(tmp_path, "cpu"), tmp_path / "run") as kiosk:
         time.sleep(0.6)
         assert status(tmp_path)["npu"] == {}
-        front.configure(_config(tmp_path, "acl"))
+        kiosk.configure(_config(tmp_path, "acl"))
         until(lambda: status(tmp_path)["npu"], "told")
-        front.configure(_config(tmp_path, "cpu"))
+        kiosk.configure(_config(tmp_path, "cpu"))
         until(lambda: status(tmp_path)["npu"] == {}, "no more")
 
 
 def test_an_npu_smi_that_hangs_holds_nobody_up(chip, tmp_path, monkeypatch):
     (tmp_path / "npu-smi").write_text("#!/bin/sh\nsleep 600\n")
-    monkeypatch.setattr("sonic_edge.service.daemon.front.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
-    with Front(_config(tmp_path, "acl"), tmp_path / "run") as front:
+    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
+    with Kiosk(_config(tmp_path, "acl"), tmp_path / "run") as kiosk:
         until(lambda: "no answer" in status(tmp_path)["npu"].get("error", ""), "given up")
         for _ in range(20):  # an answer is not waited for as long as npu-smi takes
             status(tmp_path)
-            assert front.check()
+            assert kiosk.check()
         since = time.monotonic()
     assert time.monotonic() - since < DEADLINE_S

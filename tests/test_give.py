@@ -18,7 +18,7 @@ from sonic_edge.cli import main
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.spool import Spool
-from sonic_edge.spool.give import STALE_S, end_of, give, name_for
+from sonic_edge.spool.submit import STALE_S, end_of, name_for, submit
 
 FILES = {"a.wav": b"sound", "a.jpg": b"picture"}
 
@@ -46,20 +46,20 @@ def names(folder):
 def test_it_is_all_there(root, tmp_path):
     (tmp_path / "long.wav").write_bytes(os.urandom(3 << 20))
     with (tmp_path / "long.wav").open("rb") as file:
-        assert give(root, "课文 1", {"long.wav": file, "job.yaml": b"seed: 3\n"}) == "课文 1"
+        assert submit(root, "课文 1", {"long.wav": file, "job.yaml": b"seed: 3\n"}) == "课文 1"
     job = root / "inbox" / "课文 1"
     assert names(job) == ["job.yaml", "long.wav"] and names(root / "inbox") == ["课文 1"]
     assert (job / "long.wav").read_bytes() == (tmp_path / "long.wav").read_bytes()
 
 
 def test_the_daemon_may_move_and_read_it_whatever_the_umask(root, unmasked):
-    job = root / "inbox" / give(root, "a", FILES)
+    job = root / "inbox" / submit(root, "a", FILES)
     assert job.stat().st_mode & 0o777 == 0o770
     assert {p.stat().st_mode & 0o777 for p in job.iterdir()} == {0o660}
 
 
 def test_what_is_private_nobody_else_reads(root):
-    job = root / "inbox" / give(root, "a", FILES, is_private=True)
+    job = root / "inbox" / submit(root, "a", FILES, is_private=True)
     assert job.stat().st_mode & 0o777 == 0o700
     assert {p.stat().st_mode & 0o777 for p in job.iterdir()} == {0o600}
     assert ".private" in names(job)
@@ -72,13 +72,13 @@ def test_a_disk_that_fails_leaves_nothing(root, monkeypatch, step):
 
     monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (disk, "rename")), fail)
     with pytest.raises(DeviceError, match="cannot be put into the inbox: Input/output error"):
-        give(root, "a", FILES)
+        submit(root, "a", FILES)
     assert names(root / "inbox") == []
 
 
 def test_a_source_that_cannot_be_read_leaves_nothing(root):
     with Path("/proc/self/mem").open("rb") as broken, pytest.raises(RequestError, match=r"b\.wav: cannot be read"):
-        give(root, "a", {"a.jpg": b"picture", "b.wav": broken})
+        submit(root, "a", {"a.jpg": b"picture", "b.wav": broken})
     assert names(root / "inbox") == []
 
 
@@ -87,7 +87,7 @@ def test_no_space_says_what_is_needed_and_what_is_there(root, tmp_path):
         free = shutil.disk_usage(root).free
         vast.truncate(free + (10 << 30))  # takes no space itself
         with pytest.raises(DeviceError, match=r"it has \d+\.\d MB, and \d+\.\d MB are free there; make room"):
-            give(root, "a", {"vast.wav": vast})
+            submit(root, "a", {"vast.wav": vast})
     assert names(root / "inbox") == []
 
 
@@ -97,14 +97,14 @@ def test_a_disk_that_fills_meanwhile(root, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DeviceError, match="the disk is full; make room"):
-        give(root, "a", FILES)
+        submit(root, "a", FILES)
     assert names(root / "inbox") == []
 
 
 KILLED_MIDWAY = """
 import os, signal, sys
 from pathlib import Path
-from sonic_edge.spool.give import give
+from sonic_edge.spool.submit import submit
 
 class Dies:
     def __init__(self): self.n = 0
@@ -113,7 +113,7 @@ class Dies:
         self.n += 1
         if self.n > 2: os.kill(os.getpid(), signal.SIGKILL)
         return b"x" * n
-give(Path(sys.argv[1]), "a", {"a.jpg": b"picture", "a.wav": Dies()})
+submit(Path(sys.argv[1]), "a", {"a.jpg": b"picture", "a.wav": Dies()})
 """
 
 
@@ -122,16 +122,16 @@ def test_a_giver_that_is_killed_leaves_no_job_and_what_it_leaves_goes(root):
     assert killed.returncode == -signal.SIGKILL
     (left,) = (root / "inbox").iterdir()
     assert left.name.startswith(".a.") and left.name.endswith(".part") and (left / "a.wav").exists()
-    give(root, "b", FILES)
+    submit(root, "b", FILES)
     assert left.exists(), "it may still be written"
     old = time.time() - STALE_S - 60
     os.utime(left, (old, old))
     held = os.open(left, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
-    give(root, "c", FILES)
+    submit(root, "c", FILES)
     assert left.exists(), "somebody writes it, whatever the clock says"
     os.close(held)
-    give(root, "d", FILES)
+    submit(root, "d", FILES)
     assert names(root / "inbox") == ["b", "c", "d"]
 
 
@@ -140,7 +140,7 @@ def test_what_people_hide_is_left_alone(root):
     kept.mkdir()
     old = time.time() - STALE_S - 60
     os.utime(kept, (old, old))
-    give(root, "a", FILES)
+    submit(root, "a", FILES)
     assert kept.exists()
 
 
@@ -153,13 +153,13 @@ def test_what_people_hide_is_left_alone(root):
 def test_a_name_is_given_once(root, taken):
     (root / taken).mkdir()
     assert name_for(root, "a") == "a-2"
-    assert give(root, "a", FILES) == "a-2"
-    assert give(root, "a", FILES) == "a-3"
+    assert submit(root, "a", FILES) == "a-2"
+    assert submit(root, "a", FILES) == "a-3"
 
 
 @pytest.mark.parametrize("name", ["-rf", "../../etc/passwd", ".hidden", "a\nb", "课" * 200, "x/y"])
 def test_any_name_stays_in_the_inbox(root, name):
-    given = give(root, name, FILES)
+    given = submit(root, name, FILES)
     assert names(root / "inbox") == [given] and "/" not in given and given[0] not in "-."
     assert len(given.encode()) <= 200
 
@@ -174,12 +174,12 @@ def test_somebody_is_quicker(root, monkeypatch):
         real(source, target)
 
     monkeypatch.setattr(disk, "rename", race)
-    assert give(root, "a", FILES) == "a-2"
+    assert submit(root, "a", FILES) == "a-2"
     assert names(root / "inbox" / "a") == ["theirs"]
 
 
 def test_two_at_once_lose_nothing(root):
-    threads = [threading.Thread(target=lambda i=i: give(root, "a", {"a.wav": b"%d" % i})) for i in range(8)]
+    threads = [threading.Thread(target=lambda i=i: submit(root, "a", {"a.wav": b"%d" % i})) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -205,7 +205,7 @@ def test_a_stranger_is_told_which_group_may():
             (folder / "inbox").chmod(0o500)
         try:
             with pytest.raises(RequestError, match=r"this user may not write there; members of group \S+ may"):
-                give(folder, "a", FILES)
+                submit(folder, "a", FILES)
         finally:
             if is_root:
                 os.seteuid(0)
@@ -217,7 +217,7 @@ def test_a_stranger_is_told_which_group_may():
 
 def test_there_is_no_inbox(tmp_path):
     with pytest.raises(DeviceError, match="there is no such folder; `sonic-edge run` makes it"):
-        give(tmp_path, "a", FILES)
+        submit(tmp_path, "a", FILES)
 
 
 # ---- submit --------------------------------------------------------------------------------------------------------

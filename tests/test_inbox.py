@@ -16,7 +16,8 @@ import pytest
 from sonic_edge import disk
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.spool import Spool, folders, look
+from sonic_edge.spool import Spool, folders
+from sonic_edge.spool import scan as look
 from sonic_edge.spool.job import MAX_ENTRIES, Record
 from sonic_edge.spool.spool import MAX_INTERRUPTIONS
 

@@ -15,7 +15,7 @@ from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.engine.label import Label
 from sonic_edge.engine.load import FiniteSession, try_bundle
 from sonic_edge.engine.pipeline import Pipeline, Progress, scene_key
-from sonic_edge.engine.prefetch import ahead
+from sonic_edge.engine.prefetch import prefetch
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.media import Request
 from sonic_edge.model.bundle import Stage
@@ -167,7 +167,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, make_speech):
 
 
 def test_a_thread_ahead_gives_the_same_items():
-    with ahead(iter(range(100)), 3) as items:
+    with prefetch(iter(range(100)), 3) as items:
         assert list(items) == list(range(100))
     assert "renderer" not in [t.name for t in threading.enumerate()]
 
@@ -179,7 +179,7 @@ def test_a_thread_ahead_raises_where_it_happened():
         raise DeviceError("broken")
 
     got = []
-    with pytest.raises(DeviceError, match="broken"), ahead(source(), 3) as items:
+    with pytest.raises(DeviceError, match="broken"), prefetch(source(), 3) as items:
         got.extend(items)
     assert "renderer" not in [t.name for t in threading.enumerate()]
 
@@ -192,7 +192,7 @@ def test_a_thread_ahead_is_bounded_and_ends_with_its_context():
             made.append(i)
             yield i
 
-    with ahead(source(), 3) as items:
+    with prefetch(source(), 3) as items:
         next(items)
         time.sleep(0.3)
         assert len(made) <= 6

@@ -17,7 +17,7 @@ from waiting import until
 from sonic_edge.cli import main
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
 from sonic_edge.service.control import ask
-from sonic_edge.service.daemon.front import Front
+from sonic_edge.service.daemon.kiosk import Kiosk
 
 OF_JOBS = ("submit", "cancel", "retry", "doctor")
 ROOT = Path(__file__).parent.parent
@@ -95,7 +95,7 @@ def test_each_command(line, folder, stack):
         # a daemon answers; test_live has a whole one
         config = load_config(folder / "stage.yaml").model_copy(update={"display": DisplaySettings()})
         (folder / "spool").mkdir()
-        stack.enter_context(Front(config, folder / "spool" / "run", [sys.executable, STUDIO]))
+        stack.enter_context(Kiosk(config, folder / "spool" / "run", [sys.executable, STUDIO]))
         wait_for_studio(folder / "spool" / "run")
     done = subprocess.run([sys.executable, "-m", "sonic_edge", *words[1:]], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

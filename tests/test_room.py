@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from sonic_edge.config import DiskSettings
-from sonic_edge.spool import room as room_module
+from sonic_edge.spool import quota as room_module
 from sonic_edge.spool.folders import Folders
-from sonic_edge.spool.room import LOOK_EVERY_S, STEADY_S, Room
+from sonic_edge.spool.quota import LOOK_EVERY_S, STEADY_S, DiskQuota
 
 DAY = 86400.0
 
@@ -48,7 +48,7 @@ def folders(tmp_path):
 @pytest.fixture
 def room(folders, clock):
     def room(**settings):
-        return Room(folders, DiskSettings.model_validate(settings))
+        return DiskQuota(folders, DiskSettings.model_validate(settings))
 
     return room
 

@@ -10,7 +10,7 @@ from waiting import DEADLINE_S, until
 
 from sonic_edge.engine.mirror import Cue
 from sonic_edge.errors import DeviceError
-from sonic_edge.live.show import STUCK_S, Pipe, Show
+from sonic_edge.live.pacing import STUCK_S, FramePacer, Pipe
 
 SIZE = (48, 64)
 N_BYTES = 48 * 64 * 3
@@ -68,7 +68,7 @@ def pipe(tmp_path):
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("sonic_edge.live.show.time", made)
+    monkeypatch.setattr("sonic_edge.live.pacing.time", made)
     return made
 
 
@@ -85,7 +85,7 @@ def cue(at_s, jaw=0.0):
 
 def shown(draw, pipe, delay_s, cues):
     """What became of the cues, given all at once."""
-    with Show(draw, pipe, delay_s, fps=25) as show:
+    with FramePacer(draw, pipe, delay_s, fps=25) as show:
         for one in cues:
             show.cue(one)
         until(lambda: sum(show.counts[k] for k in ("shown", "late", "refused", "unseen")) == len(cues), "all of them")
@@ -145,7 +145,7 @@ def test_a_player_that_dies_in_a_picture_and_comes_back(pipe, monkeypatch):
     large = np.zeros((2000, 1000, 3), np.uint8)  # more than a pipe holds
     reader = os.open(pipe.path, os.O_RDONLY | os.O_NONBLOCK)
     assert pipe.is_open
-    monkeypatch.setattr("sonic_edge.live.show.STUCK_S", DEADLINE_S)
+    monkeypatch.setattr("sonic_edge.live.pacing.STUCK_S", DEADLINE_S)
 
     def die():
         select.select([reader], [], [])
@@ -205,7 +205,7 @@ def test_what_goes_wrong_while_drawing_is_raised(pipe, clock):
         raise ValueError("a channel is unknown")
 
     with (
-        Show(broken, pipe, delay_s=0.05, fps=25) as show,
+        FramePacer(broken, pipe, delay_s=0.05, fps=25) as show,
         pytest.raises(ValueError, match="unknown"),
     ):
         until(lambda: show.cue(cue(clock.now)), "raised")

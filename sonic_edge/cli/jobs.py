@@ -51,7 +51,7 @@ def _submit(args: argparse.Namespace) -> int:
 
     import yaml
 
-    from ..spool.give import Source, give
+    from ..spool.submit import Source, submit
 
     root = Path(config.spool.root)
     with ExitStack() as opened:
@@ -61,7 +61,7 @@ def _submit(args: argparse.Namespace) -> int:
                 files[_name_in_job(path, kind)] = opened.enter_context(_open(path))
         if controls:
             files["job.yaml"] = yaml.safe_dump(controls, allow_unicode=True).encode()
-        given = give(root, name, files)
+        given = submit(root, name, files)
     print(given, flush=True)
     return _wait(root, given, speech) if args.wait else 0
 
@@ -118,7 +118,7 @@ def _wait(root: Path, name: str, speech: Path) -> int:
     """
     import hashlib
 
-    from ..spool.give import end_of
+    from ..spool.submit import end_of
 
     told = hashlib.sha256()
     with _open(speech) as file:

@@ -25,7 +25,7 @@ from .load import open_model
 from .mirror import Mirror
 from .performer import Performance, Performer
 from .portrait import FaceFinder, face_alone, make_portrait, read_image
-from .prefetch import ahead
+from .prefetch import prefetch
 from .sheet import Sheet
 from .speech import read_speech, sound
 
@@ -181,7 +181,7 @@ class Pipeline:
         image = read_image(photo, self._config.limits) if isinstance(photo, Path) else photo
         return make_portrait(image, self._finder, self._config.controls, name)
 
-    def faces_us(self, image: Image) -> bool:
+    def has_frontal_face(self, image: Image) -> bool:
         """Whether a picture of the camera holds one face that looks at it."""
         return face_alone(self._finder.near(image))
 
@@ -248,7 +248,7 @@ class Pipeline:
         )
         n_frames = len(performance)
         aigc = aigc_metadata(self._config.label.producer, scene_key(photo, self._config)[:32])
-        with ahead(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
+        with prefetch(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
             write_video(
                 output,
                 frames,
@@ -278,7 +278,7 @@ class Pipeline:
         """Render and encode, side by side."""
         height, width = portrait.image.shape[:2]
         n_frames = len(performance)
-        with ahead(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
+        with prefetch(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
             write_video(
                 output,
                 frames if sheet is None else sheet.watch(frames),

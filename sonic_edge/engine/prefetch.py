@@ -16,7 +16,7 @@ class _End:
 
 
 @contextmanager
-def ahead(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
+def prefetch(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
     """The same stream, made by a thread of its own that is at most n items ahead.
 
     Its error is raised where the item would have come; the thread has ended when the context ends.

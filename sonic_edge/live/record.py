@@ -16,7 +16,7 @@ from ..config import LiveSettings
 from ..errors import DeviceError, RequestError
 from ..media import FloatArray, Image
 from ..model.mel import EARS, MelStream, SpeechTracker
-from ..spool.give import Source, give
+from ..spool.submit import Source, submit
 
 PRE_ROLL_S = 0.4
 """Kept before the first word and after the last, seconds: breath, and consonants too soft to be told from silence."""
@@ -122,6 +122,6 @@ def put_job(root: Path, said: NDArray[np.int16], sample_rate: int, face: Union[I
                 raise DeviceError("the snapshot cannot be coded as PNG")
             files["portrait.png"] = data.tobytes()
         try:
-            return give(root, datetime.now().strftime("talk-%Y%m%d-%H%M%S-%f")[:-3], files, is_private=True)
+            return submit(root, datetime.now().strftime("talk-%Y%m%d-%H%M%S-%f")[:-3], files, is_private=True)
         except RequestError as e:  # nobody asked for anything: the box itself is not as it must be
             raise DeviceError(str(e)) from e

@@ -15,11 +15,11 @@ from typing import Callable, Collection, Dict, Iterator, List, Mapping, Optional
 from .. import disk
 from ..config import DiskSettings, SpoolSettings
 from ..errors import ConfigError, RequestError, SonicEdgeError
-from . import ends
+from . import finish
 from .folders import Folders, failing_as_device, locked
 from .job import MAX_ENTRIES, Job, Record, job_in, now, safe_id
-from .look import HINT, Candidate, Lookout, is_same_file, is_same_folder
-from .room import Room
+from .quota import DiskQuota
+from .scan import HINT, Candidate, InboxScanner, is_same_file, is_same_folder
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Spool(Folders):
     def __init__(self, settings: SpoolSettings, room: DiskSettings = _ROOM) -> None:
         super().__init__(Path(settings.root))
         self._use(settings)
-        self.room = Room(self, room)
+        self.room = DiskQuota(self, room)
         self.n_failed = 0
         """Jobs that came to failed in this daemon's life."""
         self.held = ""
@@ -97,7 +97,7 @@ class Spool(Folders):
     def _use(self, settings: SpoolSettings) -> None:
         self._settings = settings
         self._default_portrait = _portrait(settings)
-        self._lookout = Lookout(self.inbox, settings)
+        self._scanner = InboxScanner(self.inbox, settings)
 
     def watch(
         self, stop: Stop, tick: Callable[[], None] = lambda: None, playing: Callable[[], Collection[Path]] = tuple
@@ -196,7 +196,7 @@ class Spool(Folders):
         with failing_as_device(job.id):
             if not disk.is_plain(job.output):
                 raise RequestError(f"{job.id}: the worker left no video")
-            name = ends.publish(self, Record.load(job.folder), report, self._settings.keep_inputs)
+            name = finish.publish(self, Record.load(job.folder), report, self._settings.keep_inputs)
         self.room.look_soon()
         return name
 
@@ -221,10 +221,10 @@ class Spool(Folders):
 
     def waiting(self) -> List[str]:
         """The jobs that are still to be begun, in their order: those in work by their ids, then the inbox's."""
-        if time.monotonic() - self._lookout.looked >= _LOOK_S:  # nobody does, while a job is being worked on
+        if time.monotonic() - self._scanner.looked >= _LOOK_S:  # nobody does, while a job is being worked on
             with self._trouble("inbox"):
-                self._lookout.due()
-        return [job.id for job in self._left] + [safe_id(c.name) for c in self._lookout.waiting]
+                self._scanner.due()
+        return [job.id for job in self._left] + [safe_id(c.name) for c in self._scanner.waiting]
 
     def cancel(self, name: str, why: SonicEdgeError) -> bool:
         """Move a job that has not been begun to failed.
@@ -242,8 +242,8 @@ class Spool(Folders):
         with failing_as_device(name):
             job_id: Optional[str] = name if any(job.id == name for job in self._left) else None
             if job_id is None:
-                self._lookout.due()  # the last look may be long ago
-                named = [c for c in self._lookout.waiting if safe_id(c.name) == name]
+                self._scanner.due()  # the last look may be long ago
+                named = [c for c in self._scanner.waiting if safe_id(c.name) == name]
                 job_id = self._claim(named[0]) if named else None
             if job_id is None:
                 return False
@@ -296,7 +296,7 @@ class Spool(Folders):
         if self._left and not self.held:
             return True, self._left.pop(0)
         with self._trouble("inbox"):
-            candidate = self._lookout.due()
+            candidate = self._scanner.due()
             if candidate is not None and not self.held:
                 self._claim(candidate)
                 return True, None
@@ -324,7 +324,7 @@ class Spool(Folders):
                 log.info("%s: works again", where)
 
     def _fail(self, record: Record, error: SonicEdgeError, controls: Mapping[str, object] = _NONE) -> str:
-        name = ends.fail(self, record, error, controls)
+        name = finish.fail(self, record, error, controls)
         self.n_failed += 1
         return name
 
@@ -355,7 +355,7 @@ class Spool(Folders):
             if self._troubles.get(candidate.name) != told:  # once, not every half minute for ever
                 log.warning("inbox: %r: cannot be taken: %s; trying again", candidate.name, told)
             self._troubles[candidate.name] = told
-            self._lookout.leave(candidate, _LEAVE_S)
+            self._scanner.leave(candidate, _LEAVE_S)
             return None
         if moved is None:
             return None
@@ -378,10 +378,10 @@ class Spool(Folders):
         if record.state == "claiming":
             return self._move_in(record)
         if record.state == "publishing":
-            ends.finish_publishing(self, record, self._settings.keep_inputs)
+            finish.finish_publishing(self, record, self._settings.keep_inputs)
             return None
         if record.state == "failing":
-            ends.finish_failing(self, record)
+            finish.finish_failing(self, record)
             return None
         if record.state == "running":  # nobody said how that ended: power, or the daemon itself, went
             record = replace(record, state="claimed", interruptions=record.interruptions + 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Set
 
 from sonic_edge.config import SpoolSettings
-from sonic_edge.spool.look import Lookout
+from sonic_edge.spool.scan import InboxScanner
 
 from .box import QUICK, Box, cpu_s
 from .jobs import Giver, audit
@@ -86,11 +86,11 @@ def _litter(inbox: Path, rng: random.Random) -> Set[str]:
 def _milliseconds_a_look(inbox: Path, n_looks: int = 10) -> float:
     settings = SpoolSettings(root=str(inbox.parent), **QUICK)
     logging.disable(logging.CRITICAL)
-    lookout = Lookout(inbox, settings)
-    lookout.due()
+    scanner = InboxScanner(inbox, settings)
+    scanner.due()
     since = time.process_time()
     for _ in range(n_looks):
-        lookout.due()
+        scanner.due()
     logging.disable(logging.NOTSET)
     return 1000 * (time.process_time() - since) / n_looks
 

@@ -25,7 +25,7 @@ from unittest import mock
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import RequestError
 from sonic_edge.spool import Job, Spool
-from sonic_edge.spool.give import give
+from sonic_edge.spool.submit import submit
 
 from . import stub
 from .result import Result
@@ -161,7 +161,7 @@ class Simulator:
         """Every power cut while `sonic-edge submit` puts a job into the inbox: all of it is there or nothing."""
         files, broken = {"sound.wav": _MARKS[0], "face.jpg": _MARKS[1]}, []
         empty = self._fresh(Life("", (), ""))
-        ops = self._record(empty, lambda: give(self._root, "a", files))
+        ops = self._record(empty, lambda: submit(self._root, "a", files))
         disks = dict(_cuts(empty, ops, self._rng))
         for disk, moment in disks.items():
             there = {name: data for name, data in disk if name.startswith("inbox/a")}

@@ -37,23 +37,25 @@ class MotionPerformer:
         """See `base.Performer`."""
         self.net.warm_up()
 
-    def perform(self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell) -> "Moved":
+    def perform(
+        self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell
+    ) -> "MotionPerformance":
         """See `base.Performer`."""
         face = face_image(portrait, self.bundle)
         raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, tell)
         closure = self.bundle.motion.closure
-        return Moved(portrait, shape_motion(raw, closure, controls, n_frames, speech.duration_s))
+        return MotionPerformance(portrait, shape_motion(raw, closure, controls, n_frames, speech.duration_s))
 
-    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "Moved":
+    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "MotionPerformance":
         """See `base.Performer`."""
-        return Moved(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, tell))
+        return MotionPerformance(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, tell))
 
     def live(self, portrait: Portrait, controls: Controls) -> "MovedLive":
         """See `base.Performer`."""
         return MovedLive(self.net, portrait, controls)
 
 
-class Moved:
+class MotionPerformance:
     """A portrait and its motion; see `base.Performance`."""
 
     def __init__(self, portrait: Portrait, motion: Motion) -> None:

@@ -36,7 +36,7 @@ class _Patience:
         self._wait_s = FIRST_WAIT_S
 
 
-class Ears:
+class ReconnectingMicrophone:
     """The microphone, opened when it is listened to.
 
     Args:
@@ -107,7 +107,7 @@ class Ears:
         }
 
 
-class Voice:
+class ReconnectingSpeaker:
     """The loudspeaker: without it the portrait goes on, mute.
 
     Args:

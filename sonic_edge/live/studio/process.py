@@ -86,7 +86,7 @@ class _Studio:
     """
 
     def __init__(self, config: Config, pipeline: "Pipeline", messages: BinaryIO, is_muted: bool) -> None:
-        from .devices import Ears
+        from .devices import ReconnectingMicrophone
 
         self._config = config
         self._pipeline = pipeline
@@ -95,7 +95,7 @@ class _Studio:
         self._photo = Path(config.spool.portrait).absolute() if config.spool.portrait else None
         self._is_muted = is_muted
         self._is_on = config.live.mode != "none" and config.live.trigger == "voice"
-        self._ears = Ears(config.microphone)
+        self._ears = ReconnectingMicrophone(config.microphone)
         self._session: Optional[Session] = None
         self._passage: Optional[Passage] = None
         self._snapshot: Optional[Image] = None
@@ -246,7 +246,7 @@ class _Studio:
     def _faces_us(self, picture: "Image") -> bool:
         """Whether somebody is in a picture; all of one with nobody is searched, which takes a slow board seconds."""
         self._tell_state(at_once=True)
-        return self._pipeline.faces_us(picture)
+        return self._pipeline.has_frontal_face(picture)
 
     # ---- sound ---------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from typing import Dict
 from ...config import Config
 from ...engine.mirror import Mirror
 from ...media import Heard
-from ..show import Pipe, Show
-from .devices import Voice
+from ..pacing import FramePacer, Pipe
+from .devices import ReconnectingSpeaker
 
 
 class Session:
@@ -27,8 +27,8 @@ class Session:
         self._mirror = mirror
         self.path = path
         self._pipe = Pipe(path)
-        self._show = Show(mirror.draw, self._pipe, config.live.delay_s, mirror.fps)
-        self._voice = Voice(config.speaker, config.live.delay_s + config.speaker.screen_s + mirror.lead_s)
+        self._show = FramePacer(mirror.draw, self._pipe, config.live.delay_s, mirror.fps)
+        self._voice = ReconnectingSpeaker(config.speaker, config.live.delay_s + config.speaker.screen_s + mirror.lead_s)
         self._since = time.monotonic()
         self._cpu = time.process_time()
         self._show.__enter__()
@@ -45,7 +45,7 @@ class Session:
 
     @property
     def needs_look(self) -> bool:
-        """See `devices.Voice.needs_look`."""
+        """See `devices.ReconnectingSpeaker.needs_look`."""
         return self._voice.needs_look
 
     @property

@@ -2,7 +2,7 @@
 
 It stays light and never opens a file of a job. Jobs are done in one thread (`service`), in two loops: waiting for a job
 (`Spool.watch`) and waiting for the worker. Each pass of either is the watchdog's sign of life, if the thread of the
-screen, the studio and people's orders (`front`) turns as well; a worker that hangs is the daemon's own business, see
+screen, the studio and people's orders (`kiosk`) turns as well; a worker that hangs is the daemon's own business, see
 ``worker.stall_s``.
 
 ================================  ================================================================================
@@ -31,7 +31,7 @@ from ...live.studio import COMMAND as STUDIO
 from ...model.store import pinned
 from ...spool import Spool
 from ..worker import COMMAND
-from .front import Front
+from .kiosk import Kiosk
 from .recent import Recent
 from .service import Service
 from .signals import Signals
@@ -68,8 +68,8 @@ def run(
             config = pinned(config)
             with contextlib.ExitStack() as stack:
                 spool = stack.enter_context(Spool(config.spool, config.disk))
-                front = stack.enter_context(Front(config, spool.run, studio, signals.wake))
-                service = Service(config, config_path, spool, front, signals, recent, command)
+                kiosk = stack.enter_context(Kiosk(config, spool.run, studio, signals.wake))
+                service = Service(config, config_path, spool, kiosk, signals, recent, command)
                 stack.enter_context(service).serve()
         except SonicEdgeError as e:
             log.error("%s", e)

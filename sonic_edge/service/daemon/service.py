@@ -19,7 +19,7 @@ from ...spool import Job, Spool
 from .. import metrics
 from ..control import Order
 from ..worker import Died, Failed, Finished, Message, Ready, Worker, Working
-from .front import Front
+from .kiosk import Kiosk
 from .recent import Recent
 from .signals import Signals
 from .systemd import notify
@@ -38,7 +38,7 @@ METRICS = "sonic-edge.prom"
 
 _PASS_S = 1.0
 _MOST_NAMES = 50
-_OF_WORKER = ("controls", "model", "label", "encode", "limits", "worker")  # the sections it is started with
+WORKER_SECTIONS = ("controls", "model", "label", "encode", "limits", "worker")  # the sections it is started with
 
 
 class _Stopped(Exception):
@@ -56,7 +56,7 @@ class Service:
         config: The settings.
         config_path: Where they are read again from.
         spool: The locked spool.
-        front: Where people see what becomes of their jobs, and give their orders.
+        kiosk: Where people see what becomes of their jobs, and give their orders.
         signals: What ends it, wakes it, and has it read its settings again.
         recent: What went wrong lately.
         command: What to start as worker.
@@ -67,7 +67,7 @@ class Service:
         config: Config,
         config_path: Optional[Path],
         spool: Spool,
-        front: Front,
+        kiosk: Kiosk,
         signals: Signals,
         recent: Recent,
         command: Sequence[str],
@@ -75,7 +75,7 @@ class Service:
         self._config = config
         self._path = config_path
         self._spool = spool
-        self._front = front
+        self._kiosk = kiosk
         self._signals = signals
         self._recent = recent
         self._command = command
@@ -119,7 +119,7 @@ class Service:
             self._ready_worker()
             notify("READY=1", patience_s=10.0)
             log.info("ready; watching %s", self._spool.inbox)
-            for job in self._spool.watch(self._signals, self._idle, self._front.playing):
+            for job in self._spool.watch(self._signals, self._idle, self._kiosk.playing):
                 try:
                     self._do(job)
                 except DeviceError as e:  # of the spool: the worker's own are dealt with in _do
@@ -163,7 +163,7 @@ class Service:
         finally:
             self._job = None
             if self._cancel is not None:
-                self._front.answer(self._cancel, too_late)
+                self._kiosk.answer(self._cancel, too_late)
                 self._cancel = None
 
     def _end(self, job: Job, outcome: Union[Finished, Failed, Died]) -> None:
@@ -174,7 +174,7 @@ class Service:
                 self._another_attempt(job, DeviceError(str(e)))
             else:
                 self._counts["done"] += 1
-                self._front.finished(self._spool.outbox / f"{name}.mp4")
+                self._kiosk.finished(self._spool.outbox / f"{name}.mp4")
                 self._wait_s = FIRST_WAIT_S
         elif isinstance(outcome, Failed) and not isinstance(outcome.error, DeviceError):
             self._fail(job, outcome.error, outcome)
@@ -187,7 +187,7 @@ class Service:
 
     def _fail(self, job: Job, error: SonicEdgeError, outcome: Optional[Failed] = None) -> None:
         self._spool.fail(job, error, outcome.controls if outcome else None)
-        self._front.failed(job.id)
+        self._kiosk.failed(job.id)
 
     def _another_attempt(self, job: Job, error: SonicEdgeError, outcome: Optional[Failed] = None) -> None:
         """The worker or the machine failed on a job: count it, and give the job up when that was once too often.
@@ -223,7 +223,7 @@ class Service:
                 left_s = None
                 if stage == "rendering" and message.done > 0:
                     left_s = (now - since) * (message.total - message.done) / message.done
-                self._front.working(job.id, message.stage, message.done, message.total, job.deaths + 1, left_s)
+                self._kiosk.working(job.id, message.stage, message.done, message.total, job.deaths + 1, left_s)
             elif message is not None:
                 return message if isinstance(message, (Finished, Failed, Died)) else Died("the worker lost its way")
             if now - looked >= _PASS_S:
@@ -243,7 +243,7 @@ class Service:
         """
         while not self._signals.is_set():
             message = worker.receive(_PASS_S, self._signals.fd)
-            self._signals.calm()
+            self._signals.drain()
             self._alive()
             self._stop_if_cancelled()
             yield message
@@ -286,7 +286,7 @@ class Service:
     def _prove(self, config: Config) -> None:
         """A worker has started with these settings: the studio may have their model too."""
         self._proven = config
-        self._front.configure(self._with_model(config))
+        self._kiosk.configure(self._with_model(config))
         folder = Path(config.model.bundle)
         found = look(folder)
         self._facts["model"] = {
@@ -306,9 +306,9 @@ class Service:
         if self._proven is None or not self._is_other_worker(self._proven):
             raise error
         self._refuse(error)
-        old = {name: getattr(self._proven, name) for name in _OF_WORKER}
+        old = {name: getattr(self._proven, name) for name in WORKER_SECTIONS}
         self._config = self._config.model_copy(update=old)
-        self._front.configure(self._config)
+        self._kiosk.configure(self._config)
 
     def _with_way_back(self, error: SonicEdgeError) -> str:
         """If it is about the bundle, with what to do."""
@@ -317,7 +317,7 @@ class Service:
         return f"{error}; {way_back(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
 
     def _is_other_worker(self, config: Config) -> bool:
-        return any(getattr(config, name) != getattr(self._config, name) for name in _OF_WORKER)
+        return any(getattr(config, name) != getattr(self._config, name) for name in WORKER_SECTIONS)
 
     def _start_worker(self, config: Config) -> Worker:
         self._is_stale = False
@@ -381,11 +381,11 @@ class Service:
 
     def _alive(self) -> None:
         """We live, and so does what people see; do what they ask for."""
-        if self._front.check():
+        if self._kiosk.check():
             notify("WATCHDOG=1")
         if self._signals.reads_again():
             self._read_settings()
-        for order in self._front.asked():
+        for order in self._kiosk.asked():
             self._obey(order)
         if time.monotonic() - self._told >= _PASS_S:
             self._tell()
@@ -393,7 +393,7 @@ class Service:
 
     def _write_figures(self) -> None:
         """For monitoring. Here and not where they are made: the screen must not wait for a disk."""
-        figures, path = self._front.figures(), self._config.metrics.path
+        figures, path = self._kiosk.figures(), self._config.metrics.path
         if figures is None or path is None:
             return
         error = metrics.write(Path(path) if path else self._spool.run / METRICS, figures)
@@ -415,7 +415,7 @@ class Service:
         if self._worker is not None:
             pid = self._worker.pid
             worker = {"state": "working" if self._job else "ready", "pid": pid, "memory_mb": memory_mb(pid)}
-        self._front.tell(
+        self._kiosk.tell(
             {
                 **self._facts,
                 "up_s": round(time.monotonic() - self._since, 1),
@@ -451,7 +451,7 @@ class Service:
                 error = f"{order.name}: no such job is waiting or being worked on; `sonic-edge status` lists them"
         except SonicEdgeError as e:
             error = str(e)
-        self._front.answer(order, error, **more)
+        self._kiosk.answer(order, error, **more)
 
     def _next(self) -> Dict[str, object]:
         """What the next worker will have, and what it waits for."""
@@ -480,7 +480,7 @@ class Service:
         self._is_stale = self._is_stale or self._is_other_worker(config)  # it is replaced once its job is done
         self._config = config
         # another model is for the studio once a worker has it
-        self._front.configure(self._with_model(self._proven or config))
+        self._kiosk.configure(self._with_model(self._proven or config))
         self._facts["settings"] = {"path": str(self._path), "read": _now(), "error": ""}
         log.info("the settings were read again from %s", self._path)
         return ""

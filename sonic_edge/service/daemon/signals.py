@@ -55,10 +55,10 @@ class Signals:
         """Sleep for `timeout` seconds or until woken; whether to stop."""
         if not self._stops:
             select.select([self.fd], [], [], timeout)
-            self.calm()
+            self.drain()
         return self._stops
 
-    def calm(self) -> None:
+    def drain(self) -> None:
         """What was to wake us has: `fd` is not readable any more, unless we are to stop."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)

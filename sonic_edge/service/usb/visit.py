@@ -12,8 +12,8 @@ from typing import BinaryIO, Dict, List, Optional, Tuple
 from ... import disk
 from ...config import Config
 from ...errors import DeviceError, RequestError, SonicEdgeError
-from ...spool.give import Source, end_of, give, name_for
 from ...spool.job import safe_id
+from ...spool.submit import Source, end_of, name_for, submit
 from ..control import ask
 from .find import Found, Refused, digest, look, open_plain
 from .memory import Memory, Taken, opened
@@ -230,7 +230,7 @@ class _Taker:
             # noted before it is given, lest a power cut in between has it given twice
             name = name_for(self._root, job.name)
             memory.put(told.job, Taken(name, told.recording))
-            given = give(self._root, name, names)
+            given = submit(self._root, name, names)
             if given != name:
                 memory.put(told.job, Taken(given, told.recording))
             log.info("%s: put into the inbox as %s", job.name, given)

@@ -35,7 +35,7 @@ class _Result:
     changed: float = 0.0
 
 
-class Room:
+class DiskQuota:
     """What the disk has room for.
 
     Args:

@@ -63,7 +63,7 @@ class _Stillness:
     not_before: float = 0.0
 
 
-class Lookout:
+class InboxScanner:
     """Looks through the inbox again and again, and remembers what it saw.
 
     Args:

@@ -7,7 +7,7 @@ sound: mpv and the studio do. Either may be missing, die or hang without the job
 studio: ConfigError               told in `status`; not started again
 studio: other                     started again with back-off, for ever
 screen                            see `display`; the jobs go on without it
-orders about jobs and settings    the jobs' thread is woken and takes them with `Front.asked`
+orders about jobs and settings    the jobs' thread is woken and takes them with `Kiosk.asked`
 ================================  ================================================================================
 """
 
@@ -61,7 +61,7 @@ _OF_STUDIO = (
 )
 
 
-class Front:
+class Kiosk:
     """As a context manager it runs its thread.
 
     Args:
@@ -107,7 +107,7 @@ class Front:
         self._ends = False
         self._error: Optional[BaseException] = None
 
-    def __enter__(self) -> "Front":
+    def __enter__(self) -> "Kiosk":
         try:
             self._folder.mkdir(mode=0o750, exist_ok=True)
         except OSError as e:
@@ -115,7 +115,7 @@ class Front:
         self._control = Control(self._folder)
         self._screen = Screen(self._config.display, self._folder)
         self._wake_end, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._run, name="front", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kiosk", daemon=True)
         self._thread.start()
         return self
 

@@ -118,7 +118,7 @@ def _is_left(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-class Show:
+class FramePacer:
     """A thread that makes the pictures of cues and hands each to the screen at its moment.
 
     A picture is due `delay_s` after its sound was at the microphone. It is made as soon as its cue is known and waits
@@ -151,7 +151,7 @@ class Show:
         """Made while no screen was looking."""
         self._thread = threading.Thread(target=self._run, name="show", daemon=True)
 
-    def __enter__(self) -> "Show":
+    def __enter__(self) -> "FramePacer":
         self._thread.start()
         return self
 

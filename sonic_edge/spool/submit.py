@@ -46,7 +46,7 @@ class End:
     """The report, or ``reason.json``."""
 
 
-def give(root: Path, name: str, files: Mapping[str, Source], is_private: bool = False) -> str:
+def submit(root: Path, name: str, files: Mapping[str, Source], is_private: bool = False) -> str:
     """Put a job into the inbox, whole or not at all, durably.
 
     Args:
@@ -103,11 +103,11 @@ def name_for(root: Path, name: str) -> str:
 
 
 def end_of(root: Path, name: str, speech_sha256: Optional[str] = None) -> Optional[End]:
-    """How the job that `give` put in by this name ended; None if it has not.
+    """How the job that `submit` put in by this name ended; None if it has not.
 
     Args:
         root: The spool.
-        name: As `give` returned it: free everywhere at that moment, so that whatever ended by it ended since.
+        name: As `submit` returned it: free everywhere at that moment, so that whatever ended by it ended since.
         speech_sha256: Of its recording. Lest a job of the same name that came at the same time is taken for it.
 
     Raises:
