@@ -1,7 +1,7 @@
 #!/bin/sh
 # The first minutes of Sonic Edge on a board with an Ascend chip: driver, software, model, one video on the chip, the
 # same on the CPU, how far apart they are and how long they took. It changes nothing but its own folder. NOT RUN on an
-# Ascend: walked through from end to end with doubles of the vendor's tools (tests/test_first_light.py).
+# Ascend: walked through from end to end with doubles of the vendor's tools (tests/board/test_first_light.py).
 #
 #   board/first-light.sh [--backend acl|mindspore_lite] [--bundle FOLDER] [--device N] [--cann PLACE] [--out FOLDER]
 #                        [PHOTO RECORDING]

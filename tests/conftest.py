@@ -24,6 +24,8 @@ from sonic_edge.media import Portrait, Speech
 from sonic_edge.model.backends.cpu import CpuBackend
 from sonic_edge.model.store import find_bundle
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture(scope="session")
 def make_speech() -> Callable[[Path, float], Path]:
@@ -108,7 +110,7 @@ def alone() -> Callable[[str], Tuple[str, float, float]]:
             [sys.executable, "-W", "error", "-c", _MEASURE.format(code=code)],
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "engine")])},
             check=False,
         )
         assert done.returncode == 0, done.stderr

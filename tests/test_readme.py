@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bundle_parts import own_bundle
 from stub_studio import __file__ as STUDIO
-from test_model_command import own_bundle
 from waiting import until
 
 from sonic_edge.cli import main

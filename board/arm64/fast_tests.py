@@ -9,7 +9,8 @@ from debian import ROOT, Wrong, inside, wheels
 from pieces import CHECKOUT
 from product import CURRENT
 
-_MODULES = "backends bundle control drawn geometry machine mel metrics motion pixels renderer"
+_MODULES = "model/backends model/bundle service/control engine/drawn engine/geometry hardware/machine model/mel "
+_MODULES += "service/metrics engine/motion engine/pixels engine/renderer"
 """Of tests/: model, sound front end, motion, geometry, renderer (which is compiled in part), orders over a socket. The
 others take too long there, or need a screen, a sound server or a service manager."""
 _UNTOLD = ("exceptiongroup", "tomli")
@@ -35,7 +36,7 @@ def run() -> str:
     shutil.copytree(packages(), ROOT / "opt/tests")
     # last on the path: where the product has a package too, its own is the one that counts
     start = "import sys; sys.path.append('/opt/tests'); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    modules = " ".join(f"tests/test_{name}.py" for name in _MODULES.split())
+    modules = " ".join(f"tests/{wing}/test_{name}.py" for wing, _, name in (m.partition("/") for m in _MODULES.split()))
     test = f'cd /src && exec {CURRENT}/bin/python -c "{start}" -q -p no:cacheprovider --durations=15 {modules}'
     said = inside("sh", "-c", test, limit_s=3600)
     return counted(said)

@@ -15,7 +15,7 @@ from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.process import MAX_LINE_BYTES
 from sonic_edge.service.worker import Died, Failed, Finished, Ready, Worker, Working, link
 
-STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
+STUB = (sys.executable, str(Path(__file__).parents[1].joinpath("stub_worker.py")))
 
 
 def settings(**changed):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-BOARD = Path(__file__).parents[1] / "board"
+BOARD = Path(__file__).parents[2] / "board"
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_wheel_in_words(stem, told, arm64):
 
 @pytest.mark.parametrize("end", ["35 passed in 24.67s", "===== 35 passed in 106.13s (0:01:46) ====="])
 def test_tests_that_passed(end, arm64):
-    assert arm64[1].counted(f"...\n  3.2s call tests/test_mel.py::test_x\n{end}\n") == "35 passed"
+    assert arm64[1].counted(f"...\n  3.2s call tests/model/test_mel.py::test_x\n{end}\n") == "35 passed"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sonic_edge.cli import _parser
 from sonic_edge.config import Config
 from sonic_edge.spool.folders import Folders
 
-SYSTEMD = Path(__file__).parents[1] / "systemd"
+SYSTEMD = Path(__file__).parents[2] / "systemd"
 SERVICES = ["sonic-edge.service", "sonic-edge-stick@.service"]
 EXPOSURE = 1.5
 

@@ -1,4 +1,4 @@
-"""Where bundles are kept. These bundles hold no graphs; tests/test_model_command.py has real ones, which run."""
+"""Where bundles are kept. These bundles hold no graphs; tests/cli/test_model_command.py has real ones, which run."""
 
 import errno
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_bundle import SPEC, write_bundle
+from bundle_parts import SPEC, write_bundle
 from torture.power import Simulator, quiet
 from torture.steps import Steps
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "board" / "ascend_env.sh"
+SCRIPT = Path(__file__).parents[2] / "board" / "ascend_env.sh"
 
 LIST = """\
 export ASCEND_TOOLKIT_HOME={home}/latest

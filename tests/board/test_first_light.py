@@ -20,8 +20,8 @@ from onnx import numpy_helper
 
 from sonic_edge.config import share_dir
 
-BOARD = Path(__file__).parents[1] / "board"
-SAID = Path(__file__).with_name("npu_smi")
+BOARD = Path(__file__).parents[2] / "board"
+SAID = Path(__file__).parents[1].joinpath("npu_smi")
 
 # the program, but its doctor looks for the chip's devices in a folder of ours and finds us in their group
 _PROGRAM = """import grp, os, sys

@@ -13,7 +13,7 @@ from waiting import lives, until
 from sonic_edge.hardware import npu
 from sonic_edge.hardware.npu import Npu, Report, Watch, fits, parse, troubles
 
-SAID = Path(__file__).with_name("npu_smi")
+SAID = Path(__file__).parents[1].joinpath("npu_smi")
 
 
 def _parse(name):

@@ -214,7 +214,7 @@ def chip(tmp_path, monkeypatch):
     monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Watch", partial(Watch, every_s=0.0))
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)
-    tables = Path(__file__).with_name("npu_smi")
+    tables = Path(__file__).parents[1].joinpath("npu_smi")
 
     def say(name):
         (tmp_path / "draft").write_text((tables / name).read_text())

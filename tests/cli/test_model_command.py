@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bundle_parts import own_bundle
 from daemon_parts import DEADLINE_S, QUICK, Daemon, drop
 from frames_bundle import frames_bundle
 from stub_studio import __file__ as STUDIO
@@ -37,15 +38,6 @@ path = Path(sys.argv[1])
 worker, studio = (sys.executable, sys.argv[2], "picky"), (sys.executable, sys.argv[3])
 sys.exit(daemon.run(config.load_config(path), path, command=worker, studio=studio))
 """
-
-
-def own_bundle(folder, name="my-net", version="1.0"):
-    """A copy of the shipped one that runs, by another name."""
-    shutil.copytree(share_dir() / "bundles" / "sonic-net", folder)
-    spec = yaml.safe_load((folder / "bundle.yaml").read_text(encoding="utf-8"))
-    spec.update(name=name, version=version, licence="for us alone")
-    (folder / "bundle.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-    return folder
 
 
 def damage(folder):

@@ -19,7 +19,7 @@ from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case
 from sonic_edge.hardware import npu
 from sonic_edge.isolated import account_of
 
-SAID = Path(__file__).with_name("npu_smi")
+SAID = Path(__file__).parents[1].joinpath("npu_smi")
 BOARD = (SAID / "310B4_board.txt").read_text()
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_bundle import write_bundle
+from bundle_parts import write_bundle
 
 from sonic_edge.engine.motion.network import SonicNet, face_image
 from sonic_edge.media import CLOSURE, QUIET, TONGUE, Portrait, Speech

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from bundle_parts import SPEC as MOTION
 from daemon_parts import QUICK, Daemon
 from frames_bundle import SHAPES, frames_bundle
-from test_bundle import SPEC as MOTION
 
 from sonic_edge.config import Config, LabelSettings, share_dir, with_controls
 from sonic_edge.engine.label import Label
@@ -195,7 +195,7 @@ def test_a_bundle_of_one_kind_is_not_taken_for_the_other(painted_bundle, tmp_pat
 
 def test_what_the_read_me_shows_is_a_bundle():
     """The two files that models/README.md has operators begin with; the figures they must fill in are filled in."""
-    text = (Path(__file__).parent.parent / "models" / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "models" / "README.md").read_text(encoding="utf-8")
     found = {}
     for block in re.findall(r"^```yaml\n(format: 1\n.*?)^```", text, re.MULTILINE | re.DOTALL):
         spec = yaml.safe_load(block)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 BOARD = CHECKOUT / "board"
 OTHER = "x86_64" if platform.machine() == "aarch64" else "aarch64"
 """Not what this machine is: nothing that is made here can be installed here."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_bundle import write_bundle
+from bundle_parts import write_bundle
 from test_sonic import FACE, Denoiser, Encoder, wave
 
 from sonic_edge.engine.motion.network import SonicNet
