@@ -15,7 +15,7 @@ NEEDED = (
     "sonic_edge/model/backends/cpu.py",
     "sonic_edge/model/backends/mindspore_lite.py",
     "sonic_edge/model/backends/acl.py",
-    "sonic_edge/fonts/",
+    "sonic_edge/engine/fonts/label.otf",
     "data/share/sonic-edge/bundles/sonic-net/bundle.yaml",
     "data/share/sonic-edge/bundles/sonic-net/encoder.int8.onnx",
     "data/share/sonic-edge/bundles/sonic-net/denoiser.int8.onnx",

@@ -49,7 +49,7 @@ def conditions(net: SonicNet, heard: FloatArray, n_known: int) -> List[FloatArra
 def walk(
     net: SonicNet, told: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Life channels [9, n], window after window as a `sonic.Take` makes them, of a face that is set, not read."""
+    """Life channels [9, n], window after window as a `network.Take` makes them, of a face that is set, not read."""
     spec = net.bundle.spec
     noise = spec.life.noise if n_known == PAST else spec.stream.noise
     spread = np.array(noise or np.ones(N_LIFE))[:, None]

@@ -87,7 +87,7 @@ def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]
 
 
 def _check(config: "Config", speech: Path, portrait: Optional[Path]) -> None:
-    from ..files import check_file
+    from ..disk import check_file
 
     check_file(speech, "a recording", config.limits.speech_bytes)
     if portrait is not None:

@@ -24,7 +24,7 @@ def try_isolated(folder: Path, config: Config) -> str:
         DeviceError: If the backend cannot run it, it hangs, or takes the process down.
     """
     from ..doctor.service import unit_properties
-    from ..isolated import Crashed, TimedOut, account_of, run_isolated
+    from ..process.isolated import Crashed, TimedOut, account_of, run_isolated
 
     account, seconds = account_of(unit_properties()), config.worker.start_s
     try:

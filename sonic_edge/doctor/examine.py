@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..config import Config, load_config
 from ..errors import ConfigError, DeviceError, RequestError
-from ..isolated import account_of
+from ..process.isolated import account_of
 from ..service.control import ask
 from . import box, chip, devices, model, program, service
 from .finding import FAILED, Case, Check, Finding, carry_out, failed, not_checked, ok

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from ..config import Config
 from ..errors import SonicEdgeError
-from ..isolated import Account, Crashed, TimedOut, run_isolated
+from ..process.isolated import Account, Crashed, TimedOut, run_isolated
 
 OK, WARNING, FAILED, NOT_CHECKED = "ok", "warning", "FAILED", "not checked"
 

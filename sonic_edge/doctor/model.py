@@ -156,8 +156,8 @@ def portrait(case: Case) -> Iterator[Finding]:
 
 def label(case: Case) -> Iterator[Finding]:
     """The mark on every picture, and its font."""
+    from ..engine.fonts import FONT
     from ..engine.label import Label, aigc_metadata
-    from ..live.display.words import FONT
 
     settings, side = case.config.label, case.config.controls.min_resolution
     try:

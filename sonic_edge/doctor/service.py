@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-from ..isolated import Account
+from ..process.isolated import Account
 from .finding import Case, Finding, bring, failed, not_checked, ok, warning
 
 UNIT = "sonic-edge.service"

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from ..errors import DeviceError, RequestError
 from ..hardware import machine
-from ..isolated import Crashed, TimedOut, run_isolated
+from ..process.isolated import Crashed, TimedOut, run_isolated
 from .box import FOUR
 from .chip import in_words
 from .finding import Case, Finding

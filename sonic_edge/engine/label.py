@@ -12,8 +12,8 @@ from PIL import ImageDraw, ImageFont
 from ..config import LabelSettings
 from ..errors import ConfigError
 from ..media import Image
+from .fonts import FONT
 
-_FONT = Path(__file__).parents[1] / "fonts" / "label.otf"
 _SYSTEM_FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 _CJK_FILES = (
     "NotoSansCJK*",
@@ -86,11 +86,11 @@ def _font(text: str, height: float) -> ImageFont.FreeTypeFont:
     blank = [c for c in text if not c.isprintable()]
     if blank or not text.strip():
         raise ConfigError(f"label.text = {text!r}: must be visible characters on one line")
-    for path, index in [(_FONT, 0), *_system_fonts()]:
+    for path, index in [(FONT, 0), *_system_fonts()]:
         try:
             font = ImageFont.truetype(str(path), 200, index=index, layout_engine=ImageFont.Layout.BASIC)
         except OSError as e:
-            if path == _FONT:
+            if path == FONT:
                 raise ConfigError(f"{path}: the label's font cannot be read ({e}); install the product again") from e
             continue
         lacking = _lacking(font, text)
@@ -100,7 +100,7 @@ def _font(text: str, height: float) -> ImageFont.FreeTypeFont:
             while min(_ink_height(font.font_variant(size=size), c) for c in _yardsticks(text)) < height:
                 size += 1
             return font.font_variant(size=size)
-        if path == _FONT:
+        if path == FONT:
             missing = lacking
     raise ConfigError(
         f"label.text = {text!r}: no font here has {''.join(missing)}; install one that does (fonts-noto-cjk), "

@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, U
 import cv2
 
 from ..config import Config, Controls, share_dir, with_controls
+from ..disk import sha256_of
 from ..errors import ConfigError, DeviceError, RequestError
-from ..files import sha256_of
 from ..media import Image, Portrait, Request, Speech
 from ..model.bundle import Bundle
 from ..model.mel import loud_level, loudness

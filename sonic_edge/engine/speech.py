@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import LimitSettings
+from ..disk import check_file
 from ..errors import RequestError
-from ..files import check_file
 from ..media import FloatArray, Speech
 from ..model.mel import MelSettings, MelStream
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Dict, FrozenSet, Tuple, Type, TypeVar
 
 from ..config import read_yaml
+from ..disk import sha256_of
 from ..errors import ConfigError
-from ..files import sha256_of
 from .spec import BundleSpec, FramesSpec, MotionSpec, read_spec
 
 SpecT = TypeVar("SpecT", bound=BundleSpec)

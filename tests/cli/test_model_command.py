@@ -244,7 +244,7 @@ def test_a_graph_that_is_not_as_told_does_not_run(model, tmp_path):
 
 def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, capfd):
     """Whoever asks that is not root stays what they are, and can read what is theirs."""
-    from sonic_edge import isolated
+    from sonic_edge.process import isolated
 
     nobody = pwd.getpwnam("nobody")
     account = isolated.Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin"})

@@ -30,7 +30,7 @@ from sonic_edge.doctor.redact import Redactor
 from sonic_edge.doctor.support import unit_line
 from sonic_edge.engine import encode, pipeline
 from sonic_edge.hardware.machine import Mount
-from sonic_edge.isolated import Account
+from sonic_edge.process.isolated import Account
 
 # a test runner has threads, whatever the doctor has
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -17,7 +17,7 @@ from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import chip
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case
 from sonic_edge.hardware import npu
-from sonic_edge.isolated import account_of
+from sonic_edge.process.isolated import account_of
 
 SAID = Path(__file__).parents[1].joinpath("npu_smi")
 BOARD = (SAID / "310B4_board.txt").read_text()

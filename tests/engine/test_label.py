@@ -107,11 +107,11 @@ def test_words_of_the_bundled_font(text, monkeypatch):
 
 
 def test_bundled_font_has_what_its_list_says():
-    font = ImageFont.truetype(str(label_module._FONT), 100)
-    listed = (label_module._FONT.parent / "characters.txt").read_text(encoding="utf-8").strip()
+    font = ImageFont.truetype(str(label_module.FONT), 100)
+    listed = (label_module.FONT.parent / "characters.txt").read_text(encoding="utf-8").strip()
     assert label_module._lacking(font, listed) == []
-    assert label_module._FONT.stat().st_size < 1_000_000
-    assert "SIL OPEN FONT LICENSE" in (label_module._FONT.parent / "OFL.txt").read_text()
+    assert label_module.FONT.stat().st_size < 1_000_000
+    assert "SIL OPEN FONT LICENSE" in (label_module.FONT.parent / "OFL.txt").read_text()
 
 
 def test_missing_characters_say_which_and_what_to_install(monkeypatch):
@@ -123,7 +123,7 @@ def test_missing_characters_say_which_and_what_to_install(monkeypatch):
 def test_a_system_font_helps_out(monkeypatch, tmp_path):
     """The bundled font stands in for a system's; another takes its place as the one that lacks a character."""
     (tmp_path / "fonts" / "deep").mkdir(parents=True)
-    bundled = label_module._FONT
+    bundled = label_module.FONT
     (tmp_path / "fonts" / "deep" / "NotoSansSC-Bold.otf").write_bytes(bundled.read_bytes())
     (tmp_path / "fonts" / "NotoSansSC-Broken.otf").write_bytes(b"no font")
     monkeypatch.setattr(label_module, "_SYSTEM_FONTS", (str(tmp_path / "fonts"),))

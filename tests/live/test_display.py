@@ -19,8 +19,9 @@ from PIL import ImageFont
 from waiting import DEADLINE_S, lives, until
 
 from sonic_edge.config import DisplaySettings
+from sonic_edge.engine.fonts import FONT
 from sonic_edge.engine.label import _lacking
-from sonic_edge.live.display import FONT, FONT_NAME, WORDS, Screen, Stream, words
+from sonic_edge.live.display import FONT_NAME, WORDS, Screen, Stream, words
 from sonic_edge.live.display.player import Player
 from sonic_edge.live.display.screen import MOST_CLIPS
 from sonic_edge.live.display.words import _ems, _escaped, overlay

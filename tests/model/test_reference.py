@@ -10,11 +10,11 @@ import pytest
 
 from sonic_edge.cli import main
 from sonic_edge.config import Config, ModelSettings
+from sonic_edge.disk import sha256_of
 from sonic_edge.doctor import model
 from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, Case
 from sonic_edge.engine import load
 from sonic_edge.errors import ConfigError
-from sonic_edge.files import sha256_of
 from sonic_edge.model.backends.cpu import CpuBackend
 from sonic_edge.model.bundle import Bundle
 from sonic_edge.model.reference import Agreement, agreement, compare, read_case

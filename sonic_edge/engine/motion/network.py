@@ -2,7 +2,7 @@
 
 The model sees 1.6 s at a time. Windows overlap: what speech determines (lips) is blended across the overlap; what it
 does not (head, eyes, brows) is sampled by flow matching, each window going on from the frames before it. Here is the
-walk over a whole recording; `stream` has the one over sound that is still arriving.
+walk over a whole recording; `streaming` has the one over sound that is still arriving.
 """
 
 from typing import Callable, Sequence, Tuple

@@ -94,7 +94,7 @@ class Performer(Protocol):
         """
 
     def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> Performance:
-        """The portrait while nobody speaks: `scene.LENGTH_S` seconds whose last frame is followed by the first.
+        """The portrait while nobody speaks: `idle.LENGTH_S` seconds whose last frame is followed by the first.
 
         Raises:
             DeviceError: If the backend fails.

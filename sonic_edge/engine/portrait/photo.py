@@ -11,8 +11,8 @@ from PIL import Image as Pil
 from PIL import UnidentifiedImageError
 
 from ...config import LimitSettings
+from ...disk import check_file
 from ...errors import RequestError
-from ...files import check_file
 from ...media import FloatArray, Image
 
 Pil.MAX_IMAGE_PIXELS = None  # our own limit is looked at before anything is decoded, and says more

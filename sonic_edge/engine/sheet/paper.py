@@ -1,7 +1,6 @@
 """White paper, and what is put on it: words, pictures, numbered spots."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Tuple
 
 import cv2
@@ -10,6 +9,7 @@ from PIL import Image as Pil
 from PIL import ImageDraw, ImageFont
 
 from ...media import Image
+from ..fonts import FONT
 
 Colour = Tuple[int, int, int]
 """BGR."""
@@ -18,7 +18,6 @@ INK: Colour = (45, 45, 45)
 PALE: Colour = (120, 120, 120)
 LINE: Colour = (226, 226, 226)
 
-_FONT = Path(__file__).parents[2] / "fonts" / "label.otf"
 """The label's font: it is always there, and has all of ASCII."""
 
 
@@ -53,7 +52,7 @@ def length(words: str, size: int) -> int:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def put(page: Image, at: Tuple[int, int], picture: Image) -> None:

@@ -6,6 +6,6 @@ it does not. `screen` knows what is to be shown, `player` is the process, `words
 """
 
 from .screen import Screen, Stream
-from .words import FONT, FONT_NAME, WORDS, words
+from .words import FONT_NAME, WORDS, words
 
-__all__ = ["FONT", "FONT_NAME", "WORDS", "Screen", "Stream", "words"]
+__all__ = ["FONT_NAME", "WORDS", "Screen", "Stream", "words"]

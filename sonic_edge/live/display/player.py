@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ...config import DisplaySettings
+from ...engine.fonts import FONT
 from ...errors import DeviceError
 from ...process import bind_to_parent, environment
-from .words import FONT, FONT_NAME, LINES
+from .words import FONT_NAME, LINES
 
 _SOCKET = "mpv.sock"
 _PING_S = 1.0

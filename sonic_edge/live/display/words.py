@@ -1,9 +1,7 @@
 """What the screen can say, and how it is drawn: words and a bar, as events of ASS (the format of subtitles)."""
 
-from pathlib import Path
 from typing import Dict, Optional
 
-FONT = Path(__file__).parents[2] / "fonts" / "label.otf"
 FONT_NAME = "Noto Sans CJK SC"
 LONGEST_NAME = 16.0
 """How much of a job's name is shown, in Chinese characters; of Latin letters it is half as many again."""

@@ -230,7 +230,7 @@ class _Studio:
         self._say("snapshot")
         self._tell_state(at_once=True)
         try:
-            self._snapshot = snapshot(camera, self._faces_us)
+            self._snapshot = snapshot(camera, self._has_frontal_face)
         except RequestError as e:
             self._errors["camera"] = str(e)
             self._say("no_face")
@@ -243,7 +243,7 @@ class _Studio:
         self._snapshot_s = time.monotonic()
         self._say("snapshot_done")
 
-    def _faces_us(self, picture: "Image") -> bool:
+    def _has_frontal_face(self, picture: "Image") -> bool:
         """Whether somebody is in a picture; all of one with nobody is searched, which takes a slow board seconds."""
         self._tell_state(at_once=True)
         return self._pipeline.has_frontal_face(picture)

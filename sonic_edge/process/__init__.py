@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import BinaryIO, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .errors import DeviceError
+from ..errors import DeviceError
 
 MAX_LINE_BYTES = 4 << 20
 _PR_SET_PDEATHSIG = 1

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from .process import bind_to_parent
+from . import bind_to_parent
 
 MAX_BYTES = 8 << 20
 """Of what comes back."""
