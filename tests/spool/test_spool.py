@@ -16,8 +16,7 @@ import pytest
 from sonic_edge import disk
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.spool import Spool, folders
-from sonic_edge.spool import scan as look
+from sonic_edge.spool import Spool, folders, scan
 from sonic_edge.spool.job import MAX_ENTRIES, Record
 from sonic_edge.spool.spool import MAX_INTERRUPTIONS
 
@@ -45,7 +44,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     made = Clock()
-    for module in ("look", "spool"):
+    for module in ("scan", "spool"):
         monkeypatch.setattr(f"sonic_edge.spool.{module}.time", made)
     return made
 
@@ -565,14 +564,14 @@ def test_a_full_disk_does_not_keep_the_lock_from_being_held(tmp_path):
 def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, caplog):
     put(spool.inbox / "closed" / "a.wav")
     pair(spool, "a")
-    look_into = look._look_into
+    look_into = scan._look_into
 
     def refuse(entry):
         if entry.name == "closed":
             raise PermissionError(13, "Permission denied")
         return look_into(entry)
 
-    monkeypatch.setattr(look, "_look_into", refuse)
+    monkeypatch.setattr(scan, "_look_into", refuse)
     assert [j.id for j in work(spool, clock)] == ["a"]
     assert "'closed'" in caplog.text
 

@@ -251,7 +251,7 @@ class Simulator:
         settings = SpoolSettings(root=str(self._root), keep_inputs=life.keep_inputs, settle_s=1.0, pair_s=2.0)
         clock, deaths = _Clock(), 0
         with contextlib.ExitStack() as stack:
-            for module in ("look", "spool"):
+            for module in ("scan", "spool"):
                 stack.enter_context(mock.patch(f"sonic_edge.spool.{module}.time", clock))
             spool = stack.enter_context(Spool(settings))
             if life.is_cancelled:
