@@ -186,7 +186,10 @@ def report(
 ) -> bool:
     """Tell of one processor; whether the product agrees."""
     sums = "integer sums stop at 16 bits" if told["saturates"] else "integer sums are whole"
-    print(f"== {name} ({how}): onnxruntime {told['onnxruntime']}, {' '.join(told['features'])}; {sums}")
+    print(
+        f"== {name} ({how}): onnxruntime {told['onnxruntime']}, {' '.join(told['features'])}; its kernels "
+        f"{kernels(told['features'])}; {sums}"
+    )
     forms = ("product", *FORMS) if all_forms else ("product",)
     good = True
     for form in forms:
@@ -199,6 +202,13 @@ def report(
         print(f"   {form:<12} r " + ", ".join(f"{key.split('/')[1]} {r:.4f}" for key, r in agreed.items()) + spent)
     sys.stdout.flush()
     return good
+
+
+def kernels(features: List[str]) -> str:
+    """The integer kernels that onnxruntime takes on such a processor (its platform.cpp, onnxruntime/core/mlas/lib)."""
+    order = (("i8mm", "NEON i8mm"), ("dotprod", "NEON dot product"), ("neon", "NEON"), ("avx512_vnni", "AVX-512 VNNI"))
+    order += (("avx_vnni", "AVX-VNNI"), ("avx512", "AVX-512 vpmaddubsw"), ("avx2", "AVX2 vpmaddubsw"))
+    return next((kernel for feature, kernel in order if feature in features), "SSE")
 
 
 def agreement(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
