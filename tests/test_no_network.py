@@ -171,5 +171,16 @@ def test_whatever_loads_onnxruntime_has_switched_its_telemetry_off():
 def test_the_watch_sees_the_telemetry_that_is_switched_off(watch):
     """If this fails the library has changed its ways, and the tests above may look in the wrong place."""
     has_it = tuple(map(int, version("onnxruntime").split(".")[:2])) >= (1, 32)
-    run(watch, sys.executable, "-c", "import onnxruntime")
+    code = "import onnxruntime, sys; print(flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        watch.command(sys.executable, "-c", code),
+        env=watch.environment(),
+        cwd=watch.cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    if has_it:
+        until(watch.wanted, "telemetry")
+    process.communicate()
     assert bool(watch.wanted()) is has_it

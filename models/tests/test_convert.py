@@ -110,7 +110,7 @@ def test_the_whole_road(route, backends, tools, tmp_path, capsys, speech):
             assert stage.soc == SOC and stage.path.name == f"{name}.{SOC}.{'om' if backend == 'acl' else 'mindir'}"
     assert agreement(tmp_path / "out", backends, speech) > 0.99
     named = {f.path for s in made.spec.stages.values() for f in s.files.values()}
-    assert {p.name for p in (tmp_path / "out").iterdir()} == named | {"bundle.yaml"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == named | {"bundle.yaml", "reference.npz"}
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     assert convert.main(words(tmp_path, "--route", route)) == 0  # again: nothing is left to do
     assert "  $ " not in capsys.readouterr().out

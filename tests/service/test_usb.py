@@ -471,7 +471,7 @@ def test_a_power_cut_between_noting_and_giving_loses_nothing(box, folder, monkey
     def cut(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(visit, "give", cut)
+    monkeypatch.setattr(visit, "submit", cut)
     with pytest.raises(KeyboardInterrupt):
         take(box.config, folder)
     monkeypatch.undo()
@@ -482,13 +482,13 @@ def test_a_power_cut_between_noting_and_giving_loses_nothing(box, folder, monkey
 
 def test_a_power_cut_after_giving_doubles_nothing(box, folder, monkeypatch):
     put(folder, "a")
-    real = visit.give
+    real = visit.submit
 
     def cut(*args):
         real(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(visit, "give", cut)
+    monkeypatch.setattr(visit, "submit", cut)
     with pytest.raises(KeyboardInterrupt):
         take(box.config, folder)
     monkeypatch.undo()
