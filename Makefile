@@ -108,12 +108,12 @@ models/.venv/ready: models/setup.sh models/requirements.txt setup.cfg setup.py s
 	models/setup.sh
 	@touch $@
 
-model: models/.venv/ready
+model: models/.venv/ready .venv/ready-convert
 	$(MODELS) -m models.corpus
 	$(MODELS) -m models.train
 	$(MODELS) -m models.export
 	$(MODELS) -m models.quantize
-	$(MODELS) -m models.reference --float models/build/trained
+	.venv/bin/python -m models.reference --float models/build/trained
 	$(MODELS) -m models.parity
 
 model-test: models/.venv/ready

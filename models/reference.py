@@ -4,7 +4,7 @@
 
 What the graphs see while the product animates the sample (or the recordings and photos of --speech and --portraits),
 and what their floating-point form gives: FOLDER/<stage>.onnx, else the INT8 graph dequantised. Names the file in
-bundle.yaml. For bundles of kind motion.
+bundle.yaml. For bundles of kind motion. In the product's environment, with its extra `convert`.
 """
 
 import argparse
