@@ -28,14 +28,16 @@ def main(argv: Optional[List[str]] = None) -> int:
     Returns:
         The exit status.
     """
-    args = _parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # paths come out as they are, UTF-8 or not
-        sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        status: int = args.command(args)
-        if sys.stdout is not None:  # what cannot be written is reported here, not when the interpreter ends
-            sys.stdout.flush()
-        return status
+        try:
+            args = _parser().parse_args(argv)
+            if isinstance(sys.stdout, io.TextIOWrapper):  # paths come out as they are, UTF-8 or not
+                sys.stdout.reconfigure(errors="surrogateescape")
+            status: int = args.command(args)
+            return status
+        finally:
+            if sys.stdout is not None:  # what cannot be written is reported here, not when the interpreter ends
+                sys.stdout.flush()
     except SonicEdgeError as e:
         print(f"sonic-edge: {e}", file=sys.stderr)
         return e.exit_code
