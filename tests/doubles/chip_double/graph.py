@@ -28,7 +28,14 @@ class Graph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+            # a converted graph's float weights stay so: onnxruntime would make INT8 of them, whose sums are not whole
+            # on every processor
+            self._session = ort.InferenceSession(
+                onnx,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["WeightBiasQuantization"],
+            )
         except Exception as e:
             raise ValueError(str(e)) from e
         d = description
