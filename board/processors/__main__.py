@@ -30,6 +30,7 @@ from sonic_edge.errors import SonicEdgeError
 from sonic_edge.model.backends.onnx_model import read_model
 from sonic_edge.model.backends.onnx_narrow import narrow
 from sonic_edge.model.bundle import Bundle
+from sonic_edge.model.reference import agreement
 
 BUILD = CHECKOUT / "build" / "processors"
 LEAST_R = 0.995
@@ -193,7 +194,7 @@ def report(
     forms = ("product", *FORMS) if all_forms else ("product",)
     good = True
     for form in forms:
-        agreed = {key: agreement(made[f"{form}/{key}"], wanted) for key, wanted in expected.items()}
+        agreed = {key: least_r(made[f"{form}/{key}"], wanted) for key, wanted in expected.items()}
         if form == "product":
             good = min(agreed.values()) >= LEAST_R
         spent = ""
@@ -211,17 +212,11 @@ def kernels(features: List[str]) -> str:
     return next((kernel for feature, kernel in order if feature in features), "SSE")
 
 
-def agreement(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def least_r(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Pearson's r of two results, [n, channels, ...]; of few channels, which differ in kind, the least."""
     if a.shape[1] > 10:
-        return _r(a, b)
-    return min(_r(a[:, k], b[:, k]) for k in range(a.shape[1]))
-
-
-def _r(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    x, y = (array.astype(np.float64).ravel() - array.mean(dtype=np.float64) for array in (a, b))
-    size = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum() / size) if size > 1e-12 else 1.0
+        return agreement(a, b)[0]
+    return min(agreement(a[:, k], b[:, k])[0] for k in range(a.shape[1]))
 
 
 if __name__ == "__main__":

@@ -144,13 +144,12 @@ def arm64(folder: Path) -> Iterator[None]:
     shutil.rmtree(debian.BUILD, ignore_errors=True)
     debian.RESULT.mkdir(parents=True)
     with debian.translated():
-        nspawn_root = debian.ROOT
         debian.make_root()
-        nspawn.must_start(nspawn_root)
-        shutil.copytree(debian.wheels("for-model", _needed()), nspawn_root / "opt/model")
-        source = nspawn_root / "src/sonic_edge"
+        nspawn.must_start(debian.ROOT)
+        shutil.copytree(debian.wheels("for-model", _needed()), debian.ROOT / "opt/model")
+        source = debian.ROOT / "src/sonic_edge"
         shutil.copytree(CHECKOUT / "sonic_edge", source, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        shutil.copy(_MEASURE, nspawn_root / "src")
+        shutil.copy(_MEASURE, debian.ROOT / "src")
         shutil.copytree(folder, debian.RESULT / "case")
         yield
     shutil.rmtree(debian.ROOT)
