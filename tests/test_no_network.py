@@ -124,7 +124,7 @@ def test_live(watch, tmp_path):
     """Worker, studio and screen, a microphone and a loudspeaker."""
 
     def start(command, environment, log):
-        of_room = {name: value for name, value in environment.items() if name not in ("HOME", *os.environ)}
+        of_room = {name: value for name, value in environment.items() if os.environ.get(name) != value}
         return subprocess.Popen(watch.command(*command), env=watch.environment(**of_room), cwd=watch.cwd, stderr=log)
 
     with room(tmp_path, start=start) as (pulse, _, status, _):
@@ -172,15 +172,17 @@ def test_the_watch_sees_the_telemetry_that_is_switched_off(watch):
     """If this fails the library has changed its ways, and the tests above may look in the wrong place."""
     has_it = tuple(map(int, version("onnxruntime").split(".")[:2])) >= (1, 32)
     code = "import onnxruntime, sys; print(flush=True); sys.stdin.read()"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         watch.command(sys.executable, "-c", code),
         env=watch.environment(),
         cwd=watch.cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    )
-    process.stdout.readline()
-    if has_it:
-        until(watch.wanted, "telemetry")
-    process.communicate()
+    ) as process:
+        try:
+            process.stdout.readline()
+            if has_it:
+                until(watch.wanted, "telemetry")
+        finally:
+            process.stdin.close()
     assert bool(watch.wanted()) is has_it
