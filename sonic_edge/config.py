@@ -1,18 +1,17 @@
-"""Settings: frozen sections, read from one YAML file, every mistake told at once.
+"""Settings: frozen sections, read from one YAML file, every mistake reported at once.
 
 The docstring under each field is its help: it is the comment in the example file and part of the error message.
 """
 
-import difflib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
-from pydantic.fields import FieldInfo
 
+from .config_errors import allowed, explain, short
 from .errors import ConfigError
 
 
@@ -388,98 +387,16 @@ def check(model: Type[SectionT], data: object, source: str) -> SectionT:
         ConfigError: One line for each mistake: file, key path, value, what is allowed, the nearest name.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: must hold `key: value` lines; found {type(data).__name__} {_short(data)}")
+        raise ConfigError(f"{source}: must hold `key: value` lines; found {type(data).__name__} {short(data)}")
     try:
         return model.model_validate(data)
     except ValidationError as e:
         lines: List[str] = []
         for error in e.errors():
-            line = _explain(model, error, source)
+            line = explain(model, error, source)
             if line not in lines:
                 lines.append(line)
         raise ConfigError("\n".join(lines)) from e
-
-
-def _explain(model: Type[BaseModel], error: Any, source: str) -> str:
-    """One mistake in words."""
-    keys: List[str] = []
-    section: Type[BaseModel] = model
-    known: Optional[FieldInfo] = None
-    for part in error["loc"]:
-        if known is not None and not _is_section(known.annotation):
-            break  # deeper parts name pydantic's own branches of a Union
-        if known is not None:
-            section = known.annotation  # type: ignore[assignment]
-        keys.append(str(part))
-        known = section.model_fields.get(str(part))
-        if known is None:
-            break
-    where = f"{source}: {'.'.join(keys)}"
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], list(section.model_fields), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(section.model_fields)}"
-        return f"{where}: there is no such setting; {hint}"
-    if error["type"] == "missing":
-        return f"{where}: is missing; it must be {allowed(known) if known else 'given'}"
-    if known is not None and _is_section(known.annotation):
-        return f"{where} = {_short(error['input'])}: must hold `key: value` lines"
-    return f"{where} = {_short(error['input'])}: must be {allowed(known) if known else error['msg']}"
-
-
-def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-
-
-def _type_words(annotation: Any) -> str:
-    if annotation in _TYPE_WORDS:
-        return _TYPE_WORDS[annotation]
-    args: Tuple[Any, ...] = getattr(annotation, "__args__", ())
-    if getattr(annotation, "__origin__", None) is Literal:
-        return " or ".join(str(a) or "empty" for a in args)
-    if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
-        return f"{_type_words(annotation.__origin__)} over 0"
-    if getattr(annotation, "__origin__", None) is Union:
-        return " or ".join(_type_words(a) for a in args)
-    if getattr(annotation, "__origin__", None) is list:
-        return f"a list of {_type_words(args[0])}"
-    return getattr(annotation, "__name__", str(annotation))
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a field takes: ``a whole number, 128 to 1024 pixels, a multiple of 2``."""
-    limits: Dict[str, Any] = {}
-    for rule in field.metadata:
-        for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"):
-            if getattr(rule, name, None) is not None:
-                limits[name] = getattr(rule, name)
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    unit = str(extra.get("unit", ""))
-    parts = [_type_words(field.annotation)]
-    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
-    above, below = "over " if "gt" in limits else "", "under " if "lt" in limits else ""
-    if low is not None and high is not None:
-        parts.append(f"{above}{low} to {below}{high} {unit}".rstrip())
-    elif low is not None:
-        parts.append(f"{above or 'at least '}{low} {unit}".rstrip())
-    elif unit:
-        parts.append(unit)
-    if "multiple_of" in limits:
-        parts.append(f"a multiple of {limits['multiple_of']}")
-    if "min_length" in limits or "max_length" in limits:
-        counted = "entries" if getattr(field.annotation, "__origin__", None) is list else "characters"
-        parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} {counted}")
-    if "pattern" in limits:
-        quotes = "quotation marks, backslashes or " if '"' in limits["pattern"] else ""
-        parts.append(f"without {quotes}control characters")
-    return ", ".join(parts)
 
 
 def commented_yaml(config: Config) -> str:

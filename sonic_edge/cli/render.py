@@ -33,7 +33,8 @@ def add(commands: Commands) -> None:
 
 
 def _last_words() -> str:
-    from ..config import Controls, allowed
+    from ..config import Controls
+    from ..config_errors import allowed
 
     lines = ["controls:"]
     for name, field in Controls.model_fields.items():
