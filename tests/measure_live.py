@@ -30,6 +30,7 @@ from sonic_edge.config import share_dir
 from sonic_edge.engine.speech import sound
 from sonic_edge.errors import SonicEdgeError
 from sonic_edge.service.control import ask
+from sonic_edge.service.orders import Request
 
 RATE = 16000
 SCREEN = (640, 512)
@@ -83,7 +84,7 @@ def room(folder, studio=("-m", "sonic_edge.live.studio"), start=start, **setting
         stack.callback(stop, daemon)
 
         def status():
-            return ask(spool / "run", {"order": "status"})
+            return ask(spool / "run", Request("status"))
 
         end = time.monotonic() + 120
         while True:

@@ -3,61 +3,63 @@
 As long as there is a file ``run/hold`` in the spool it does not get ready.
 """
 
-import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from sonic_edge.process import Lines, die_with, take_pipes, tell
+from sonic_edge.live.state import MicrophoneState, StudioState
+from sonic_edge.live.studio.messages import Answer, Failed, Ready, Scene, State, Words, commands, starts
+from sonic_edge.process import Lines, die_with, send, take_pipes
+from sonic_edge.process.messages import encode
 
 
 def main(start):
-    orders, messages = take_pipes()
+    orders, pipe = take_pipes()
     lines = Lines(orders)
-    (first, *rest) = lines.wait_for_one()
-    settings = json.loads(first)
-    die_with(settings["parent"])
-    root = Path(settings["config"]["spool"]["root"])
+    (first, *_) = lines.wait_for_one()
+    settings = starts.read(first)
+    die_with(settings.parent)
+    root = Path(settings.config["spool"]["root"])
 
-    def say(what, **more):
-        tell(messages, {"tell": what, **more})
+    def say(message):
+        send(pipe, encode(message))
 
-    state = {"mode": settings["config"]["live"]["mode"], "talking": False, "muted": settings["muted"]}
+    state = StudioState(settings.config["live"]["mode"], False, settings.muted, MicrophoneState(), False)
     if start == "config":
-        say("failed", error="ConfigError", message="camera.device = x: is wrong")
+        say(Failed("ConfigError", "camera.device = x: is wrong"))
         return 1
     if start == "device":
-        say("failed", error="DeviceError", message="no NPU")
+        say(Failed("DeviceError", "no NPU"))
         return 1
     while (root / "run" / "hold").exists():
         time.sleep(0.02)
-    say("ready")
+    say(Ready())
     with (root / "run" / "studio-models").open("a") as file:
-        file.write(Path(settings["config"]["model"]["bundle"]).name + "\n")
+        file.write(Path(settings.config["model"]["bundle"]).name + "\n")
     if start == "babble":
-        say("nothing anybody knows")
+        send(pipe, b'{"tell": "nothing anybody knows"}\n')
         time.sleep(3600)
     scene = root / "run" / "scene.mp4"
     scene.write_bytes(b"a scene")
-    say("scene", path=str(scene))
+    say(Scene(scene))
     while True:
         for line in lines.take(0.1):
-            order = json.loads(line)
+            command = commands.read(line)
             error = ""
-            if order["order"] == "snapshot":
+            if command.order == "snapshot":
                 error = "no picture in which one person looks at the camera"
-                say("words", key="no_face")
-            elif order["order"] == "talk":
-                state["talking"] = order["on"]
-                say("words", key="listening" if order["on"] else "")
-            elif order["order"] == "mute":
-                state["muted"] = order["on"]
+                say(Words("no_face"))
+            elif command.order == "talk":
+                state = replace(state, talking=command.on)
+                say(Words("listening" if command.on else ""))
+            elif command.order == "mute":
+                state = replace(state, muted=command.on)
             if start == "die":
                 os._exit(9)
-            say("answer", id=order["id"], error=error)
-        microphone = {"open": state["talking"], "device": "a microphone", "overruns": 3, "lost": 1}
-        say("state", state={**state, "recording": False, "microphone": microphone, "mirror": {}, "errors": {}})
+            say(Answer(command.id, error))
+        say(State(replace(state, microphone=MicrophoneState(state.talking, "a microphone", 3, 1))))
 
 
 if __name__ == "__main__":

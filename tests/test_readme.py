@@ -17,6 +17,7 @@ from waiting import until
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
+from sonic_edge.service.orders import Request
 
 OF_JOBS = ("submit", "cancel", "retry", "doctor")
 ROOT = Path(__file__).parent.parent
@@ -64,11 +65,11 @@ def daemon(folder):
 
 
 def is_waiting(run):
-    return ask(run, {"order": "status"}).get("state") == "waiting for jobs"
+    return ask(run, Request("status")).get("state") == "waiting for jobs"
 
 
 def wait_for_studio(run):
-    until(lambda: "mode" in ask(run, {"order": "status"})["live"], "the studio")
+    until(lambda: "mode" in ask(run, Request("status"))["live"], "the studio")
 
 
 def sonic_edge(*words):

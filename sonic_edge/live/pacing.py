@@ -19,6 +19,7 @@ import numpy as np
 from ..engine.mirror import Cue
 from ..errors import DeviceError
 from ..media import Image
+from .state import FrameCounts
 
 KEPT = 1000
 """Frames whose ways are remembered, for the medians."""
@@ -176,17 +177,11 @@ class FramePacer:
             self._changed.notify()
 
     @property
-    def counts(self) -> Dict[str, object]:
+    def counts(self) -> FrameCounts:
         """Frames, drops and the medians of the way of the last frames, ms; see `_way`."""
         ways = list(self._ways)
         parts = {name: round(1000 * float(np.median([w[name] for w in ways])), 1) for name in (ways[0] if ways else {})}
-        return {
-            "shown": self.n_shown,
-            "late": self.n_late,
-            "refused": self.n_refused,
-            "unseen": self.n_unseen,
-            "latency_ms": parts,
-        }
+        return FrameCounts(self.n_shown, self.n_late, self.n_refused, self.n_unseen, parts)
 
     def _run(self) -> None:
         try:

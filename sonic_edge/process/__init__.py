@@ -5,14 +5,13 @@ A file that takes such a process over must not get the daemon too: what comes ba
 
 import contextlib
 import ctypes
-import json
 import os
 import resource
 import select
 import signal
 import subprocess
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import DeviceError
 
@@ -62,10 +61,10 @@ class Child:
         """Becomes readable when it says something, or ends."""
         return self._from.fileno()
 
-    def send(self, data: Mapping[str, object]) -> None:
-        """Tell it something; whether it still lives, `line` will show."""
+    def send(self, line: bytes) -> None:
+        """Send a line; that the process is dead is noticed by `line`."""
         with contextlib.suppress(BrokenPipeError):
-            self._to.write(json.dumps(data).encode() + b"\n")
+            self._to.write(line)
 
     def wait(self, timeout_s: float, wake: Optional[int] = None) -> None:
         """Wait until it says something, or `wake` becomes readable."""
@@ -139,10 +138,10 @@ def take_pipes() -> Tuple[BinaryIO, BinaryIO]:
     return orders, messages
 
 
-def tell(pipe: BinaryIO, data: Mapping[str, object]) -> None:
-    """Write a line to the parent; without one there is no point in going on."""
+def send(pipe: BinaryIO, line: bytes) -> None:
+    """Send a line to the parent; without one there is no point in going on."""
     try:
-        pipe.write(json.dumps(data, default=str).encode() + b"\n")
+        pipe.write(line)
     except BrokenPipeError:
         os._exit(1)
 

@@ -1,8 +1,8 @@
 """Orders to a running daemon: a Unix socket in its spool, one JSON line each way. No network.
 
-{"order": "talk", "on": true}          talk | mute | snapshot | status | reload
-{"order": "cancel", "name": "lesson"}  cancel | retry a job; say words on the screen
-{"error": "", ...}                     what status shows, or nothing more
+{"order": "talk", "on": true}          what `orders.Request` holds
+{"order": "cancel", "name": "lesson"}
+{"error": "", ...}                     an answer: what `orders` and `status` hold
 """
 
 import contextlib
@@ -12,9 +12,12 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeVar
 
 from ..errors import DeviceError, RequestError
+from ..process.messages import encode, plain
+from .orders import Answer, Reloaded, Request, reloadeds, requests, retrieds
+from .status import Status, read_status
 
 NAME = "control.sock"
 _MAX_BYTES = 4096
@@ -23,7 +26,7 @@ _PATIENCE_S = 90.0  # of a caller for an answer, and with a caller who says noth
 
 @contextlib.contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """The folder by a name of few letters: a socket's address may have 107, a spool's path more."""
+    """A short alias of the folder: the address of a socket may have 107 characters, the path of a spool more."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}"
@@ -31,7 +34,7 @@ def _short(folder: Path) -> Iterator[str]:
         os.close(handle)
 
 
-def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENCE_S) -> Dict[str, Any]:
+def ask(folder: Path, request: Request, timeout_s: float = _PATIENCE_S) -> Dict[str, Any]:
     """Give the daemon an order and wait for its answer.
 
     Args:
@@ -40,7 +43,7 @@ def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENC
         timeout_s: How long to wait.
 
     Returns:
-        What it said.
+        What it said, as decoded JSON.
 
     Raises:
         DeviceError: If no daemon answers.
@@ -50,7 +53,7 @@ def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENC
         with _short(folder) as short, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(timeout_s)
             line.connect(f"{short}/{NAME}")
-            line.sendall(json.dumps(request).encode() + b"\n")
+            line.sendall(encode(request))
             with line.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
     except socket.timeout as e:
@@ -64,6 +67,31 @@ def ask(folder: Path, request: Mapping[str, object], timeout_s: float = _PATIENC
     return dict(answer)
 
 
+def ask_status(folder: Path, timeout_s: float = _PATIENCE_S) -> Status:
+    """Ask the daemon for its status; arguments and errors as for `ask`."""
+    return _understood(folder, read_status, ask(folder, Request("status"), timeout_s))
+
+
+def ask_reload(folder: Path, timeout_s: float = _PATIENCE_S) -> Reloaded:
+    """Have the daemon read its settings again; arguments and errors as for `ask`."""
+    return _understood(folder, reloadeds.check, ask(folder, Request("reload"), timeout_s))
+
+
+def ask_retry(folder: Path, job: str) -> str:
+    """Have a failed job done again; its name in the inbox. Arguments and errors as for `ask`."""
+    return _understood(folder, retrieds.check, ask(folder, Request("retry", name=job))).job
+
+
+AnswerT = TypeVar("AnswerT")
+
+
+def _understood(folder: Path, read: Callable[[Mapping[str, Any]], AnswerT], answer: Mapping[str, Any]) -> AnswerT:
+    try:
+        return read(answer)
+    except ValueError as e:
+        raise DeviceError(f"{folder}: the daemon's answer makes no sense; is it of another version? ({e})") from e
+
+
 @dataclass
 class _Caller:
     line: socket.socket
@@ -72,16 +100,12 @@ class _Caller:
     asked: bool = False
 
 
-@dataclass
-class Order:
-    """What somebody asks for."""
+@dataclass(frozen=True)
+class Order(Request):
+    """A request, and who made it."""
 
-    caller: int
-    """Give it to `Control.answer`."""
-    what: str
-    on: bool = True
-    name: str = ""
-    """Of a job, or of words."""
+    caller: int = 0
+    """For `Control.answer`."""
 
 
 class Control:
@@ -140,17 +164,15 @@ class Control:
                 self._drop(number)
         return found
 
-    def answer(self, caller: int, answer: Mapping[str, object]) -> None:
-        """Answer an order, and be done with its caller; one who has gone is no trouble."""
+    def answer(self, caller: int, answer: object) -> None:
+        """Answer an order with a dataclass that has the field `error`; a caller who has gone is no trouble."""
         if caller in self._callers:
             line = self._callers[caller].line
             with contextlib.suppress(OSError):
                 line.setblocking(True)
                 line.settimeout(0.2)
-                text = json.dumps(
-                    answer, ensure_ascii=False, default=str
-                )  # with names of files, which need not be UTF-8
-                line.sendall(text.encode(errors="replace") + b"\n")
+                text = json.dumps(plain(answer), ensure_ascii=False, default=str)
+                line.sendall(text.encode(errors="replace") + b"\n")  # names of files need not be UTF-8
             self._drop(caller)
 
     def _read(self, number: int, caller: _Caller) -> Optional[Order]:
@@ -170,11 +192,11 @@ class Control:
             return None
         caller.asked = True
         try:
-            said = json.loads(line)
-            return Order(number, str(said["order"]), bool(said.get("on", True)), str(said.get("name", "")))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self.answer(number, {"error": f"{line[:60]!r}: is not an order"})
+            request = requests.read(line)
+        except ValueError:
+            self.answer(number, Answer(f"{line[:60]!r}: is not an order"))
             return None
+        return Order(request.order, request.on, request.name, number)
 
     def _drop(self, number: int) -> None:
         caller = self._callers.pop(number)

@@ -24,11 +24,12 @@ power goes, `Spool.recover` carries the job on from where it stood. A folder tha
 Everything here trusts names and sizes only. What is in the files is for the worker to find out.
 
 Of the modules, each imports only those before it: `folders` (the four of them, their lock), `job` (what a job is, its
-record), `scan` (what lies in the inbox, and whether it is still), `finish` (into outbox or failed), `spool` (all of
-it).
+record), `scan` (what lies in the inbox, and whether it is still), `finish` (into outbox or failed), `claim` (out of
+the inbox), `spool` (all of it).
 """
 
 from .job import PRIVATE, Job
+from .quota import DiskStatus
 from .spool import Spool
 
-__all__ = ["PRIVATE", "Job", "Spool"]
+__all__ = ["PRIVATE", "DiskStatus", "Job", "Spool"]

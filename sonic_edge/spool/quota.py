@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Collection, Dict, List
+from typing import Callable, Collection, Dict, List, Optional
 
 from .. import disk
 from ..config import DiskSettings
@@ -23,6 +23,20 @@ whose clock is set to 2040 must not throw everything away."""
 _JUMP_S = 60.0
 _FEW_INODES = 200
 _SUFFIXES = (".json", ".mp4", ".inputs")  # in the order in which they leave outbox
+
+
+@dataclass(frozen=True)
+class DiskStatus:
+    """The spool's disk; sizes in millions of bytes."""
+
+    free_mb: float = 0.0
+    total_mb: float = 0.0
+    floor_mb: int = 0
+    """With less free than this no job is begun."""
+    outbox_mb: float = 0.0
+    """What the results in outbox take."""
+    removed: int = 0
+    """Results deleted from outbox to keep within ``disk.keep_days`` and ``disk.keep_mb``."""
 
 
 @dataclass
@@ -74,19 +88,19 @@ class DiskQuota:
             return f"disk read-only: {self._folders.root}"
         return ""
 
-    def status(self) -> Dict[str, object]:
-        """For `sonic-edge status`; sizes in millions of bytes."""
+    def status(self) -> Optional[DiskStatus]:
+        """For `sonic-edge status`; None if the disk does not answer."""
         try:
             info = os.statvfs(self._folders.root)
         except OSError:
-            return {}
-        return {
-            "free_mb": round(info.f_bavail * info.f_frsize / MB, 1),
-            "total_mb": round(info.f_blocks * info.f_frsize / MB, 1),
-            "floor_mb": self.settings.floor_mb,
-            "outbox_mb": round(self._outbox_mb, 1),
-            "removed": self._n_removed,
-        }
+            return None
+        return DiskStatus(
+            free_mb=round(info.f_bavail * info.f_frsize / MB, 1),
+            total_mb=round(info.f_blocks * info.f_frsize / MB, 1),
+            floor_mb=self.settings.floor_mb,
+            outbox_mb=round(self._outbox_mb, 1),
+            removed=self._n_removed,
+        )
 
     def look_soon(self) -> None:
         """Something was put into outbox, or the settings are others."""

@@ -1,30 +1,28 @@
-"""The spool as the daemon sees it; and how a job comes in and is carried on."""
+"""The spool as the daemon sees it: jobs come in, and end in outbox or in failed."""
 
 import difflib
 import logging
 import os
 import shutil
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Collection, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
+from typing import Callable, Collection, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
 
 from .. import disk
 from ..config import DiskSettings, SpoolSettings
 from ..errors import ConfigError, RequestError, SonicEdgeError
 from . import finish
+from .claim import CannotBeTaken, Claims
 from .folders import Folders, failing_as_device, locked
-from .job import MAX_ENTRIES, Job, Record, job_in, now, safe_id
+from .job import Job, Record, job_in, safe_id
 from .quota import DiskQuota
-from .scan import HINT, Candidate, InboxScanner, is_same_file, is_same_folder
+from .scan import Candidate, InboxScanner
+from .troubles import Troubles
 
 log = logging.getLogger(__name__)
-
-MAX_INTERRUPTIONS = 20
-"""A job during which the whole daemon went down this often is given up: it may be what takes the box down."""
 
 _NONE: Mapping[str, object] = {}
 _ROOM = DiskSettings()
@@ -66,7 +64,8 @@ class Spool(Folders):
         self.held = ""
         """Why no job is begun, in words; empty if nothing is in the way."""
         self._left: List[Job] = []
-        self._troubles: Dict[str, str] = {}
+        self._troubles = Troubles()
+        self._claims = Claims(self, self._fail)
         self._held_open = ExitStack()
 
     def __enter__(self) -> "Spool":
@@ -138,8 +137,8 @@ class Spool(Folders):
             if entry.startswith(".trash-"):
                 disk.remove(folder)
                 continue
-            with self._trouble(f"work/{entry}"):
-                record = self._advance(folder)
+            with self._troubles.watch(f"work/{entry}"):
+                record = self._claims.carry_on(folder, self._settings.keep_inputs)
                 if record is not None:
                     try:
                         found.append((record.claimed, job_in(folder, record, self._default_portrait)))
@@ -222,7 +221,7 @@ class Spool(Folders):
     def waiting(self) -> List[str]:
         """The jobs that are still to be begun, in their order: those in work by their ids, then the inbox's."""
         if time.monotonic() - self._scanner.looked >= _LOOK_S:  # nobody does, while a job is being worked on
-            with self._trouble("inbox"):
+            with self._troubles.watch("inbox"):
                 self._scanner.due()
         return [job.id for job in self._left] + [safe_id(c.name) for c in self._scanner.waiting]
 
@@ -282,11 +281,11 @@ class Spool(Folders):
     def _step(self, playing: Callable[[], Collection[Path]]) -> Tuple[bool, Optional[Job]]:
         """One look around: (whether something was moved, a job to work on)."""
         self._left = []
-        with self._trouble("folders"):
+        with self._troubles.watch("folders"):
             self._make_missing()
-        with self._trouble("work"):
+        with self._troubles.watch("work"):
             self._left = self.recover()
-        with self._trouble("outbox"):
+        with self._troubles.watch("outbox"):
             self.room.tidy(playing)
         was_held, self.held = self.held, self.room.lacking()
         if bool(was_held) != bool(self.held):
@@ -295,7 +294,7 @@ class Spool(Folders):
             )
         if self._left and not self.held:
             return True, self._left.pop(0)
-        with self._trouble("inbox"):
+        with self._troubles.watch("inbox"):
             candidate = self._scanner.due()
             if candidate is not None and not self.held:
                 self._claim(candidate)
@@ -309,129 +308,23 @@ class Spool(Folders):
                 folder.mkdir()
                 log.warning("%s: was gone; made again", folder)
 
-    @contextmanager
-    def _trouble(self, where: str) -> Iterator[None]:
-        """Log a disk error once, not on every pass, and go on; also log when it is over."""
-        try:
-            yield
-        except (OSError, ValueError) as e:
-            text = str(e)
-            if self._troubles.get(where) != text:
-                log.warning("%s: %s; trying again", where, text)
-            self._troubles[where] = text
-        else:
-            if self._troubles.pop(where, None):
-                log.info("%s: works again", where)
-
     def _fail(self, record: Record, error: SonicEdgeError, controls: Mapping[str, object] = _NONE) -> str:
         name = finish.fail(self, record, error, controls)
         self.n_failed += 1
         return name
 
-    # ---- coming in, being carried on ---------------------------------------------------------------------------
-
     def _claim(self, candidate: Candidate) -> Optional[str]:
-        """Write the intent, then move the files; the job's id, None if there was none to take after all."""
-        job_id = self.free_name(safe_id(candidate.name))
-        record = Record(
-            id=job_id,
-            state="claiming",
-            given=candidate.name,
-            is_folder=candidate.is_folder,
-            sources=candidate.finished,
-            claimed=now(),
-        )
-        folder = self.work / job_id
-        folder.mkdir()
-        record.store(folder)
-        disk.sync(self.work)
+        """Take what lies in the inbox; the job's id, None if it could not be taken or is not there any more."""
         try:
-            moved = self._move_in(record)
-        except OSError as e:
-            if disk.entries(folder / "inputs"):
-                raise  # half of it is here: it will be carried on
-            self.trash(folder)
-            told = f"{e.strerror}{HINT if isinstance(e, PermissionError) else ''}"
-            if self._troubles.get(candidate.name) != told:  # once, not every half minute for ever
-                log.warning("inbox: %r: cannot be taken: %s; trying again", candidate.name, told)
-            self._troubles[candidate.name] = told
+            job_id = self._claims.claim(candidate)
+        except CannotBeTaken as e:
+            self._troubles.report(candidate.name, f"inbox: {candidate.name!r}: cannot be taken: {e}")
             self._scanner.leave(candidate, _LEAVE_S)
             return None
-        if moved is None:
-            return None
-        self._troubles.pop(candidate.name, None)
-        log.info("%s: claimed", job_id, extra={"JOB": job_id})
+        if job_id is not None:
+            self._troubles.forget(candidate.name)
+            log.info("%s: claimed", job_id, extra={"JOB": job_id})
         return job_id
-
-    def _advance(self, folder: Path) -> Optional[Record]:
-        """Carry a job on to where somebody has to work on it; None if it is over."""
-        try:
-            record = Record.load(folder)
-        except (ValueError, TypeError, KeyError, FileNotFoundError) as e:
-            if not disk.entries(folder / "inputs"):  # the power went before the intent was written: nothing was moved
-                disk.remove(folder)
-                return None
-            record = Record(folder.name, "claimed", folder.name, True, (), now())
-            words = f"{folder.name}: its record job.json is lost ({type(e).__name__})"
-            self._fail(record, RequestError(words))
-            return None
-        if record.state == "claiming":
-            return self._move_in(record)
-        if record.state == "publishing":
-            finish.finish_publishing(self, record, self._settings.keep_inputs)
-            return None
-        if record.state == "failing":
-            finish.finish_failing(self, record)
-            return None
-        if record.state == "running":  # nobody said how that ended: power, or the daemon itself, went
-            record = replace(record, state="claimed", interruptions=record.interruptions + 1)
-            record.store(folder)
-            if record.interruptions >= MAX_INTERRUPTIONS:
-                words = f"{record.id}: the daemon went down {record.interruptions} times while working on it"
-                self._fail(record, RequestError(words))
-                return None
-            log.info("%s: was interrupted; done again from the start", record.id, extra={"JOB": record.id})
-        return record
-
-    def _move_in(self, record: Record) -> Optional[Record]:
-        """Move a job's files from the inbox into its folder, as far as that has not happened yet.
-
-        Returns:
-            The record of the claimed job; None if it was not what had been seen, and was given up or moved to failed.
-        """
-        folder = self.work / record.id
-        inputs = folder / "inputs"
-        if record.is_folder:
-            source = self.inbox / record.given
-            if not disk.exists(inputs):
-                if not is_same_folder(source, record.sources):
-                    self.trash(folder)  # nothing was moved: the inbox is looked at afresh
-                    return None
-                disk.rename(source, inputs)
-        else:
-            inputs.mkdir(exist_ok=True)
-            here = set(disk.entries(inputs))
-            wanted = [s for s in record.sources if s.name not in here]
-            gone = [s.name for s in wanted if not is_same_file(self.inbox / s.name, s)]
-            if gone and not here:
-                self.trash(folder)
-                return None
-            for s in wanted:
-                if s.name not in gone:
-                    disk.rename(self.inbox / s.name, inputs / s.name)
-            if gone:
-                words = f"{record.id}: {', '.join(map(repr, gone))} went or changed while it was being taken"
-                self._fail(record, RequestError(words))
-                return None
-        for name in islice(disk.entries(inputs), MAX_ENTRIES):
-            if disk.is_plain(inputs / name):
-                with suppress(PermissionError):  # the worker will say so, in the job's words
-                    disk.sync(inputs / name)
-        for changed in (inputs, folder, self.inbox):
-            disk.sync(changed)
-        record = replace(record, state="claimed")
-        record.store(folder)
-        return record
 
 
 def _portrait(settings: SpoolSettings) -> Optional[Path]:

@@ -26,6 +26,7 @@ from sonic_edge.engine.pipeline import scene_key
 from sonic_edge.errors import RequestError
 from sonic_edge.model.store.place import CHOICE
 from sonic_edge.service.control import ask
+from sonic_edge.service.orders import Request
 
 SHIPPED = "shipped/sonic-net"
 
@@ -328,7 +329,7 @@ def held_up(worker):
 
 @pytest.fixture
 def told(tmp_path):
-    return lambda: ask(tmp_path / "spool/run", {"order": "status"})
+    return lambda: ask(tmp_path / "spool/run", Request("status"))
 
 
 def studio_models(tmp_path):
@@ -411,7 +412,7 @@ def test_a_choice_that_is_damaged_while_the_daemon_runs_changes_nothing(daemon, 
     running = daemon()
     (tmp_path / "models" / CHOICE).write_text("{")
     with pytest.raises(RequestError, match="is damaged; `sonic-edge model use NAME` writes it anew"):
-        ask(tmp_path / "spool/run", {"order": "reload"})
+        ask(tmp_path / "spool/run", Request("reload"))
     drop(running, "a", "ok")
     running.until_there("outbox/a.json")
     assert told()["model"]["name"] == "my-net"

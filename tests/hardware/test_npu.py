@@ -274,11 +274,11 @@ def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
 
 def test_its_status_is_fit_for_json(smi):
     watch = Watch()
-    assert watch.status() == {}
+    assert watch.status() is None
     smi(f"cat '{SAID}/310B4_board.txt'")
     _until(watch, lambda report: report is not None)
     status = watch.status()
-    assert status["error"] == "" and status["driver"] == "23.0.rc3"
-    (chip,) = status["chips"]
-    assert chip["soc"] == "Ascend310B4" and chip["temperature_c"] == 51 and chip["memory_total_mb"] == 3513
+    assert status.error == "" and status.driver == "23.0.rc3"
+    (chip,) = status.chips
+    assert chip.soc == "Ascend310B4" and chip.temperature_c == 51 and chip.memory_total_mb == 3513
     watch.close()

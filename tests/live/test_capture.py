@@ -421,28 +421,28 @@ def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
         while n_after < 50:  # blocks after all was heard: a gap in it is told by then
             assert i < 12_000, "in two minutes there were no four seconds without a gap"
             late_s = time.monotonic() - start - i * 0.01
-            counts = speaker.counts
-            if late_s > 0.05 or counts["underruns"] != n_underruns or abs(counts["skew_ms"]) > 10:
-                pushed, n_underruns, even_from = [], counts["underruns"], i
+            counts = speaker.state
+            if late_s > 0.05 or counts.underruns != n_underruns or abs(counts.skew_ms) > 10:
+                pushed, n_underruns, even_from = [], counts.underruns, i
                 n_gaps += 1
             time.sleep(max(0, -late_s))
             samples = np.zeros(160, np.float32)
             if len(pushed) < 5 and i - even_from >= 150 and i % 50 == 0:
                 samples[:16] = 0.9
                 if not pushed:
-                    n_jumps = speaker.counts["jumps"]
+                    n_jumps = speaker.state.jumps
                 pushed.append(start + i * 0.01)
             speaker.hear(Heard(samples, i * 160, start + (i + 1) * 0.01))
             n_after = n_after + 1 if len(pushed) == 5 and recorded_s[0] > pushed[-1] + 0.5 else 0
             i += 1
-        counts = speaker.counts
+        counts = speaker.state
     recorder.kill()
     thread.join()
     recorder.wait()
     recorder.stdout.close()
     late = [min(c - p - 0.2 for c, _ in came if abs(c - p - 0.2) < 0.2) for p in pushed]
     assert abs(np.median(late)) < 0.03 and np.ptp(late) < 0.02, late
-    assert counts["jumps"] == n_jumps <= n_gaps, "it jumps over gaps only"
+    assert counts.jumps == n_jumps <= n_gaps, "it jumps over gaps only"
 
 
 # ---- camera ------------------------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
             screen.play(one)
             screen.play(two)
             status = screen.status()
-        assert status["clip"] == "一.mp4" and status["waiting"] == 1
+        assert status.clip == "一.mp4" and status.waiting == 1
         seen.until("rgbr")
         with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), WHITE, np.uint8)):
             here.do("live", Stream(fifo, SIZE, SIZE, 25))
@@ -298,7 +298,7 @@ def test_clips_again_and_again_and_one_that_is_gone(room, tmp_path):
     shown = []
 
     def have_five_been():
-        now = here.status["clip"]
+        now = here.status.clip
         if shown[-1:] != [now]:
             shown.append(now)
         return len(shown) == 5
@@ -347,7 +347,7 @@ def test_a_player_that_is_killed_or_hangs_comes_back_with_everything(room, tmp_p
         here.until(lambda s, old=old: s["state"] == "running" and here.pid != old, "back")
         here.until_shown(GREEN)
         until(lambda old=old: not Path(f"/proc/{old}").exists(), "it is gone")
-    assert here.status["restarts"] == 2
+    assert here.status.restarts == 2
 
 
 def test_a_player_is_not_to_blame_when_we_are_held_up(room, tmp_path):
@@ -410,7 +410,7 @@ def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, displa
     here.do("live", None)
     here.do("play", clip(tmp_path / "clip.mp4", BLUE))
     here.until_shown(BLUE)
-    assert here.status["restarts"] == 0
+    assert here.status.restarts == 0
 
 
 def test_a_writer_that_pauses_or_leaves_costs_neither_the_player_nor_the_picture(room, tmp_path, display):
@@ -438,7 +438,7 @@ def test_a_writer_that_pauses_or_leaves_costs_neither_the_player_nor_the_picture
         with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
             seen.until("rg")
     assert not seen.other
-    assert here.status["restarts"] == 0
+    assert here.status.restarts == 0
 
 
 def test_a_single_picture_is_shown_without_a_next_one(room, tmp_path, display):
@@ -460,7 +460,7 @@ from pathlib import Path
 from sonic_edge.config import DisplaySettings
 from sonic_edge.live.display import Screen
 screen = Screen(DisplaySettings(output="window"), Path(sys.argv[1]))
-while screen.status()["state"] != "running":
+while screen.status().state != "running":
     screen.tick()
     time.sleep(0.02)
 pid = screen._player._process.pid
@@ -502,7 +502,7 @@ def test_many_waiting_clips_do_not_push_the_first_one_out(tmp_path):
     screen = Screen(DisplaySettings(output="window"), tmp_path)
     for i in range(MOST_CLIPS + 5):
         screen.play(Path(f"{i:02}"))
-    assert screen._clips[0] == Path("00") and screen.status()["waiting"] == MOST_CLIPS + 5
+    assert screen._clips[0] == Path("00") and screen.status().waiting == MOST_CLIPS + 5
 
 
 @pytest.mark.parametrize("width", [405, 720, 1280])
@@ -525,8 +525,8 @@ def test_a_player_that_is_not_there(room, monkeypatch):
     here = room(player="/no/such/mpv")
     here.do("idle", Path("/scene.mp4"))
     here.until(lambda s: s["state"] == "failed", "given up after three tries")
-    assert "/no/such/mpv: cannot be started: No such file" in here.status["error"]
-    assert "display.output to none" in here.status["error"]
+    assert "/no/such/mpv: cannot be started: No such file" in here.status.error
+    assert "display.output to none" in here.status.error
 
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
@@ -558,7 +558,7 @@ while True:
     here.until(lambda s: s["restarts"] >= 1, "noticed")
     here.until(lambda s: s["state"] == "failed", "given up")
     wanted = {"exit": "ended with status 1: cannot open display", "leaves": "closed its socket"}
-    assert wanted.get(manner, "has not answered") in here.status["error"]
+    assert wanted.get(manner, "has not answered") in here.status.error
 
 
 def test_a_desktop_that_is_not_there(room, monkeypatch):
@@ -568,7 +568,7 @@ def test_a_desktop_that_is_not_there(room, monkeypatch):
     monkeypatch.setattr("sonic_edge.live.display.screen.ATTEMPTS", 0)
     made = room()
     made.until(lambda s: s["state"] == "failed", "noticed")
-    assert "mpv opens no screen: " in made.status["error"] and "VO window" in made.status["error"]
+    assert "mpv opens no screen: " in made.status.error and "VO window" in made.status.error
 
 
 def test_what_the_player_says_does_not_fill_the_disk(room, tmp_path, monkeypatch):
@@ -588,7 +588,7 @@ def test_no_screen(tmp_path):
     screen.say("words", 0.5)
     screen.live(Stream(Path("c"), 2, 2, 25))
     screen.tick()
-    assert screen.status()["state"] == "none" and screen.fds() == []
+    assert screen.status().state == "none" and screen.fds() == []
     screen.close()
 
 

@@ -19,6 +19,7 @@ from sonic_edge.config import LabelSettings, share_dir
 from sonic_edge.engine.label import Label
 from sonic_edge.errors import RequestError
 from sonic_edge.service.control import ask
+from sonic_edge.service.orders import Request
 
 
 def grab(display):
@@ -36,7 +37,7 @@ def is_labelled(display):
 
 
 def order(folder, what, on=True):
-    return ask(folder / "spool" / "run", {"order": what, "on": on})
+    return ask(folder / "spool" / "run", Request(what, on=on))
 
 
 def test_mirror_through_all_that_can_be_unplugged(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.service.control import NAME, Control, ask
+from sonic_edge.service.orders import Request
 
 
 @pytest.fixture
@@ -57,28 +58,28 @@ def serve(folder):
 
 
 def test_an_order_and_its_answer(serve, folder):
-    serve(lambda order: {"error": "", "what": order.what, "on": order.on, "words": "正在录音"})
+    serve(lambda order: {"error": "", "what": order.order, "on": order.on, "words": "正在录音"})
     told = {"error": "", "what": "talk", "on": False, "words": "正在录音"}
-    assert ask(folder, {"order": "talk", "on": False}) == told
-    assert ask(folder, {"order": "status"})["on"] is True
+    assert ask(folder, Request("talk", on=False)) == told
+    assert ask(folder, Request("status"))["on"] is True
 
 
 def test_an_answer_with_a_name_that_is_not_utf8(serve, folder):
     serve(lambda order: {"error": "", "last": os.fsdecode(b"\xff\xfe.wav: nobody speaks")})
-    assert ask(folder, {"order": "status"})["last"] == "??.wav: nobody speaks"
+    assert ask(folder, Request("status"))["last"] == "??.wav: nobody speaks"
 
 
 def test_what_cannot_be_done_is_said(serve, folder):
     serve(lambda order: {"error": "live.mode = none: set it to record or mirror first"})
     with pytest.raises(RequestError, match="set it to record"):
-        ask(folder, {"order": "talk"})
+        ask(folder, Request("talk"))
 
 
 def test_no_daemon(folder):
     with pytest.raises(DeviceError, match="sonic-edge run"):
-        ask(folder, {"order": "status"})
+        ask(folder, Request("status"))
     with pytest.raises(DeviceError, match="No such file"):
-        ask(folder / "gone", {"order": "status"})
+        ask(folder / "gone", Request("status"))
 
 
 def test_from_the_moment_its_socket_is_there_it_answers(folder, monkeypatch):
@@ -98,7 +99,7 @@ def test_a_daemon_that_died_leaves_a_socket_that_says_so(folder):
     control._socket.close()
     assert (folder / NAME).exists()
     with pytest.raises(DeviceError, match="no daemon answers"):
-        ask(folder, {"order": "status"})
+        ask(folder, Request("status"))
     with closing(Control(folder)):  # and the next daemon takes its place
         pass
     assert not (folder / NAME).exists()
@@ -115,7 +116,7 @@ def test_nonsense_is_answered_or_dropped_and_nothing_else_happens(serve, folder,
         except ConnectionError:
             answer = b""
         assert answer == b"" or "is not an order" in json.loads(answer)["error"]
-    assert ask(folder, {"order": "status"}) == {"error": ""}
+    assert ask(folder, Request("status")) == {"error": ""}
 
 
 def test_a_caller_who_goes_before_the_answer_is_no_trouble(folder):

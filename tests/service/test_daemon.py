@@ -169,7 +169,7 @@ def test_a_machine_that_fails_at_start_is_tried_again(start):
 
 def test_a_machine_that_fails_for_long_ends_it_with_1(start, tmp_path):
     impatient = RUN_WITH_STUB.replace(
-        "path =", "from sonic_edge.service.daemon import service\nservice.GIVE_UP_S = 0.5\npath ="
+        "path =", "from sonic_edge.service.worker import supervisor\nsupervisor.GIVE_UP_S = 0.5\npath ="
     )
     assert impatient != RUN_WITH_STUB
     config = tmp_path / "sonic-edge.yaml"

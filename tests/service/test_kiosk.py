@@ -17,8 +17,10 @@ from sonic_edge.cli import main
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.hardware.npu import Watch
+from sonic_edge.live.notices import Notices
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
+from sonic_edge.service.orders import Request, Retried
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def run(tmp_path):
 
 
 def status(tmp_path):
-    return ask(tmp_path / "run", {"order": "status"})
+    return ask(tmp_path / "run", Request("status"))
 
 
 def sonic_edge(tmp_path, *words):
@@ -88,7 +90,7 @@ def test_a_studio_that_dies_is_started_again_and_whoever_waits_is_told(run, tmp_
         until(lambda: "mode" in status(tmp_path)["live"], "up")
         (tmp_path / "run" / "hold").touch()  # once the next one is ready it is forgotten
         with pytest.raises(RequestError, match="ended with status 9"):
-            ask(tmp_path / "run", {"order": "talk"})
+            ask(tmp_path / "run", Request("talk"))
         assert "ended with status 9" in status(tmp_path)["live"]["error"]
         (tmp_path / "run" / "hold").unlink()
         until(lambda: "mode" in status(tmp_path)["live"], "up again")
@@ -103,7 +105,7 @@ def test_a_wrong_setting_is_told_and_not_tried_again(run, tmp_path, capsys):
     with run("config") as kiosk:
         until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "told")
         time.sleep(1.5)
-        assert kiosk._studio is None
+        assert kiosk._studio.studio is None
         assert sonic_edge(tmp_path, "status") == 0
         assert "camera.device = x: is wrong" in capsys.readouterr().out
         kiosk.check()
@@ -114,8 +116,8 @@ def test_without_live_mode_orders_say_what_to_set(run, tmp_path, capsys):
         assert sonic_edge(tmp_path, "talk", "start") == 2
         assert "live.mode = none: set it to record or mirror" in capsys.readouterr().err
         with pytest.raises(RequestError, match="dance: is not known"):
-            ask(tmp_path / "run", {"order": "dance"})
-        assert kiosk._studio is None, "nothing is loaded for nothing"
+            ask(tmp_path / "run", Request("dance"))
+        assert kiosk._studio.studio is None, "nothing is loaded for nothing"
 
 
 def test_no_daemon(tmp_path, capsys):
@@ -131,7 +133,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 
 def test_a_mistake_of_ours_in_the_thread_reaches_the_daemon(run, monkeypatch):
-    monkeypatch.setattr(Kiosk, "_talk_on_screen", lambda self: 1 / 0)
+    monkeypatch.setattr(Notices, "current", lambda self: 1 / 0)
     with run() as kiosk:
         until(lambda: kiosk._error is not None, "noticed")
         with pytest.raises(ZeroDivisionError):
@@ -152,29 +154,29 @@ def changed(kiosk, **sections):
 def test_settings_that_do_not_concern_the_studio_leave_it_alone(run, tmp_path):
     with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
-        studio, screen = kiosk._studio, kiosk._screen
+        studio, screen = kiosk._studio.studio, kiosk._screen
         changed(kiosk, display={"language": "en"}, disk={"floor_mb": 20}, metrics={"every_s": 1.0})
         until(lambda: kiosk._config.display.language == "en", "taken over")
         until(lambda: "mode" in status(tmp_path)["live"], "still up")
-        assert kiosk._studio is studio and studio.is_alive
+        assert kiosk._studio.studio is studio and studio.is_alive
         assert kiosk._screen is screen, "nor the screen: what it shows goes on"
         changed(kiosk, display={"clips": "loop"})
         until(lambda: kiosk._screen is not screen, "another screen")
-        assert kiosk._studio is studio
+        assert kiosk._studio.studio is studio
         until(lambda: kiosk.figures() is not None, "figures")
 
 
 def test_another_live_mode_is_another_studio_or_none(run, tmp_path):
     with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
-        studio = kiosk._studio
+        studio = kiosk._studio.studio
         changed(kiosk, live={"mode": "mirror"})
-        until(lambda: kiosk._studio not in (None, studio) and "mode" in status(tmp_path)["live"], "another")
+        until(lambda: kiosk._studio.studio not in (None, studio) and "mode" in status(tmp_path)["live"], "another")
         assert not studio.is_alive
         changed(kiosk, live={"mode": "none"})
-        until(lambda: kiosk._studio is None, "gone")
+        until(lambda: kiosk._studio.studio is None, "gone")
         with pytest.raises(RequestError, match=r"live\.mode = none"):
-            ask(tmp_path / "run", {"order": "talk"})
+            ask(tmp_path / "run", Request("talk"))
         changed(kiosk, live={"mode": "record"})
         until(lambda: "mode" in status(tmp_path)["live"], "back")
 
@@ -191,16 +193,14 @@ def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
     woken = threading.Event()
     with Kiosk(Config(), tmp_path / "run", [sys.executable, STUB], woken.set) as kiosk:
         answers = []
-        caller = threading.Thread(
-            target=lambda: answers.append(ask(tmp_path / "run", {"order": "retry", "name": "课文"}))
-        )
+        caller = threading.Thread(target=lambda: answers.append(ask(tmp_path / "run", Request("retry", name="课文"))))
         caller.start()
         assert woken.wait(DEADLINE_S)
         (order,) = kiosk.asked()
-        assert (order.what, order.name) == ("retry", "课文") and kiosk.asked() == []
-        kiosk.answer(order, job="课文-2")
+        assert (order.order, order.name) == ("retry", "课文") and kiosk.asked() == []
+        kiosk.answer(order, Retried("课文-2"))
         caller.join(DEADLINE_S)
-        assert answers == [{"error": "", "job": "课文-2"}]
+        assert answers == [{"job": "课文-2", "error": ""}]
 
 
 # ---- the chip ----

@@ -13,6 +13,7 @@ from daemon_parts import RUN_WITH_STUB, drop, worker_of
 from sonic_edge.cli import main
 from sonic_edge.errors import RequestError
 from sonic_edge.service.control import ask
+from sonic_edge.service.orders import Request
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def order(tmp_path):
 
 @pytest.fixture
 def told(tmp_path):
-    return lambda: ask(tmp_path / "spool/run", {"order": "status"})
+    return lambda: ask(tmp_path / "spool/run", Request("status"))
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
 )
 def test_a_job_that_hangs_or_keeps_dying_is_cancelled_at_once(ready, order, action, goes_on):
     """What the daemon waits for lasts longer than whoever cancels waits for an answer."""
-    patient = RUN_WITH_STUB.replace("path =", "daemon.service.FIRST_WAIT_S = 600.0\npath =")
+    patient = RUN_WITH_STUB.replace(
+        "path =", "from sonic_edge.service.worker import supervisor\nsupervisor.FIRST_WAIT_S = 600.0\npath ="
+    )
     assert patient != RUN_WITH_STUB
     daemon = ready(run=patient, stall_s=600)
     drop(daemon, "a", action)
@@ -236,9 +239,9 @@ def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch,
 
 def test_words_about_a_stick(ready, tmp_path):
     ready()
-    ask(tmp_path / "spool/run", {"order": "say", "name": "usb_done"})
+    ask(tmp_path / "spool/run", Request("say", name="usb_done"))
     with pytest.raises(RequestError, match="say hello: is not known; usb_reading"):
-        ask(tmp_path / "spool/run", {"order": "say", "name": "hello"})
+        ask(tmp_path / "spool/run", Request("say", name="hello"))
 
 
 def test_the_status_is_json(ready, order, capsys):

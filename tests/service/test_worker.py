@@ -13,7 +13,7 @@ from waiting import DEADLINE_S, lives, until
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.process import MAX_LINE_BYTES
-from sonic_edge.service.worker import Died, Failed, Finished, Ready, Worker, Working, link
+from sonic_edge.service.worker import Died, Failed, Finished, Progress, Ready, Worker, link
 
 STUB = (sys.executable, str(Path(__file__).parents[1].joinpath("stub_worker.py")))
 
@@ -51,7 +51,7 @@ def last(made):
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         message = made.receive(1.0)
-        if message is not None and not isinstance(message, Working):
+        if message is not None and not isinstance(message, Progress):
             return message
     raise AssertionError("the worker said nothing")
 
@@ -147,11 +147,11 @@ def test_progress_comes_but_does_not_flood(ready, give):
     made = ready()
     give(made, "slow 3")
     seen = []
-    while not seen or isinstance(seen[-1], Working):
+    while not seen or isinstance(seen[-1], Progress):
         message = made.receive(DEADLINE_S)
         assert message is not None
         seen.append(message)
-    assert seen[0] == Working("rendering", 0, 100) and seen[1].total == 1_000_000
+    assert seen[0] == Progress("rendering", 0, 100) and seen[1].total == 1_000_000
     assert 3 <= len(seen) <= 35
 
 
@@ -213,7 +213,7 @@ def test_a_job_may_take_so_long_and_no_longer(clock, ready, give):
     made = ready(stall_s=60, job_s=100)
     give(made, "slow 600")
     for _ in range(2):
-        assert isinstance(made.receive(DEADLINE_S), Working)
+        assert isinstance(made.receive(DEADLINE_S), Progress)
         clock.now += 50
     message = made.receive(0.1)
     assert isinstance(message, Died) and "took longer than worker.job_s = 100 s, rendering (" in message.reason
@@ -223,7 +223,7 @@ def test_a_slow_job_is_no_hang(clock, ready, give):
     made = ready(stall_s=5)
     give(made, "slow 3")
     n_moves = 0
-    while isinstance(message := made.receive(DEADLINE_S), Working):
+    while isinstance(message := made.receive(DEADLINE_S), Progress):
         n_moves += 1
         clock.now += 4
     assert isinstance(message, Finished) and n_moves > 1
@@ -254,7 +254,7 @@ def test_its_death_is_told(ready, give, action, words):
 def test_kill_minus_nine_is_told(ready, give):
     made = ready()
     give(made, "slow 60")
-    assert isinstance(made.receive(DEADLINE_S), Working)
+    assert isinstance(made.receive(DEADLINE_S), Progress)
     os.kill(made._child._process.pid, signal.SIGKILL)
     assert "killed by SIGKILL" in last(made).reason
 
@@ -339,7 +339,7 @@ def test_it_is_no_part_of_the_service_protocol(monkeypatch, start):
         b'{"tell": "progress", "stage": "x", "done": 1, "total": 1' + b"0" * 400 + b"}",
         b'{"tell": "progress", "stage": "x", "done": -1, "total": 1}',
         b'{"tell": "finished", "report": 3}',
-        b'{"tell": "failed", "error": "OSError", "message": "", "controls": {}, "last": false}',
+        b'{"tell": "failed", "kind": "OSError", "message": "", "controls": {}, "last": false}',
         b"[" * 100_000,
         b"x" * (MAX_LINE_BYTES + 10),
     ],
@@ -365,6 +365,6 @@ def test_messages_in_pieces_are_put_together(tmp_path):
         end = time.monotonic() + DEADLINE_S
         while message is None and time.monotonic() < end:
             message = made.receive(1.0)
-        assert message == Working("thinkSTATUS=x", 1, 2)
+        assert message == Progress("thinkSTATUS=x", 1, 2)
     finally:
         made.kill()

@@ -83,7 +83,7 @@ def test_old_results_go_whole_and_others_stay(room, folders, clock, caplog):
     )
     assert list(folders.work.iterdir()) == []
     assert "old: deleted from outbox, too old" in caplog.text
-    assert tidied.status()["removed"] == 2
+    assert tidied.status().removed == 2
 
 
 def test_the_oldest_go_when_there_is_too_much(room, folders, clock):
@@ -92,7 +92,7 @@ def test_the_oldest_go_when_there_is_too_much(room, folders, clock):
     tidied = room(keep_days=None, keep_mb=1)
     tidied.tidy(tuple)
     assert there(folders) == ["r3", "r4", "r5"]
-    assert 0.9 <= tidied.status()["outbox_mb"] < 1
+    assert 0.9 <= tidied.status().outbox_mb < 1
 
 
 def test_what_is_being_shown_and_the_newest_stay_whatever_their_size(room, folders, clock):

@@ -17,8 +17,8 @@ from sonic_edge import disk
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.spool import Spool, folders, scan
+from sonic_edge.spool.claim import MAX_INTERRUPTIONS
 from sonic_edge.spool.job import MAX_ENTRIES, Record
-from sonic_edge.spool.spool import MAX_INTERRUPTIONS
 
 SETTLE_S, PAIR_S = 1.0, 10.0
 

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from sonic_edge.service import control
+from sonic_edge.service.orders import Request
 
 from .box import Box
 from .jobs import Giver, audit
@@ -45,7 +46,7 @@ def run(folder: Path, seed: int) -> Result:
     for n in range(N_ORDERS):
         if n % (N_ORDERS // N_JOBS) == 0:
             given.append(giver.give())
-        order = {"order": rng.choice((*WORDS, *WORDS, *VALUES))}
+        order = Request(rng.choice)
         order.update({key: rng.choice(VALUES) for key in ("name", "on", "words") if rng.random() < 0.6})
         line = bytearray(json.dumps(order).encode() + b"\n")
         if rng.random() < 0.2:
@@ -56,7 +57,7 @@ def run(folder: Path, seed: int) -> Result:
             return result
     box.until_idle()
     result.row("orders / answers", f"{N_ORDERS} / {n_answered}")
-    result.expect(control.ask(box.spool / "run", {"order": "status"})["error"] == "", "status does not answer any more")
+    result.expect(control.ask(box.spool / "run", Request("status"))["error"] == "", "status does not answer any more")
     result.expect(box.stop() == 0, "the daemon did not end well")
     told = audit(box.spool, given)
     result.row("of the jobs meanwhile", told)

@@ -10,6 +10,7 @@ from typing import Optional, Type
 
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.service import control
+from sonic_edge.service.orders import Request
 
 from .box import Box
 
@@ -48,12 +49,12 @@ class People:
 
     def _bother(self) -> None:
         run, process = self._box.spool / "run", self._box.process
-        status = control.ask(run, {"order": "status"}, 5.0)
+        status = control.ask(run, Request("status"), 5.0)
         self.n_asked += 1
         names = [*status.get("queue", {}).get("names", ()), *([status["job"]["id"]] if status["job"] else [])]
         if names and self._rng.random() < 0.15:
             since = time.monotonic()
-            control.ask(run, {"order": "cancel", "name": self._rng.choice(names)}, 5.0)
+            control.ask(run, Request("cancel", name=self._rng.choice(names)), 5.0)
             self.n_cancelled += 1
             self.slowest_s = max(self.slowest_s, time.monotonic() - since)
         if self._rng.random() < 0.1 and process is not None:  # the one that answered: a younger one may not listen yet

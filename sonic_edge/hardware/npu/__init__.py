@@ -1,5 +1,6 @@
 """What an Ascend chip says of itself, through the vendor's `npu-smi info`. Nothing here raises, nothing here waits."""
 
+from .status import ChipStatus, NpuStatus
 from .table import HEALTHY, Npu, Report, fits, needs_chip, parse
 from .watch import HOT_C, TOO_HOT_C, Watch, ask, find_command, troubles
 
@@ -7,7 +8,9 @@ __all__ = [
     "HEALTHY",
     "HOT_C",
     "TOO_HOT_C",
+    "ChipStatus",
     "Npu",
+    "NpuStatus",
     "Report",
     "Watch",
     "ask",

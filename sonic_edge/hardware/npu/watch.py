@@ -11,9 +11,9 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import asdict
 from typing import Container, Dict, Optional
 
+from .status import NpuStatus
 from .table import HEALTHY, Report, parse
 
 log = logging.getLogger(__name__)
@@ -150,12 +150,9 @@ class Watch:
             self._question.close()
             self._question = None
 
-    def status(self) -> Dict[str, object]:
-        """For `sonic-edge status`; empty before the first answer."""
-        if self.report is None:
-            return {}
-        chips = [{"soc": chip.soc, **asdict(chip)} for chip in self.report.chips]
-        return {"error": self.report.error, "driver": self.report.driver, "chips": chips}
+    def status(self) -> Optional[NpuStatus]:
+        """For `sonic-edge status`; None before the first answer."""
+        return None if self.report is None else NpuStatus.of(self.report)
 
     def _take(self, report: Report) -> None:
         self.report = report

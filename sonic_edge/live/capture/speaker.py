@@ -3,13 +3,14 @@
 import threading
 import time
 from types import TracebackType
-from typing import Dict, List, Mapping, Optional, Tuple, Type
+from typing import List, Mapping, Optional, Tuple, Type
 
 import numpy as np
 
 from ...config import SpeakerSettings
 from ...errors import DeviceError
 from ...media import FloatArray, Heard
+from ..state import SpeakerState
 from . import portaudio
 from .clock import Clock
 from .delay import DelayLine
@@ -125,17 +126,18 @@ class Speaker:
         self._device.check(time.monotonic() - self._taken_s, self._silent_s, "has taken nothing")
 
     @property
-    def counts(self) -> Dict[str, object]:
+    def state(self) -> SpeakerState:
         """For `status`."""
         line = self._line
-        return {
-            "device": self.name,
-            "skew_ms": round(1000 * line.skew_s, 1),
-            "starved": line.n_starved,
-            "jumps": line.n_jumps,
-            "underruns": self._n_underruns,
-            "latency_ms": round(1000 * self._latency_s, 1),
-        }
+        return SpeakerState(
+            open=True,
+            device=self.name,
+            skew_ms=round(1000 * line.skew_s, 1),
+            starved=line.n_starved,
+            jumps=line.n_jumps,
+            underruns=self._n_underruns,
+            latency_ms=round(1000 * self._latency_s, 1),
+        )
 
     def close(self) -> None:
         """Let go of the device; takes at most `portaudio.CLOSE_S`."""

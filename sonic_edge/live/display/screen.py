@@ -6,10 +6,11 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Deque, Dict, Optional, Sequence, Tuple, Union
+from typing import Deque, Dict, Literal, Optional, Sequence, Tuple, Union
 
 from ...config import DisplaySettings
 from ...errors import DeviceError
+from ..state import ScreenStatus
 from .player import Player
 from .words import LINES, overlay
 
@@ -112,7 +113,7 @@ class Screen:
             self._said = (text, share)
             self._draw_overlay()
 
-    def status(self) -> Dict[str, object]:
+    def status(self) -> ScreenStatus:
         """For `sonic-edge status`."""
         if not self._is_on:
             state = "none"
@@ -121,17 +122,17 @@ class Screen:
         else:
             state = "running" if self._player is not None and self._player.is_ready else "starting"
         clip = self._shown if self._shown is not None and self._what() == "clip" else None
-        return {
-            "state": state,
-            "showing": self._what() if state == "running" else "nothing",
-            "clip": clip.name if isinstance(clip, Path) else None,
-            "waiting": max(0, len(self._clips) - int(clip is not None)),
-            "restarts": self._n_restarts,
-            "skipped": self._n_skipped,
-            "error": str(self._error) if self._error is not None else None,
-        }
+        return ScreenStatus(
+            state=state,
+            showing=self._what() if state == "running" else "nothing",
+            clip=clip.name if isinstance(clip, Path) else None,
+            waiting=max(0, len(self._clips) - int(clip is not None)),
+            restarts=self._n_restarts,
+            skipped=self._n_skipped,
+            error=str(self._error) if self._error is not None else None,
+        )
 
-    def _what(self) -> str:
+    def _what(self) -> Literal["live", "clip", "idle", "black"]:
         if self._stream is not None:
             return "live"
         if self._clips:

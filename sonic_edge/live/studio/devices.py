@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import time
-from typing import Dict, Optional
+from dataclasses import replace
+from typing import Optional
 
 from ...config import MicrophoneSettings, SpeakerSettings
 from ...errors import DeviceError
 from ...media import Heard
 from ..capture import Microphone, Speaker
+from ..state import MicrophoneState, SpeakerState
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class ReconnectingMicrophone:
         self._tell_at = 1  # overruns; then twice as many, so that the log does not fill
 
     @property
-    def are_open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether there is an open device."""
         return self._microphone is not None
 
@@ -96,15 +98,12 @@ class ReconnectingMicrophone:
             self._microphone = None
 
     @property
-    def state(self) -> Dict[str, object]:
+    def state(self) -> MicrophoneState:
         """For `status`."""
-        now = self._microphone.n_overruns if self._microphone is not None else 0
-        return {
-            "open": self.are_open,
-            "device": self._microphone.name if self._microphone is not None else "",
-            "overruns": self._n_overruns + now,
-            "lost": self._n_lost,
-        }
+        if self._microphone is None:
+            return MicrophoneState(overruns=self._n_overruns, lost=self._n_lost)
+        n_overruns = self._n_overruns + self._microphone.n_overruns
+        return MicrophoneState(True, self._microphone.name, n_overruns, self._n_lost)
 
 
 class ReconnectingSpeaker:
@@ -158,7 +157,8 @@ class ReconnectingSpeaker:
             self._speaker = None
 
     @property
-    def state(self) -> Dict[str, object]:
+    def state(self) -> SpeakerState:
         """For `status`."""
-        counts = self._speaker.counts if self._speaker is not None else {}
-        return {"open": self._speaker is not None, "error": self._error, **counts}
+        if self._speaker is None:
+            return SpeakerState(error=self._error)
+        return replace(self._speaker.state, error=self._error)

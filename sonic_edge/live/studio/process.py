@@ -1,18 +1,20 @@
 """The studio's own life: one loop that takes orders and sound by turns; the pictures are made in a thread beside it."""
 
 import contextlib
-import json
 import logging
 import signal
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Optional
 
 from ... import journal
 from ...config import Config, check
 from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
-from ...process import Lines, bound, die_with, take_pipes, tell
+from ...process import Lines, bound, die_with, take_pipes
+from ..state import MirrorState, StudioState
+from .messages import Answer, Command, Failed, Ready, Recorded, Scene, Stream, commands, starts
+from .reporter import Reporter
 
 if TYPE_CHECKING:  # loaded once memory is bounded and a failure can be told
     from ...engine.pipeline import Pipeline
@@ -24,7 +26,6 @@ log = logging.getLogger(__name__)
 
 MakePipeline = Callable[[Config], ContextManager["Pipeline"]]
 
-_STATE_EVERY_S = 0.5
 _TURN_S = 0.02
 FACE_KEPT_S = 300.0
 """A snapshot of somebody who says nothing is forgotten after so long."""
@@ -49,30 +50,28 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     orders, messages = take_pipes()
     lines = Lines(orders)
     (first, *_) = lines.wait_for_one()
-    start = json.loads(first)
-    die_with(start["parent"])
+    start = starts.read(first)
+    die_with(start.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
-    config = check(Config, start["config"], "settings from the daemon")
+    config = check(Config, start.config, "settings from the daemon")
     bound(config.worker.memory_mb)
+    reporter = Reporter(messages)
     try:
-        with make_pipeline(config) as pipeline, _Studio(config, pipeline, messages, bool(start["muted"])) as studio:
-            tell(messages, {"tell": "ready"})
-            studio.make_scene()
+        with make_pipeline(config) as pipeline, _Studio(config, pipeline, reporter, start.muted) as studio:
+            reporter.send(Ready())
+            _make_scene(config, pipeline, reporter, studio.report)
             studio.greet()
             studio.serve(lines)
+        return 0
     except MemoryError:
-        words = f"worker.memory_mb = {config.worker.memory_mb}: too little for the model"
-        tell(messages, {"tell": "failed", "error": "ConfigError", "message": words})
-        return 1
+        failed = Failed("ConfigError", f"worker.memory_mb = {config.worker.memory_mb}: too little for the model")
     except SonicEdgeError as e:
-        kind = "ConfigError" if isinstance(e, ConfigError) else "DeviceError"
-        tell(messages, {"tell": "failed", "error": kind, "message": str(e)})
-        return 1
+        failed = Failed("ConfigError" if isinstance(e, ConfigError) else "DeviceError", str(e))
     except Exception as e:
         traceback.print_exc()
-        tell(messages, {"tell": "failed", "error": "DeviceError", "message": f"the studio: {type(e).__name__}: {e}"})
-        return 1
-    return 0
+        failed = Failed("DeviceError", f"the studio: {type(e).__name__}: {e}")
+    reporter.send(failed)
+    return 1
 
 
 class _Studio:
@@ -81,31 +80,35 @@ class _Studio:
     Args:
         config: The settings.
         pipeline: The loaded model.
-        messages: Where to tell.
+        reporter: Where to report.
         is_muted: Whether the microphone stays closed.
     """
 
-    def __init__(self, config: Config, pipeline: "Pipeline", messages: BinaryIO, is_muted: bool) -> None:
+    def __init__(self, config: Config, pipeline: "Pipeline", reporter: Reporter, is_muted: bool) -> None:
         from .devices import ReconnectingMicrophone
 
         self._config = config
         self._pipeline = pipeline
-        self._messages = messages
+        self._reporter = reporter
         self._root = Path(config.spool.root).absolute()
         self._photo = Path(config.spool.portrait).absolute() if config.spool.portrait else None
         self._is_muted = is_muted
         self._is_on = config.live.mode != "none" and config.live.trigger == "voice"
-        self._ears = ReconnectingMicrophone(config.microphone)
+        self._microphone = ReconnectingMicrophone(config.microphone)
         self._session: Optional[Session] = None
         self._passage: Optional[Passage] = None
         self._snapshot: Optional[Image] = None
         self._snapshot_s = 0.0
         self._own: Optional[Portrait] = None  # of the configured photo, kept: it is made anew in a second
-        self._words = ""
-        self._errors: Dict[str, str] = {}
-        self._counts: Dict[str, object] = {}
-        self._told_at = 0.0
+        self._mirror: Optional[MirrorState] = None
+        """Of the last session."""
         self._n_sessions = 0
+        self.orders: Mapping[str, Callable[[bool], None]] = {
+            "talk": self._talk,
+            "mute": self._mute,
+            "snapshot": lambda _: self._take_snapshot(),
+        }
+        """Those in `service.orders` that the studio carries out."""
 
     def __enter__(self) -> "_Studio":
         return self
@@ -113,47 +116,22 @@ class _Studio:
     def __exit__(self, *_: object) -> None:
         self._be_quiet()
 
-    def make_scene(self) -> None:
-        """The idle scene of the configured photo, unless it is there from last time."""
-        display = self._config.display
-        if display.output == "none" or display.idle == "black" or self._photo is None:
-            return
-        from ...engine.pipeline import scene_key
-
-        folder = self._root / "run"
-        suffix = ".mp4" if display.idle == "alive" else ".png"
-        try:
-            scene = folder / f"scene-{scene_key(self._photo, self._config)[:16]}{suffix}"
-            if not scene.exists():
-                for old in folder.glob("scene-*"):
-                    old.unlink()
-                if display.idle == "alive":
-                    self._pipeline.scene(self._photo, scene, lambda _: self._tell_state())
-                else:
-                    self._pipeline.still(self._photo, scene)
-        except RequestError as e:  # everything else works without
-            log.warning("%s", e)
-            self._errors["portrait"] = str(e)
-        else:
-            tell(self._messages, {"tell": "scene", "path": str(scene)})
-
     def serve(self, orders: Lines) -> None:
         """Take orders and sound by turns until the daemon goes."""
         while True:
             try:
-                lines = orders.take(0.0 if self._ears.are_open else _TURN_S * 5)
+                lines = orders.take(0.0 if self._microphone.is_open else _TURN_S * 5)
             except EOFError:
                 return
             for line in lines:
-                self._obey(json.loads(line))
+                self._obey(commands.read(line))
             self._hear()
             self._forget()
-            self._tell_state()
+            self.report()
 
     def greet(self) -> None:
         """What the screen says once everything is there."""
-        self._words = "muted" if self._is_muted and self._config.live.mode != "none" else ""
-        tell(self._messages, {"tell": "words", "key": self._words})
+        self._reporter.say("muted" if self._is_muted and self._config.live.mode != "none" else "", again=True)
 
     def _forget(self) -> None:
         """A face that has not spoken for a while is somebody who has gone."""
@@ -164,20 +142,17 @@ class _Studio:
 
     # ---- orders --------------------------------------------------------------------------------------------------
 
-    def _obey(self, order: Mapping[str, Any]) -> None:
+    def _obey(self, command: Command) -> None:
         error = ""
         try:
-            if order["order"] == "talk":
-                self._talk(order["on"])
-            elif order["order"] == "mute":
-                self._mute(order["on"])
-            elif order["order"] == "snapshot":
-                self._take_snapshot()
+            if command.order not in self.orders:
+                raise RequestError(f"{command.order}: is not known; {', '.join(self.orders)}")
+            self.orders[command.order](command.on)
         except SonicEdgeError as e:
             error = str(e)
-            log.warning("%s: %s", order["order"], e)
-        self._tell_state(at_once=True)  # whoever asks next is told what has come of it
-        tell(self._messages, {"tell": "answer", "id": order["id"], "error": error})
+            log.warning("%s: %s", command.order, e)
+        self.report(at_once=True)  # before the answer: whoever asks next sees what has come of it
+        self._reporter.send(Answer(command.id, error))
 
     def _talk(self, on: bool) -> None:
         if on == self._is_on:
@@ -189,7 +164,7 @@ class _Studio:
                 with contextlib.suppress(SonicEdgeError):  # said on the screen; the configured photo speaks
                     self._take_snapshot()
             if self._snapshot is None and self._photo is None:
-                self._say("no_portrait")
+                self._reporter.say("no_portrait")
                 raise RequestError("there is nobody to speak: no snapshot, and spool.portrait is not set")
             self._is_on = True
         else:
@@ -201,18 +176,18 @@ class _Studio:
         self._is_muted = on
         if on:
             self._be_quiet()
-            self._say("muted")
+            self._reporter.say("muted")
         else:
-            self._say("")
+            self._reporter.say("")
 
     def _be_quiet(self) -> None:
         """Close everything, forget everybody."""
         self._close_session()
         self._passage = None
-        self._ears.close()
+        self._microphone.close()
         self._snapshot = None
         if not self._is_muted:
-            self._say("")
+            self._reporter.say("")
 
     def _take_snapshot(self) -> None:
         """A new face for what is said from now on.
@@ -227,25 +202,25 @@ class _Studio:
         if camera.device is None:
             raise RequestError("camera.device is not set: there is no camera to take a snapshot with")
         self._close_session()  # it goes on with the new face; a player that gets no pictures would seem to hang
-        self._say("snapshot")
-        self._tell_state(at_once=True)
+        self._reporter.say("snapshot")
+        self.report(at_once=True)
         try:
             self._snapshot = snapshot(camera, self._has_frontal_face)
         except RequestError as e:
-            self._errors["camera"] = str(e)
-            self._say("no_face")
+            self._reporter.failed("camera", e)
+            self._reporter.say("no_face")
             raise
         except DeviceError as e:
-            self._errors["camera"] = str(e)
-            self._say("no_camera")
+            self._reporter.failed("camera", e)
+            self._reporter.say("no_camera")
             raise
-        self._errors.pop("camera", None)
+        self._reporter.works("camera")
         self._snapshot_s = time.monotonic()
-        self._say("snapshot_done")
+        self._reporter.say("snapshot_done")
 
     def _has_frontal_face(self, picture: "Image") -> bool:
         """Whether somebody is in a picture; all of one with nobody is searched, which takes a slow board seconds."""
-        self._tell_state(at_once=True)
+        self.report(at_once=True)
         return self._pipeline.has_frontal_face(picture)
 
     # ---- sound ---------------------------------------------------------------------------------------------------
@@ -255,22 +230,22 @@ class _Studio:
         if not self._is_on or self._is_muted:
             return
         if self._session is not None and self._session.needs_look:
-            self._ears.close()
+            self._microphone.close()
         try:
-            heard = self._ears.hear(_TURN_S)
+            heard = self._microphone.hear(_TURN_S)
         except DeviceError as e:
-            if self._errors.get("microphone") != str(e):
+            if self._reporter.errors.get("microphone") != str(e):
                 log.error("%s; trying again", e)
-            self._errors["microphone"] = str(e)
+            self._reporter.failed("microphone", e)
             self._close_session()
             self._passage = None
-            self._say("no_microphone")
+            self._reporter.say("no_microphone")
             return
-        if not self._ears.are_open:  # waiting to try again
+        if not self._microphone.is_open:  # waiting to try again
             return
-        if self._errors.pop("microphone", None):
+        if self._reporter.works("microphone"):
             log.info("the microphone works again")
-            self._say("")
+            self._reporter.say("")
         if self._config.live.mode == "mirror":
             if self._session is None:
                 self._open_session()
@@ -287,10 +262,10 @@ class _Studio:
             from ..record import Passage
 
             self._passage = Passage(self._config.live)
-            self._say("listening" if self._config.live.trigger == "command" else "")
+            self._reporter.say("listening" if self._config.live.trigger == "command" else "")
         self._passage.push(samples)
         if self._passage.is_speaking:
-            self._say("recording")
+            self._reporter.say("recording")
         if self._passage.is_over:
             self._end_passage()
             if self._config.live.trigger == "command":
@@ -310,18 +285,18 @@ class _Studio:
                 self._take_snapshot()  # now: the microphone would have been deaf meanwhile
         face = self._snapshot if self._snapshot is not None else self._photo
         if face is None:
-            self._say("no_portrait")
+            self._reporter.say("no_portrait")
             return
         try:
             name = put_job(self._root, said, self._pipeline.sample_rate, face)
         except DeviceError as e:
             log.error("%s", e)
-            self._errors["record"] = str(e)
+            self._reporter.failed("record", e)
             return
-        self._errors.pop("record", None)
+        self._reporter.works("record")
         self._snapshot = None
-        self._say("")
-        tell(self._messages, {"tell": "recorded", "name": name})
+        self._reporter.say("")
+        self._reporter.send(Recorded(name))
 
     # ---- mirror --------------------------------------------------------------------------------------------------
 
@@ -331,25 +306,24 @@ class _Studio:
         try:
             mirror = self._pipeline.mirror(self._portrait())
         except RequestError as e:
-            self._errors["portrait"] = str(e)
-            self._say("no_portrait")
+            self._reporter.failed("portrait", e)
+            self._reporter.say("no_portrait")
             self._is_on = False
             self._be_quiet()
             return
         self._n_sessions += 1
         self._session = Session(mirror, self._config, self._root / "run" / f"live-{self._n_sessions}.bgr")
         width, height = mirror.size
-        stream = {"path": str(self._session.path), "width": width, "height": height, "fps": mirror.fps}
-        tell(self._messages, {"tell": "live", **stream})
-        if self._words not in ("no_face", "no_camera"):
-            self._say("")
+        self._reporter.send(Stream(self._session.path, width, height, mirror.fps))
+        if self._reporter.words not in ("no_face", "no_camera"):
+            self._reporter.say("")
 
     def _close_session(self) -> None:
         if self._session is not None:
             self._session.close()
-            self._counts = self._session.counts
+            self._mirror = self._session.state
             self._session = None
-            tell(self._messages, {"tell": "live", "path": "", "width": 0, "height": 0, "fps": 0})
+            self._reporter.send(Stream(None))
 
     def _portrait(self) -> "Portrait":
         """Who speaks now.
@@ -362,33 +336,50 @@ class _Studio:
                 return self._pipeline.portrait(self._snapshot, "snapshot")
             except RequestError as e:
                 self._snapshot = None
-                self._errors["camera"] = str(e)
-                self._say("no_face")
+                self._reporter.failed("camera", e)
+                self._reporter.say("no_face")
         if self._own is None:
             if self._photo is None:
                 raise RequestError("there is nobody to speak: no snapshot, and spool.portrait is not set")
             self._own = self._pipeline.portrait(self._photo, self._photo.name)
         return self._own
 
-    # ---- telling -------------------------------------------------------------------------------------------------
-
-    def _say(self, key: str) -> None:
-        if key != self._words:
-            self._words = key
-            tell(self._messages, {"tell": "words", "key": key})
-
-    def _tell_state(self, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if not at_once and now < self._told_at + _STATE_EVERY_S:
+    def report(self, at_once: bool = False) -> None:
+        """Send the state, now and then."""
+        if not at_once and not self._reporter.is_due:
             return
-        self._told_at = now
-        state = {
-            "mode": self._config.live.mode,
-            "talking": self._is_on,
-            "muted": self._is_muted,
-            "microphone": self._ears.state,
-            "recording": self._passage is not None and self._passage.is_speaking,
-            "mirror": self._session.counts if self._session is not None else self._counts,
-            "errors": dict(self._errors),
-        }
-        tell(self._messages, {"tell": "state", "state": state})
+        self._reporter.state(
+            StudioState(
+                mode=self._config.live.mode,
+                talking=self._is_on,
+                muted=self._is_muted,
+                microphone=self._microphone.state,
+                recording=self._passage is not None and self._passage.is_speaking,
+                mirror=self._session.state if self._session is not None else self._mirror,
+            )
+        )
+
+
+def _make_scene(config: Config, pipeline: "Pipeline", reporter: Reporter, tick: Callable[[], None]) -> None:
+    """The idle scene of the configured photo, unless it is there from last time."""
+    display, photo = config.display, config.spool.portrait
+    if display.output == "none" or display.idle == "black" or not photo:
+        return
+    from ...engine.pipeline import scene_key
+
+    path, folder = Path(photo).absolute(), Path(config.spool.root).absolute() / "run"
+    suffix = ".mp4" if display.idle == "alive" else ".png"
+    try:
+        scene = folder / f"scene-{scene_key(path, config)[:16]}{suffix}"
+        if not scene.exists():
+            for old in folder.glob("scene-*"):
+                old.unlink()
+            if display.idle == "alive":
+                pipeline.scene(path, scene, lambda _: tick())
+            else:
+                pipeline.still(path, scene)
+    except RequestError as e:  # everything else works without
+        log.warning("%s", e)
+        reporter.failed("portrait", e)
+    else:
+        reporter.send(Scene(scene))

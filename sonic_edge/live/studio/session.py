@@ -2,12 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import Dict
 
 from ...config import Config
 from ...engine.mirror import Mirror
 from ...media import Heard
 from ..pacing import FramePacer, Pipe
+from ..state import MirrorState
 from .devices import ReconnectingSpeaker
 
 
@@ -27,11 +27,13 @@ class Session:
         self._mirror = mirror
         self.path = path
         self._pipe = Pipe(path)
-        self._show = FramePacer(mirror.draw, self._pipe, config.live.delay_s, mirror.fps)
-        self._voice = ReconnectingSpeaker(config.speaker, config.live.delay_s + config.speaker.screen_s + mirror.lead_s)
+        self._pacer = FramePacer(mirror.draw, self._pipe, config.live.delay_s, mirror.fps)
+        self._speaker = ReconnectingSpeaker(
+            config.speaker, config.live.delay_s + config.speaker.screen_s + mirror.lead_s
+        )
         self._since = time.monotonic()
         self._cpu = time.process_time()
-        self._show.__enter__()
+        self._pacer.__enter__()
 
     def hear(self, heard: Heard) -> None:
         """Take sound.
@@ -39,14 +41,14 @@ class Session:
         Raises:
             DeviceError: If the model or the screen's FIFO fails.
         """
-        self._voice.hear(heard)
+        self._speaker.hear(heard)
         for cue in self._mirror.hear(heard):
-            self._show.cue(cue)
+            self._pacer.cue(cue)
 
     @property
     def needs_look(self) -> bool:
         """See `devices.ReconnectingSpeaker.needs_look`."""
-        return self._voice.needs_look
+        return self._speaker.needs_look
 
     @property
     def spoken_s(self) -> float:
@@ -55,19 +57,24 @@ class Session:
 
     def close(self) -> None:
         """Stop; the loudspeaker and the FIFO are let go of."""
-        self._show.__exit__(None, None, None)
-        self._voice.close()
+        self._pacer.__exit__(None, None, None)
+        self._speaker.close()
         self._pipe.close()
 
     @property
-    def counts(self) -> Dict[str, object]:
+    def state(self) -> MirrorState:
         """For `status`."""
         wall_s = max(time.monotonic() - self._since, 1e-3)
-        return {
-            **self._show.counts,
-            "seconds": round(wall_s, 1),
-            "cpu_share": round((time.process_time() - self._cpu) / wall_s, 3),
-            "skipped_s": round(self._mirror.n_skipped_s, 3),
-            "level": round(self._mirror.level, 3),
-            "speaker": self._voice.state,
-        }
+        frames = self._pacer.counts
+        return MirrorState(
+            frames.shown,
+            frames.late,
+            frames.refused,
+            frames.unseen,
+            frames.latency_ms,
+            seconds=round(wall_s, 1),
+            cpu_share=round((time.process_time() - self._cpu) / wall_s, 3),
+            skipped_s=round(self._mirror.n_skipped_s, 3),
+            level=round(self._mirror.level, 3),
+            speaker=self._speaker.state,
+        )

@@ -3,7 +3,9 @@
 import logging
 from collections import deque
 from datetime import datetime
-from typing import Deque, Dict, List
+from typing import Deque, List
+
+from ..status import RecentError
 
 N_KEPT = 20
 _LONGEST = 500
@@ -14,13 +16,13 @@ class Recent(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._kept: Deque[Dict[str, str]] = deque(maxlen=N_KEPT)
+        self._kept: Deque[RecentError] = deque(maxlen=N_KEPT)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
-        self._kept.append({"time": when, "what": record.getMessage()[:_LONGEST]})
+        self._kept.append(RecentError(when, record.getMessage()[:_LONGEST]))
 
-    def told(self) -> List[Dict[str, str]]:
-        """Time (ISO 8601) and words of each, the oldest first."""
+    def errors(self) -> List[RecentError]:
+        """Those that are kept, the oldest first."""
         return list(self._kept)

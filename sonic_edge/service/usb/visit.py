@@ -15,6 +15,7 @@ from ...errors import DeviceError, RequestError, SonicEdgeError
 from ...spool.job import safe_id
 from ...spool.submit import Source, end_of, name_for, submit
 from ..control import ask
+from ..orders import Request
 from .find import Found, Refused, digest, look, open_plain
 from .memory import Memory, Taken, opened
 from .results import ReadOnlyStick, Results
@@ -92,7 +93,7 @@ class _Voice:
             return
         self._said_at[key] = now
         try:
-            ask(self._run, {"order": "say", "name": key}, timeout_s=_ANSWER_S)
+            ask(self._run, Request("say", name=key), timeout_s=_ANSWER_S)
         except DeviceError as e:
             log.debug("%s: not said: %s", key, e)
             return

@@ -1,63 +1,32 @@
 """The daemon's end: starts the process, gives it jobs, understands what it says, and notices when it says nothing."""
 
-import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Mapping, Optional, Sequence, Type, Union
+from typing import Optional, Sequence, Union
 
 from ...config import Config
-from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
 from ...process import Child
+from ...process.messages import encode
+from .messages import Crashed, Failed, Finished, Job, Progress, Ready, Start, from_worker
 
 COMMAND = (sys.executable, "-m", "sonic_edge.service.worker")
 """How the daemon starts the process."""
 
-_MOST_STEPS = 10**9
-_LONGEST = 4000  # of words that go to the log and to reason.json
-
-_ERRORS: Dict[str, Type[SonicEdgeError]] = {e.__name__: e for e in (ConfigError, RequestError, DeviceError)}
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The model is loaded and has run once."""
-
-
-@dataclass(frozen=True)
-class Working:
-    """The job moves on."""
-
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The video is written."""
-
-    report: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The job, or the start, failed in words."""
-
-    error: SonicEdgeError
-    controls: Mapping[str, object] = field(default_factory=dict)
+_LONGEST_WORDS = 4000  # of what goes to the log and to reason.json
+_LONGEST_STAGE = 40
 
 
 @dataclass(frozen=True)
 class Died:
-    """The process is gone: it crashed, hung and was ended, or talked nonsense and was ended."""
+    """The process is gone: it crashed, hung and was ended, or sent what is no message and was ended."""
 
     reason: str
 
 
-Message = Union[Ready, Working, Finished, Failed, Died]
+Message = Union[Ready, Progress, Finished, Failed, Died]
 
 
 class Worker:
@@ -80,7 +49,7 @@ class Worker:
         self._given: Optional[float] = None
         self._at = ("", 0)
         self._doing = "loading the model"
-        self._child.send({"parent": os.getpid(), "config": config.model_dump(mode="json")})
+        self._child.send(encode(Start(os.getpid(), config.model_dump(mode="json"))))
 
     @property
     def pid(self) -> int:
@@ -105,14 +74,7 @@ class Worker:
         self._patience_s = self._stall_s
         self._at = ("", 0)
         self._doing = "starting on the job"
-        self._child.send(
-            {
-                "portrait": str(portrait),
-                "speech": str(speech),
-                "controls": None if controls is None else str(controls),
-                "output": str(output),
-            }
-        )
+        self._child.send(encode(Job(portrait, speech, controls, output)))
 
     def receive(self, timeout_s: float, wake: Optional[int] = None) -> Optional[Message]:
         """The next message; None if there is none in time.
@@ -125,7 +87,7 @@ class Worker:
         if message is None and self.is_alive:
             self._child.wait(timeout_s, wake)
             message = self._next()
-        if (message is None or isinstance(message, Working)) and self.is_alive:
+        if (message is None or isinstance(message, Progress)) and self.is_alive:
             return self._overdue() or message
         return message
 
@@ -160,31 +122,21 @@ class Worker:
 
     def _understand(self, line: bytes) -> Message:
         try:
-            said = json.loads(line)
-            tell = said["tell"]
-            if tell == "ready":
-                self._rest()
-                return Ready()
-            if tell == "progress":
-                stage = "".join(c for c in str(said["stage"])[:40] if c.isprintable())
-                done, total = said["done"], said["total"]
-                if not (0 <= done <= _MOST_STEPS and 0 <= total <= _MOST_STEPS):  # nothing can be reckoned with them
-                    raise ValueError(f"{done} of {total}")
-                self._doing = f"{stage} ({done:d} of {total:d})"
-                if (stage, done) != self._at:  # saying the same again is no progress
-                    self._at, self._heard = (stage, done), time.monotonic()
-                return Working(stage, done, total)
-            if tell == "finished":
-                self._rest()
-                return Finished(dict(said["report"]))
-            if tell == "failed":
-                self._rest()
-                if said["last"]:
-                    self.kill()
-                return Failed(_ERRORS[said["error"]](str(said["message"])[:_LONGEST]), dict(said["controls"]))
-            if tell == "crashed":
+            said = from_worker.read(line)
+        except ValueError:
+            return Died(self._child.nonsense(line))
+        if isinstance(said, Progress):
+            said = replace(said, stage="".join(c for c in said.stage[:_LONGEST_STAGE] if c.isprintable()))
+            self._doing = f"{said.stage} ({said.done} of {said.total})"
+            if (said.stage, said.done) != self._at:  # the same again is no progress
+                self._at, self._heard = (said.stage, said.done), time.monotonic()
+            return said
+        if isinstance(said, Crashed):
+            self.kill()
+            return Died(said.message[:_LONGEST_WORDS])
+        self._rest()
+        if isinstance(said, Failed):
+            if said.last:
                 self.kill()
-                return Died(str(said["message"])[:_LONGEST])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            pass
-        return Died(self._child.nonsense(line))
+            return replace(said, message=said.message[:_LONGEST_WORDS])
+        return said

@@ -1,6 +1,5 @@
-"""The worker's own life: takes its settings and jobs from one pipe, does them, and tells the other how it went."""
+"""The worker's own life: reads its settings and jobs from one pipe and reports on them through the other."""
 
-import json
 import os
 import signal
 import time
@@ -12,23 +11,25 @@ import yaml
 
 from ... import process
 from ...config import Config, check
-from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
+from ...errors import ConfigError, RequestError, SonicEdgeError
 from ...process import bound, die_with, take_pipes
+from ...process.messages import encode, kind_of
+from .messages import Crashed, Failed, Finished, FromWorker, Job, Progress, Ready, jobs, starts
 
 if TYPE_CHECKING:  # numpy and what follows are loaded once memory is bounded and a failure can be told
-    from ...engine.pipeline import Progress
+    from ...engine import pipeline
     from ...media import Request
 
 MAX_CONTROLS_BYTES = 16 << 10
 """A larger job.yaml is refused unread."""
 
-_TELL_EVERY_S = 0.1
+_REPORT_EVERY_S = 0.1
 
 
 class Renders(Protocol):
     """What the process needs of a `pipeline.Pipeline`."""
 
-    def render(self, request: "Request", progress: "Callable[[Progress], None]") -> Dict[str, Any]:
+    def render(self, request: "Request", progress: "Callable[[pipeline.Progress], None]") -> Dict[str, Any]:
         """Make one video; its report."""
 
 
@@ -50,59 +51,56 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     Returns:
         The exit status.
     """
-    jobs, messages = take_pipes()
-    teller = _Teller(messages)
-    start = json.loads(jobs.readline())
-    die_with(start["parent"])
+    lines, messages = take_pipes()
+    reporter = _Reporter(messages)
+    start = starts.read(lines.readline())
+    die_with(start.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
-    config = check(Config, start["config"], "settings from the daemon")
+    config = check(Config, start.config, "settings from the daemon")
     bound(config.worker.memory_mb)
     os.nice(5)  # the daemon and the live picture go first
     try:
         with make_pipeline(config) as pipeline:
-            teller.tell("ready")
-            for line in jobs:
-                if not _do(pipeline, json.loads(line), config, teller):
+            reporter.send(Ready())
+            for line in lines:
+                if not _do(pipeline, jobs.read(line), config, reporter):
                     return 1
     except MemoryError:
         words = f"worker.memory_mb = {config.worker.memory_mb}: too little to load the model"
-        teller.failed(ConfigError(words), {}, last=True)
+        reporter.failed(ConfigError(words), {}, last=True)
         return 1
     except SonicEdgeError as e:
-        teller.failed(e, {}, last=True)
+        reporter.failed(e, {}, last=True)
         return 1
     except Exception as e:
-        teller.crashed(e)
+        reporter.crashed(e)
         return 1
     return 0
 
 
-def _do(pipeline: Renders, job: Mapping[str, Any], config: Config, teller: "_Teller") -> bool:
+def _do(pipeline: Renders, job: Job, config: Config, reporter: "_Reporter") -> bool:
     """One job; whether the process can take another."""
     from ...media import Request
 
     controls: Dict[str, object] = {}
-    speech = Path(job["speech"])
-    teller.start()
+    reporter.start()
     try:
-        if job["controls"] is not None:
-            controls = _read_controls(Path(job["controls"]))
-        request = Request(
-            Path(job["portrait"]), speech, Path(job["output"]), controls, Path(job["controls"] or "").name
-        )
-        report = pipeline.render(request, teller.progress)
+        if job.controls is not None:
+            controls = _read_controls(job.controls)
+        request = Request(job.portrait, job.speech, job.output, controls, job.controls.name if job.controls else "")
+        report = pipeline.render(request, reporter.progress)
     except SonicEdgeError as e:
-        teller.failed(e, controls)
+        reporter.failed(e, controls)
     except MemoryError:
         traceback.print_exc()
-        words = f"{speech.name}: needs more memory than worker.memory_mb = {config.worker.memory_mb} allows"
-        teller.failed(RequestError(words), controls, last=True)
+        words = f"{job.speech.name}: needs more memory than worker.memory_mb = {config.worker.memory_mb} allows"
+        reporter.failed(RequestError(words), controls, last=True)
         return False  # what else could not be had in the meantime, nobody knows
     except Exception as e:
-        teller.crashed(e)
+        reporter.crashed(e)
         return False
     else:
-        teller.tell("finished", report=report)
+        reporter.send(Finished(report))
     return True
 
 
@@ -135,8 +133,8 @@ def _read_controls(path: Path) -> Dict[str, object]:
     return data
 
 
-class _Teller:
-    """Writes messages to the daemon.
+class _Reporter:
+    """Sends messages to the daemon.
 
     Args:
         pipe: Where to.
@@ -145,27 +143,26 @@ class _Teller:
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
         self._stage = ""
-        self._told = 0.0
+        self._sent = 0.0
 
-    def tell(self, tell: str, **more: object) -> None:
-        process.tell(self._pipe, {"tell": tell, **more})
+    def send(self, message: FromWorker) -> None:
+        process.send(self._pipe, encode(message))
 
     def start(self) -> None:
         self._stage = ""
 
-    def progress(self, progress: "Progress") -> None:
+    def progress(self, progress: "pipeline.Progress") -> None:
         """Pass on what is worth a line: a new stage, its end, and now and then in between."""
         now = time.monotonic()
-        if progress.stage == self._stage and progress.done < progress.total and now - self._told < _TELL_EVERY_S:
+        if progress.stage == self._stage and progress.done < progress.total and now - self._sent < _REPORT_EVERY_S:
             return
-        self._stage, self._told = progress.stage, now
-        self.tell("progress", stage=progress.stage, done=progress.done, total=progress.total)
+        self._stage, self._sent = progress.stage, now
+        self.send(Progress(progress.stage, progress.done, progress.total))
 
     def failed(self, error: SonicEdgeError, controls: Mapping[str, object], last: bool = False) -> None:
-        kind = next((kind for kind in (ConfigError, RequestError) if isinstance(error, kind)), DeviceError)
-        self.tell("failed", error=kind.__name__, message=str(error), controls=dict(controls), last=last)
+        self.send(Failed(kind_of(error), str(error), dict(controls), last))
 
     def crashed(self, error: Exception) -> None:
         """A mistake of ours: its trace goes to the log, its words to the daemon."""
         traceback.print_exc()
-        self.tell("crashed", message=f"{type(error).__name__}: {error}"[:1000])
+        self.send(Crashed(f"{type(error).__name__}: {error}"[:1000]))

@@ -1,0 +1,132 @@
+"""The daemon's status: what it answers to the order `status`; read by `sonic-edge status`, the doctor and metrics.
+
+Who reads it may be of another version than the daemon: what is missing or makes no sense counts as not known, which is
+None, or the default.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Dict, List, Mapping, Optional
+
+from ..hardware.npu import NpuStatus
+from ..live.state import LiveStatus, ScreenStatus
+from ..process.messages import EMPTY, LEFT_OUT, IfRight, Reader, Text
+from ..spool import DiskStatus
+
+
+@dataclass(frozen=True)
+class SettingsStatus:
+    """The settings in force."""
+
+    path: Text = ""
+    """Their file; empty: the defaults hold."""
+    read: Text = ""
+    """When they were read last, ISO 8601."""
+    error: Text = ""
+    """Why what the file says now is refused."""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """The bundle that the worker has loaded."""
+
+    name: Text = ""
+    version: Text = ""
+    backend: Text = ""
+    digest: Text = ""
+    folder: Text = ""
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """The jobs that wait."""
+
+    waiting: int = 0
+    names: List[Text] = field(default_factory=list)
+    """Of the first ones."""
+    held: Text = ""
+    """Why no job is begun; empty if nothing is in the way."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What happened since the daemon started."""
+
+    done: int = 0
+    cancelled: int = 0
+    worker_deaths: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class RecentError:
+    """A warning or error in the log."""
+
+    time: Text
+    """ISO 8601."""
+    what: Text
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """The worker."""
+
+    state: Text = "none"
+    """none, ready or working."""
+    pid: Annotated[Optional[int], IfRight] = field(default=None, metadata=LEFT_OUT)
+    memory_mb: Optional[float] = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """The job that is worked on."""
+
+    id: Text = ""
+    stage: Text = ""
+    done: int = 0
+    total: int = 0
+    percent: int = 0
+    attempt: int = 1
+    left_s: Optional[float] = None
+    """About how long it will take from here on."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it. `job` is None while no job is worked on; other parts are None as long as nothing is known of them."""
+
+    error: Text = ""
+    """As every answer of the daemon's has it: empty."""
+    version: Text = ""
+    pid: Optional[int] = field(default=None, metadata=LEFT_OUT)
+    started: Text = ""
+    """ISO 8601."""
+    settings: Annotated[Optional[SettingsStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+    model: Annotated[Optional[ModelStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+    up_s: Annotated[Optional[float], IfRight] = field(default=None, metadata=LEFT_OUT)
+    state: Text = ""
+    """What the daemon is at, in words; empty while it starts."""
+    queue: Annotated[Optional[QueueStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+    counts: Annotated[Optional[Counts], IfRight] = field(default=None, metadata=LEFT_OUT)
+    errors: Annotated[Optional[List[RecentError]], IfRight] = field(default=None, metadata=LEFT_OUT)
+    """What went wrong lately, the oldest first."""
+    disk: Annotated[Optional[DiskStatus], IfRight] = field(default=None, metadata=EMPTY)
+    worker: Annotated[Optional[WorkerStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+    temperature_c: Annotated[Optional[Dict[str, float]], IfRight] = field(default=None, metadata=EMPTY)
+    """By sensor."""
+    npu: Annotated[Optional[NpuStatus], IfRight] = field(default=None, metadata=EMPTY)
+    """The Ascend chips; None where none is used."""
+    job: Annotated[Optional[JobStatus], IfRight] = field(default=None, metadata=EMPTY)
+    screen: Annotated[Optional[ScreenStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+    live: Annotated[Optional[LiveStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
+
+
+_statuses: Reader[Status] = Reader(Status)
+
+
+def read_status(answer: Mapping[str, Any]) -> Status:
+    """The status in an answer of the daemon's.
+
+    Raises:
+        ValueError: If it is none at all.
+    """
+    return _statuses.check(answer)
