@@ -11,9 +11,9 @@ def add(commands: Commands) -> None:
         commands,
         "talk",
         _order,
-        "begin or end speaking live",
-        "Tell the running daemon that somebody speaks now, or no more. live.mode says what comes of it: a video "
-        "(record), or the portrait speaking at once (mirror).",
+        "start or stop speaking live",
+        "Tell the running daemon that somebody starts or stops speaking. live.mode decides what happens: a "
+        "video is made of the speech (record), or the portrait speaks along (mirror).",
     )
     talk.add_argument("action", choices=("start", "stop"))
     talk.set_defaults(order="talk")
@@ -21,26 +21,31 @@ def add(commands: Commands) -> None:
         commands,
         "snapshot",
         _order,
-        "take a new face",
-        "Have the running daemon take a picture of who stands before the camera; it speaks from then on, until the "
-        "talk ends.",
+        "take a photo with the camera",
+        "Make the running daemon take a photo of the person in front of the camera; that face speaks until the talk "
+        "ends.",
     ).set_defaults(order="snapshot", action="start")
     add_command(
         commands,
         "mute",
         _order,
         "close the microphone",
-        "Close the microphone, and keep it closed whatever is started again, until unmute.",
+        "Close the microphone, and keep it closed until unmute, even after a restart.",
     ).set_defaults(order="mute", action="start")
     add_command(
-        commands, "unmute", _order, "let the microphone be used again", "Let the microphone be used again."
+        commands, "unmute", _order, "allow the microphone again", "Allow the microphone to be used again."
     ).set_defaults(order="mute", action="stop")
     for name, summary, description in (
-        ("cancel", "give a job up", "Stop jobs that wait or are being worked on. Their files move to failed."),
-        ("retry", "have a failed job done again", "Put jobs out of failed into the inbox again, whole."),
+        ("cancel", "cancel jobs", "Cancel jobs that are waiting or running. Their files move to failed."),
+        ("retry", "run failed jobs again", "Move failed jobs back into the inbox."),
     ):
-        parser = add_command(commands, name, _about_jobs, summary, description)
-        parser.add_argument("jobs", nargs="+", metavar="JOB", help="its name, as `sonic-edge status` or failed has it")
+        parser = add_command(commands, name, _order_for_jobs, summary, description)
+        parser.add_argument(
+            "jobs",
+            nargs="+",
+            metavar="JOB",
+            help="the job's name, as `sonic-edge status` or the folder failed shows it",
+        )
         parser.set_defaults(order=name)
 
 
@@ -51,10 +56,10 @@ def _order(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about_jobs(args: argparse.Namespace) -> int:
+def _order_for_jobs(args: argparse.Namespace) -> int:
     from ..service.control import ask
 
     for job in args.jobs:
         answer = ask(run_folder(args.config), {"order": args.order, "name": job})
-        print(f"{job}: cancelled" if args.order == "cancel" else f"{job}: waits in the inbox as {answer['job']}")
+        print(f"{job}: cancelled" if args.order == "cancel" else f"{job}: back in the inbox as {answer['job']}")
     return 0

@@ -49,7 +49,7 @@ def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys)
         until(lambda: status(tmp_path)["live"]["talking"], "talking")
         assert sonic_edge(tmp_path, "status") == 0
         told = capsys.readouterr().out
-        for words in ("record, talking", "a microphone; 3 overruns, lost 1 times", "screen      none"):
+        for words in ("record, talking", "a microphone; overruns: 3, disconnected: 1", "screen      none"):
             assert words in told
         assert sonic_edge(tmp_path, "talk", "stop") == 0
         until(lambda: not status(tmp_path)["live"]["talking"], "not talking")
