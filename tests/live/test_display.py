@@ -23,7 +23,7 @@ from sonic_edge.engine.fonts import FONT
 from sonic_edge.engine.label import _lacking
 from sonic_edge.live.display import FONT_NAME, WORDS, Screen, Stream, words
 from sonic_edge.live.display.player import Player
-from sonic_edge.live.display.screen import MOST_CLIPS
+from sonic_edge.live.display.screen import MAX_CLIPS
 from sonic_edge.live.display.words import _ems, _escaped, overlay
 from sonic_edge.live.pacing import Pipe
 
@@ -153,7 +153,7 @@ class Room:
 
     def until_it_waits(self):
         """For the next writer; what came sooner the player would take for more of the last one's."""
-        until(lambda: self.screen._held is not None and self.screen._player._has_begun_loading, "it waits")
+        until(lambda: self.screen._fifo is not None and self.screen._player._has_begun_loading, "it waits")
 
     @property
     def pid(self):
@@ -269,9 +269,9 @@ def test_an_end_that_is_told_and_asked_for_at_once_is_one(room, tmp_path):
     end = {"event": "property-change", "id": 1, "name": "eof-reached", "data": True}
     answer = {"request_id": 1, "error": "success", "data": True}
     with here.held_up() as screen:
-        assert [screen._player._understand(said) for said in (end, answer, end)] == ["over", None, None]
+        assert [screen._player._event_of(said) for said in (end, answer, end)] == ["ended", None, None]
         screen._player.load(one, {})
-        assert [screen._player._understand(said) for said in (end, answer)] == [None, None], "of the one before"
+        assert [screen._player._event_of(said) for said in (end, answer)] == [None, None], "of the one before"
 
 
 def test_what_is_written_is_what_is_seen(room, tmp_path, display):
@@ -485,24 +485,24 @@ def test_in_a_loop_new_clips_are_next_and_the_oldest_are_forgotten(tmp_path):
         for _ in range(n):
             screen._shown = screen._clips[0]
             names.append(str(screen._clips[0]))
-            screen._over()
+            screen._on_end()
         return "".join(names)
 
     assert shown(4) == "abca"
     screen.play(Path("x"))
     screen.play(Path("y"))
     assert shown(8) == "bxycabxy"
-    for i in range(MOST_CLIPS):
+    for i in range(MAX_CLIPS):
         screen.play(Path(f"{i:02}"))
     kept = sorted(str(c) for c in screen._clips)
-    assert kept == sorted(["c", *(f"{i:02}" for i in range(1, MOST_CLIPS))]), "the one being shown, and the newest"
+    assert kept == sorted(["c", *(f"{i:02}" for i in range(1, MAX_CLIPS))]), "the one being shown, and the newest"
 
 
 def test_many_waiting_clips_do_not_push_the_first_one_out(tmp_path):
     screen = Screen(DisplaySettings(output="window"), tmp_path)
-    for i in range(MOST_CLIPS + 5):
+    for i in range(MAX_CLIPS + 5):
         screen.play(Path(f"{i:02}"))
-    assert screen._clips[0] == Path("00") and screen.status()["waiting"] == MOST_CLIPS + 5
+    assert screen._clips[0] == Path("00") and screen.status()["waiting"] == MAX_CLIPS + 5
 
 
 @pytest.mark.parametrize("width", [405, 720, 1280])
@@ -521,7 +521,7 @@ def test_nothing_in_a_name_is_an_instruction():
 
 
 def test_a_player_that_is_not_there(room, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.3)
+    monkeypatch.setattr("sonic_edge.live.display.screen._RETRY_S", 0.3)
     here = room(player="/no/such/mpv")
     here.do("idle", Path("/scene.mp4"))
     here.until(lambda s: s["state"] == "failed", "given up after three tries")
@@ -531,7 +531,7 @@ def test_a_player_that_is_not_there(room, monkeypatch):
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
 def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.1)
+    monkeypatch.setattr("sonic_edge.live.display.screen._RETRY_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(
         f"""
@@ -568,11 +568,11 @@ def test_a_desktop_that_is_not_there(room, monkeypatch):
     monkeypatch.setattr("sonic_edge.live.display.screen.ATTEMPTS", 0)
     made = room()
     made.until(lambda s: s["state"] == "failed", "noticed")
-    assert "mpv opens no screen: " in made.status["error"] and "VO window" in made.status["error"]
+    assert "mpv did not open the screen: " in made.status["error"] and "VO window" in made.status["error"]
 
 
 def test_what_the_player_says_does_not_fill_the_disk(room, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.player._MOST_LOG_BYTES", 100)
+    monkeypatch.setattr("sonic_edge.live.display.player._MAX_LOG_BYTES", 100)
     made = room()
     made.until(lambda s: s["state"] == "running", "running")
     log = made.screen._player._log
