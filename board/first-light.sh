@@ -96,7 +96,7 @@ main() {
     settings "$backend" "$bundle"
     "$program" doctor --config "$out/$backend.yaml" >"$out/doctor.txt" 2>&1 || true
     grep -E '^[a-zA-Z ]{12} (python|memory|disk|chip|chip devices|CANN):' "$out/doctor.txt" || cat "$out/doctor.txt"
-    if grep -E '^FAILED +(chip|chip devices|CANN):' "$out/doctor.txt" | grep -qv 'was compiled otherwise'; then
+    if grep -E '^FAILED +(chip|chip devices|CANN):' "$out/doctor.txt" | grep -qv 'was compiled for another chip'; then
         stop "the chip cannot be used as it is" "after -> in the lines above stands what to do"
     fi
 

@@ -30,7 +30,7 @@ from sonic_edge.config import share_dir
 from sonic_edge.engine.speech import sound
 from sonic_edge.errors import SonicEdgeError
 from sonic_edge.service.control import ask
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 RATE = 16000
 SCREEN = (640, 512)

@@ -17,7 +17,7 @@ from waiting import until
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 OF_JOBS = ("submit", "cancel", "retry", "doctor")
 ROOT = Path(__file__).parent.parent

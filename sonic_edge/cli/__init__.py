@@ -1,7 +1,7 @@
 """The command line: ``sonic-edge COMMAND``.
 
-Here it is read, the command is done, and errors become words and an exit status. Each module adds its commands and does
-them; `options` is what they share.
+This module parses the arguments, runs the command, and turns errors into a message and an exit status. Each of the
+others adds its commands and carries them out; `options` is what they share.
 """
 
 import argparse
@@ -12,18 +12,18 @@ import sys
 from typing import Any, List, Optional
 
 from ..errors import SonicEdgeError
-from . import doctor, jobs, model, orders, render, service, status, stick
+from . import doctor, jobs, model, orders, render, service, status, usb
 from .options import EXIT_HELP, Parser
 
 EXIT_PIPE = 141
-"""As a shell has it for a program that SIGPIPE ended."""
+"""What a shell reports for a program that SIGPIPE killed: 128 + 13."""
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Do what the command line says.
+    """Parse the command line and run the command.
 
     Args:
-        argv: Words after the program's name; None takes them from the process.
+        argv: Arguments after the program's name; None: those of the process.
 
     Returns:
         The exit status.
@@ -31,20 +31,20 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         try:
             args = _parser().parse_args(argv)
-            if isinstance(sys.stdout, io.TextIOWrapper):  # paths come out as they are, UTF-8 or not
+            if isinstance(sys.stdout, io.TextIOWrapper):  # paths are printed as they are, UTF-8 or not
                 sys.stdout.reconfigure(errors="surrogateescape")
             status: int = args.command(args)
             return status
         finally:
-            if sys.stdout is not None:  # what cannot be written is reported here, not when the interpreter ends
+            if sys.stdout is not None:  # a failed write is reported here, not while the interpreter exits
                 sys.stdout.flush()
     except SonicEdgeError as e:
         print(f"sonic-edge: {e}", file=sys.stderr)
         return e.exit_code
-    except BrokenPipeError:  # who read it, `head` perhaps, has had enough
+    except BrokenPipeError:  # the reader, `head` perhaps, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
-    except OSError as e:  # a name that is too long, an output that is full
+    except OSError as e:  # a name that is too long, a full disk
         print(f"sonic-edge: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -53,10 +53,10 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 class _Version(argparse.Action):
-    """``--version``: told without being looked up each time a command is read."""
+    """``--version``: the version is looked up only when asked for, which keeps other commands fast."""
 
     def __init__(self, option_strings: List[str], dest: str, **_: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="the version of Sonic Edge and of its Python, and exit")
+        super().__init__(option_strings, dest, nargs=0, help="print the versions of Sonic Edge and Python, and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
@@ -74,6 +74,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (render, service, jobs, orders, status, model, stick, doctor):
+    for part in (render, service, jobs, orders, status, model, usb, doctor):
         part.add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""What ``sonic-edge model list`` and ``check`` tell of bundles."""
+"""What ``sonic-edge model list`` and ``check`` print about bundles."""
 
 import argparse
 from pathlib import Path
@@ -23,14 +23,14 @@ def list_bundles(args: argparse.Namespace) -> int:
     except ConfigError as e:
         in_use, wrong = "", str(e)
     before = _before(config, store)
-    told = [_told(entry, in_use, before) for entry in entries(store)]
+    rows = [_row(entry, in_use, before) for entry in entries(store)]
     if args.json:
         import json
 
-        print(json.dumps({"store": str(store), "bundles": told, "error": wrong}, ensure_ascii=False, indent=2))
+        print(json.dumps({"store": str(store), "bundles": rows, "error": wrong}, ensure_ascii=False, indent=2))
     else:
-        for row in told:
-            print(_in_words(row))
+        for row in rows:
+            print(_as_line(row))
         if config.model.bundle:
             print(f"{args.config}: model.bundle = {config.model.bundle} decides")
     if wrong:
@@ -45,8 +45,8 @@ def _before(config: Config, store: Path) -> str:
         return ""
 
 
-def _told(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
-    told: Dict[str, Any] = {
+def _row(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
+    row: Dict[str, Any] = {
         "id": entry.id,
         "name": entry.name,
         "version": entry.version,
@@ -60,19 +60,19 @@ def _told(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
         spec = (bundle := Bundle(entry.folder)).spec
         n_bytes = sum((entry.folder / name).stat().st_size for name in named(bundle))
     except (ConfigError, OSError) as e:
-        return {**told, "error": entry.error or str(e)}
-    return {**told, "kind": spec.kind, "backends": backends(bundle), "bytes": n_bytes, "licence": spec.licence}
+        return {**row, "error": entry.error or str(e)}
+    return {**row, "kind": spec.kind, "backends": backends(bundle), "bytes": n_bytes, "licence": spec.licence}
 
 
-def _in_words(row: Dict[str, Any]) -> str:
+def _as_line(row: Dict[str, Any]) -> str:
     mark = ">" if row["in_use"] else "<" if row["before"] else " "
     if row["error"]:
         return f"{mark} ({row['id']}) DAMAGED: {row['error']}"
-    said = [row["kind"], _of_backends(row["backends"]), f"{row['bytes'] / 1e6:.1f} MB", row["licence"]]
-    return f"{mark} {row['name']} {row['version']} ({row['id']}): {', '.join(said)}"
+    parts = [row["kind"], _list_backends(row["backends"]), f"{row['bytes'] / 1e6:.1f} MB", row["licence"]]
+    return f"{mark} {row['name']} {row['version']} ({row['id']}): {', '.join(parts)}"
 
 
-def _of_backends(backends: Dict[str, List[str]]) -> str:
+def _list_backends(backends: Dict[str, List[str]]) -> str:
     return " ".join(f"{name}[{' '.join(socs)}]" if socs else name for name, socs in backends.items())
 
 
@@ -81,36 +81,36 @@ def check_bundle(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     source = Path(args.bundle)
     if not source.exists():
-        try_and_tell(check_files(pick(args.bundle, Path(config.model.store).absolute()).folder), config)
+        try_and_report(check_files(pick(args.bundle, Path(config.model.store).absolute()).folder), config)
         return 0
-    with taken(source) as (folder, left_out):
-        try_and_tell(check_files(folder), config)
-    tell_left_out(left_out)
+    with taken(source) as (folder, ignored):
+        try_and_report(check_files(folder), config)
+    report_ignored(ignored)
     return 0
 
 
-def try_and_tell(checked: Checked, config: Config) -> None:
-    """Tell how a bundle is whose files are whole, and run it.
+def try_and_report(checked: Checked, config: Config) -> None:
+    """Print what an intact bundle is, run it once, and print the result.
 
     Raises:
         ConfigError, DeviceError: As `try_isolated`.
     """
-    tell(checked)
+    report(checked)
     print(try_isolated(checked.bundle.folder, config))
 
 
-def tell(checked: Checked) -> None:
-    """How a bundle is whose files are whole."""
+def report(checked: Checked) -> None:
+    """Print what an intact bundle is: name, kind, licence, files, backends."""
     spec = checked.bundle.spec
     print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")
     n_mb = sum(checked.sizes.values()) / 1e6
     print(
-        f"{len(checked.sizes)} files, {n_mb:.1f} MB, as their hashes say; for {_of_backends(backends(checked.bundle))}"
+        f"{len(checked.sizes)} files, {n_mb:.1f} MB, all hashes match; for {_list_backends(backends(checked.bundle))}"
     )
-    tell_left_out(checked.unknown)
+    report_ignored(checked.unknown)
 
 
-def tell_left_out(names: List[str]) -> None:
-    """Of files that mean nothing."""
+def report_ignored(names: List[str]) -> None:
+    """Print the names of files that no stage uses."""
     for name in names:
-        print(f"left out: {name}: bundle.yaml does not name it")
+        print(f"ignored: {name}: bundle.yaml does not name it")

@@ -17,33 +17,33 @@ def add(commands: Commands) -> None:
         commands,
         "doctor",
         _doctor,
-        "look at every part of the box",
-        "Look at every part of the box and say what to do about what is wrong. As root it looks with the eyes of the "
-        "daemon's user. Exit status: 0 if nothing failed, 1 if something did, 78 if the settings are wrong.",
+        "check every part of the box",
+        "Check every part of the box and say how to fix what is wrong. Run as root, it checks as the daemon's user. "
+        "Exit status: 0 if no check failed, 1 if one did, 78 if the settings are wrong.",
     )
-    parser.add_argument("--json", action="store_true", help="the findings for programs, when all are there")
+    parser.add_argument("--json", action="store_true", help="print all findings as JSON once every check has run")
     parser.add_argument(
         "--bundle",
         type=Path,
         metavar="FILE.tar.gz",
-        help="also pack findings, versions, settings and log for whoever helps: no pictures, no sound, no names",
+        help="also write a support bundle: findings, versions, settings and log, without pictures, sound or names",
     )
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from ..doctor import check_place, examine, exit_status, write_bundle
+    from ..doctor import check_path, examine, exit_status, write_bundle
 
     if args.bundle is not None:
-        check_place(args.bundle)
-    case, findings = examine(args.config, _nothing if args.json else _print)
+        check_path(args.bundle)
+    context, findings = examine(args.config, _ignore if args.json else _print)
     if args.json:
         import json
 
         text = json.dumps({"findings": [vars(f) for f in findings]}, ensure_ascii=False, indent=2)
-        print(text.encode(errors="replace").decode())  # names of files need not be UTF-8
+        print(text.encode(errors="replace").decode())  # file names need not be UTF-8
     if args.bundle is not None:
-        write_bundle(args.bundle, case, findings)
-        print(f"packed for whoever helps: {args.bundle}", file=sys.stderr)
+        write_bundle(args.bundle, context, findings)
+        print(f"support bundle: {args.bundle}", file=sys.stderr)
     return exit_status(findings)
 
 
@@ -51,5 +51,5 @@ def _print(finding: "Finding") -> None:
     print(finding.line(), flush=True)
 
 
-def _nothing(_: "Finding") -> None:
+def _ignore(_: "Finding") -> None:
     pass

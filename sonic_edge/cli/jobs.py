@@ -13,8 +13,8 @@ from .options import EXIT_HELP, Commands, add_command
 if TYPE_CHECKING:
     from ..config import Config
 
-_LOOK_S = 0.5
-_PIECE_BYTES = 1 << 20
+_POLL_S = 0.5
+_CHUNK_BYTES = 1 << 20
 _EXIT = {e.__name__: e.exit_code for e in (ConfigError, RequestError, DeviceError)}
 
 
@@ -25,16 +25,18 @@ def add(commands: Commands) -> None:
         "submit",
         _submit,
         "put a job into the inbox",
-        "Put a recording, and a photo unless spool.portrait is to speak, into the running daemon's inbox, whole or not "
-        "at all. Prints the job's name.",
+        "Put a recording and a photo into the running daemon's inbox, both or neither. Without a photo, spool.portrait "
+        "speaks. Prints the job's name.",
     )
     parser.epilog = EXIT_HELP
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
     parser.add_argument("portrait", type=Path, metavar="PORTRAIT", nargs="?", help="photo with a face: jpeg, png ...")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a control (see render)")
-    parser.add_argument("--name", help="what to call the job; the recording's name otherwise")
-    parser.add_argument("--wait", action="store_true", help="wait for its end; prints the video, or tells why not")
+    parser.add_argument("--name", help="the job's name; the default is the recording's")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until the job ends; print the video's path, or why there is none"
+    )
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -43,7 +45,7 @@ def _submit(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     controls = parse_assignments(args.set)
     with_controls(config, controls, "--set")
-    speech, portrait = _told_apart(args.speech, args.portrait)
+    speech, portrait = _tell_apart(args.speech, args.portrait)
     _check(config, speech, portrait)
     name = speech.stem if args.name is None else args.name
     if not name:
@@ -61,16 +63,16 @@ def _submit(args: argparse.Namespace) -> int:
                 files[_name_in_job(path, kind)] = opened.enter_context(_open(path))
         if controls:
             files["job.yaml"] = yaml.safe_dump(controls, allow_unicode=True).encode()
-        given = submit(root, name, files)
-    print(given, flush=True)
-    return _wait(root, given, speech) if args.wait else 0
+        job = submit(root, name, files)
+    print(job, flush=True)
+    return _wait(root, job, speech) if args.wait else 0
 
 
-def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]:
-    """The recording and the photo, in whichever order they were given: `render` has the other one.
+def _tell_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]:
+    """The recording and the photo, in whichever order they were given: `render` takes the photo first.
 
     Raises:
-        RequestError: If they are not one of each.
+        RequestError: If they are not one recording and at most one photo.
     """
     from ..spool.job import PHOTOS, RECORDINGS, suffix_of
 
@@ -78,11 +80,11 @@ def _told_apart(one: Path, other: Optional[Path]) -> Tuple[Path, Optional[Path]]
     if kinds[0] in PHOTOS and other is not None and kinds[1] in RECORDINGS:
         return other, one
     for path, kind, suffixes, wanted in (
-        (one, kinds[0], RECORDINGS, "a recording: its name must end in .wav, .mp3, .m4a, .flac or the like"),
-        (other, kinds[1], PHOTOS, "a photo: its name must end in .jpg, .png or the like"),
+        (one, kinds[0], RECORDINGS, "a recording; its name must end in .wav, .mp3, .m4a, .flac or the like"),
+        (other, kinds[1], PHOTOS, "a photo; its name must end in .jpg, .png or the like"),
     ):
         if path is not None and kind not in suffixes:
-            raise RequestError(f"{path}: is not known as {wanted}")
+            raise RequestError(f"{path}: is not {wanted}")
     return one, other
 
 
@@ -93,7 +95,7 @@ def _check(config: "Config", speech: Path, portrait: Optional[Path]) -> None:
     if portrait is not None:
         check_file(portrait, "a photo", config.limits.portrait_bytes)
     elif config.spool.portrait is None:
-        raise RequestError(f"{speech}: comes without a photo, and spool.portrait is not set; give a photo too")
+        raise RequestError(f"{speech}: there is no photo with it, and spool.portrait is not set; add a photo")
 
 
 def _open(path: Path) -> BinaryIO:
@@ -104,33 +106,36 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _name_in_job(path: Path, kind: str) -> str:
-    """Its own name, which people recognise if the job fails; made safe."""
+    """The file's own name, made safe: people recognise it if the job fails."""
     from ..spool.job import safe_id
 
     return safe_id(path.stem or kind) + path.suffix
 
 
 def _wait(root: Path, name: str, speech: Path) -> int:
-    """Until it has ended; the exit status.
+    """Wait until the job has ended, and print its result.
+
+    Returns:
+        The exit status.
 
     Raises:
-        DeviceError: If its end cannot be seen.
+        DeviceError: If outbox or failed cannot be read.
     """
     import hashlib
 
-    from ..spool.submit import end_of
+    from ..spool.submit import outcome_of
 
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     with _open(speech) as file:
-        while piece := file.read(_PIECE_BYTES):
-            told.update(piece)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
     while True:
-        end = end_of(root, name, told.hexdigest())
-        if end is None:
-            time.sleep(_LOOK_S)
-        elif end.video is not None:
-            print(end.video)
+        outcome = outcome_of(root, name, digest.hexdigest())
+        if outcome is None:
+            time.sleep(_POLL_S)
+        elif outcome.video is not None:
+            print(outcome.video)
             return 0
         else:
-            print(f"sonic-edge: {end.told.get('what', f'{name}: failed')}", file=sys.stderr)
-            return _EXIT.get(str(end.told.get("error")), 1)
+            print(f"sonic-edge: {outcome.report.get('what', f'{name}: failed')}", file=sys.stderr)
+            return _EXIT.get(str(outcome.report.get("error")), 1)

@@ -1,4 +1,4 @@
-"""``sonic-edge model``: which bundle runs, and others beside it."""
+"""``sonic-edge model``: list, check, install and choose model bundles."""
 
 import argparse
 from pathlib import Path
@@ -18,23 +18,22 @@ def add(commands: Commands) -> None:
     group = commands.add_parser(
         "model",
         help="check, install and choose model bundles",
-        description="Model bundles: those that come with the product, and an operator's own, which stay when the "
-        "product is upgraded.",
+        description="Model bundles: those that come with Sonic Edge, and your own, which an upgrade leaves alone.",
     )
     parts = group.add_subparsers(required=True, metavar="WHAT")
     add_command(
         parts,
         "list",
         _list,
-        "the bundles that are there",
-        "List bundles; > marks the one in use, < the one before it.",
-    ).add_argument("--json", action="store_true", help="everything, for programs")
+        "list the bundles on this box",
+        "List the bundles on this box; > marks the one in use, < the one that was in use before it.",
+    ).add_argument("--json", action="store_true", help="print all details as JSON")
     check = add_command(
         parts,
         "check",
         _check,
-        "see whether a bundle is whole and runs",
-        "Look at every file of a bundle, for every backend, and run it once on the configured one.",
+        "check that a bundle is intact and runs",
+        "Check every file of a bundle, for every backend, and run the model once on the configured backend.",
     )
     check.add_argument("bundle", metavar="BUNDLE", help="its folder, an archive (.tar, .tar.gz, .zip), or a name")
     install = add_command(
@@ -42,22 +41,27 @@ def add(commands: Commands) -> None:
         "install",
         _install,
         "keep a bundle on this box",
-        "Check a bundle as `check` does and copy it into model.store. It runs once it is chosen with `use`.",
+        "Check a bundle as `check` does and copy it into model.store. It runs only after `use` has chosen it.",
     )
     install.add_argument("path", type=Path, metavar="PATH", help="its folder or an archive (.tar, .tar.gz, .zip)")
     for name, do, summary, description in (
-        ("use", _use, "choose the bundle that runs", "Check a bundle, choose it, and have the running daemon take it."),
-        ("remove", _remove, "take a bundle away", "Take an installed bundle away: not the one in use or before it."),
+        (
+            "use",
+            _use,
+            "choose the bundle that runs",
+            "Check a bundle, choose it, and make the running daemon switch to it.",
+        ),
+        ("remove", _remove, "delete a bundle", "Delete an installed bundle, unless it is in use or was in use before."),
     ):
         parser = add_command(parts, name, do, summary, description)
-        parser.add_argument("name", metavar="NAME[@VERSION]", help="as `list` has it, or what stands there in brackets")
+        parser.add_argument("name", metavar="NAME[@VERSION]", help="as `list` prints it, or the id in brackets there")
     add_command(
         parts,
         "rollback",
         _rollback,
-        "go back to the bundle before",
-        "Check the bundle that was in use before, choose it, and have the running daemon take it. Done again, it goes "
-        "forth again.",
+        "go back to the previous bundle",
+        "Check the bundle that was in use before, choose it, and make the running daemon switch to it. A second "
+        "rollback switches forward again.",
     )
 
 
@@ -74,15 +78,15 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _store(args: argparse.Namespace, config: "Config") -> Path:
-    """Where bundles are chosen.
+    """The folder in which the choice of a bundle is kept.
 
     Raises:
-        ConfigError: If the settings name a bundle: choosing must not seem to work when it has no effect.
+        ConfigError: If the settings name a bundle: then choosing one would have no effect, and must not seem to.
     """
     if config.model.bundle:
         raise ConfigError(
-            f"{args.config}: model.bundle = {config.model.bundle}: these settings decide which bundle runs, so that "
-            "choosing one has no effect; name the other one there, or make it empty: bundle: ''"
+            f"{args.config}: model.bundle = {config.model.bundle}: these settings decide which bundle runs, so "
+            "choosing one has no effect; name the bundle there, or make it empty: bundle: ''"
         )
     return Path(config.model.store).absolute()
 
@@ -90,48 +94,48 @@ def _store(args: argparse.Namespace, config: "Config") -> Path:
 def _install(args: argparse.Namespace) -> int:
     from ..config import load_config
     from ..model.store.change import install
-    from .bundles import tell, tell_left_out, try_and_tell
+    from .bundles import report, report_ignored, try_and_report
 
     config = load_config(args.config)
     store, word, backend = Path(config.model.store).absolute(), config.model.bundle, config.model.backend
 
     def trial(checked: "Checked") -> None:
         if all(backend in stage.files for stage in checked.bundle.spec.stages.values()):
-            try_and_tell(checked, config)
+            try_and_report(checked, config)
             return
-        tell(checked)  # it may be kept until the settings name what it is for
-        print(f"NOT RUN: it has no files for model.backend = {backend}; `use` refuses it until that is another one")
+        report(checked)  # it may be installed before the settings name the backend it is for
+        print(f"NOT RUN: it has no files for model.backend = {backend}; `use` refuses it until that setting is changed")
 
-    entry, is_new, left_out = install(store, args.path, word, trial)
-    tell_left_out(left_out)
+    entry, is_new, ignored = install(store, args.path, word, trial)
+    report_ignored(ignored)
     how = "installed" if is_new else "was installed already"
-    print(f"{entry}: {how}; `sonic-edge model use {entry.id}` has it run")
+    print(f"{entry}: {how}; `sonic-edge model use {entry.id}` chooses it")
     return 0
 
 
 def _use(args: argparse.Namespace) -> int:
     from ..config import load_config
     from ..model.store.change import use
-    from .bundles import try_and_tell
-    from .switch import take_over
+    from .bundles import try_and_report
+    from .switch import switch_daemon
 
     config = load_config(args.config)
-    entry, is_new = use(_store(args, config), args.name, lambda checked: try_and_tell(checked, config))
+    entry, is_new = use(_store(args, config), args.name, lambda checked: try_and_report(checked, config))
     print(f"{entry}: {'in use from now on' if is_new else 'was in use already'}")
-    print(take_over(run_folder(args.config), entry, config))
+    print(switch_daemon(run_folder(args.config), entry, config))
     return 0
 
 
 def _rollback(args: argparse.Namespace) -> int:
     from ..config import load_config
     from ..model.store.change import rollback
-    from .bundles import try_and_tell
-    from .switch import take_over
+    from .bundles import try_and_report
+    from .switch import switch_daemon
 
     config = load_config(args.config)
-    entry = rollback(_store(args, config), lambda checked: try_and_tell(checked, config))
+    entry = rollback(_store(args, config), lambda checked: try_and_report(checked, config))
     print(f"{entry}: in use again")
-    print(take_over(run_folder(args.config), entry, config))
+    print(switch_daemon(run_folder(args.config), entry, config))
     return 0
 
 
@@ -139,15 +143,15 @@ def _remove(args: argparse.Namespace) -> int:
     from ..config import load_config
     from ..model.store.change import remove
     from ..model.store.place import resolve
-    from .switch import held_by_daemon
+    from .switch import used_by_daemon
 
     config = load_config(args.config)
     store = Path(config.model.store).absolute()
 
-    def held(entry: "Entry") -> str:
+    def why_in_use(entry: "Entry") -> str:
         if config.model.bundle and resolve(config.model.bundle, store).id == entry.id:
             return f"model.bundle = {config.model.bundle} in the settings names it"
-        return held_by_daemon(run_folder(args.config), entry)
+        return used_by_daemon(run_folder(args.config), entry)
 
-    print(f"{remove(store, args.name, held).id}: removed")
+    print(f"{remove(store, args.name, why_in_use).id}: removed")
     return 0

@@ -2,56 +2,64 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 EXIT_HELP = """exit status:
-  0   done
-  1   a part of the machine failed (disk, model runtime): trying again later may help
+  0   success
+  1   a part of the machine failed (disk, model runtime); trying again later may help
   2   this photo or this recording cannot be used, or the command line is wrong; the message says why
   78  the configuration or a control is wrong; the message says where
 """
 
 Commands = Any
-"""What ``ArgumentParser.add_subparsers`` gives; argparse has no public name for it."""
+"""The type that ``ArgumentParser.add_subparsers`` returns; argparse has no public name for it."""
 
 
 class Parser(argparse.ArgumentParser):
-    """The command line, or that of a command.
+    """The parser of the command line, or of one command.
 
-    Settings take a tenth of a second to load, which `--help` is not to wait for: modules of commands import them where
-    they are used.
+    Importing the settings takes a tenth of a second, and `--help` should not wait for it: the modules of the commands
+    import them where they are used.
     """
 
-    last_words: Optional[Callable[[], str]] = None
-    """Makes the end of its help, when that is asked for."""
+    lazy_epilog: Optional[Callable[[], str]] = None
+    """Makes the end of the help text, when help is asked for."""
 
     def format_help(self) -> str:
-        """All of its help."""
-        if self.last_words is not None:
-            self.epilog = self.last_words()
+        """The whole help text."""
+        if self.lazy_epilog is not None:
+            self.epilog = self.lazy_epilog()
         return super().format_help()
 
 
 def add_command(
-    commands: Commands, name: str, do: Callable[[argparse.Namespace], int], summary: str, description: str
+    commands: Commands,
+    name: str,
+    do: Callable[[argparse.Namespace], int],
+    summary: str,
+    description: str,
+    aliases: Sequence[str] = (),
 ) -> Parser:
-    """A command that takes ``--config``.
+    """Add a command that takes ``--config``.
 
     Args:
         commands: Where to add it.
         name: Its name.
-        do: Does it; its exit status.
+        do: Carries it out and returns the exit status.
         summary: A few words for the list of commands.
         description: What its own ``--help`` says.
+        aliases: Other names that keep working.
     """
-    parser: Parser = commands.add_parser(name, help=summary, description=description)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML; without it the defaults hold")
+    parser: Parser = commands.add_parser(name, help=summary, description=description, aliases=aliases)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (YAML); without it the defaults apply"
+    )
     parser.set_defaults(command=do)
     return parser
 
 
 def run_folder(config: Optional[Path]) -> Path:
-    """Where the daemon's socket is."""
+    """The folder that holds the daemon's socket."""
     from ..config import spool_root
 
     return spool_root(config) / "run"

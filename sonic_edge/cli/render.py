@@ -1,4 +1,4 @@
-"""``sonic-edge render``: one video, without the daemon."""
+"""``sonic-edge render``: make one video, without the daemon."""
 
 import argparse
 import sys
@@ -21,18 +21,20 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "render", _render, "make one video", "Make one talking video from a photo and a recording."
     )
-    parser.last_words = _last_words
+    parser.lazy_epilog = _help_epilog
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("portrait", type=Path, metavar="PORTRAIT", help="photo with a face: jpeg, png, webp, bmp ...")
     parser.add_argument("speech", type=Path, metavar="SPEECH", help="recording: wav, mp3, m4a, opus, flac, video ...")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a control (see below)")
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="also write a contact sheet of the video here")
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="also write the report of the job here")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no words unless something is wrong")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="also write a contact sheet of the video to this file"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="also write the job's report to this file")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
 
 
-def _last_words() -> str:
+def _help_epilog() -> str:
     from ..config import Controls
     from ..config_errors import allowed
 
@@ -69,7 +71,7 @@ def _render(args: argparse.Namespace) -> int:
     if args.report:
         try:
             text = json.dumps(report, ensure_ascii=False, indent=2) + "\n"
-            args.report.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
+            args.report.write_text(text, encoding="utf-8", errors="replace")  # file names need not be UTF-8
         except OSError as e:
             raise RequestError(f"{args.report}: cannot be written: {e}") from e
     if not args.quiet:
@@ -81,19 +83,19 @@ def _render(args: argparse.Namespace) -> int:
 
 
 def _terminate(number: int, frame: Optional[FrameType]) -> None:
-    """On SIGTERM unwind as on ^C, so that no half-written file stays."""
+    """On SIGTERM unwind the stack as on ^C, so that no half-written file is left."""
     raise SystemExit(128 + number)
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Find a bad place for the result before the work, not after it."""
+    """Refuse a bad output path before the work, not after it."""
     output: Path = args.output
     if output.suffix.lower() != ".mp4":
         raise RequestError(f"{output}: the result is an MP4 file; its name must end in .mp4")
     if not output.parent.is_dir():
         raise RequestError(f"{output}: there is no folder {output.parent}")
     if output.is_dir():
-        raise RequestError(f"{output}: is a folder; the name of a file is needed")
+        raise RequestError(f"{output}: is a folder; it must be the name of a file")
     report: Optional[Path] = args.report
     sheet: Optional[Path] = args.sheet
     for extra in (report, sheet):
@@ -105,7 +107,7 @@ def _check_output(args: argparse.Namespace) -> None:
     for result in (output, report, sheet):
         if result is not None:
             if any(_same(result, other) for other in used):
-                raise RequestError(f"{result}: is another file of this job; each result needs a name of its own")
+                raise RequestError(f"{result}: is named twice, or is an input; each result needs a name of its own")
             used.append(result.absolute())
 
 
@@ -114,10 +116,10 @@ def _same(a: Path, b: Path) -> bool:
 
 
 class _Bar:
-    """Progress on a terminal: frames, percent, how many times real time, time left.
+    """A progress bar on a terminal: frames, percent, speed against real time, time left.
 
     Args:
-        fps: Frames a second of the video, to tell real time.
+        fps: Frames a second of the video, to work out the speed.
         quiet: Show nothing.
     """
 
@@ -148,7 +150,7 @@ class _Bar:
         self._bar.update(progress.done - self._bar.n)
 
     def close(self) -> None:
-        """End the line."""
+        """Finish the bar's line."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,4 +1,4 @@
-"""``sonic-edge run``, and what is asked before it: check-config, devices."""
+"""``sonic-edge run``, and the commands that prepare it: check-config, devices."""
 
 import argparse
 
@@ -7,18 +7,20 @@ from .options import Commands, add_command
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    add_command(commands, "run", _run, "watch the inbox", "The daemon: take jobs from the inbox until told to stop.")
+    add_command(
+        commands, "run", _run, "run the daemon", "Run the daemon: do the jobs in the inbox until it is stopped."
+    )
     add_command(
         commands,
         "check-config",
         _check_config,
         "check a configuration",
-        "Tell every mistake in a configuration, or print the values in force as a commented file.",
+        "List every mistake in a configuration, or print the values in effect as a commented file.",
     )
     devices = commands.add_parser(
         "devices",
         help="list microphones, loudspeakers and cameras",
-        description="List what microphone.device, speaker.device and camera.device can name.",
+        description="List the devices that microphone.device, speaker.device and camera.device can name.",
     )
     devices.set_defaults(command=_devices)
 

@@ -1,75 +1,75 @@
-"""Has the running daemon go on with another bundle, and tells whether it does."""
+"""Makes the running daemon switch to another model bundle, and reports whether it did."""
 
 import time
 from pathlib import Path
-from typing import Any, Dict
 
 from ..config import Config
 from ..errors import ConfigError, DeviceError, RequestError
 from ..model.store import Entry
 
-_LOOK_S = 0.3
+_POLL_S = 0.3
 _ASK_S = 10.0
 
 
-def take_over(run: Path, entry: Entry, config: Config) -> str:
-    """Tell the daemon, and wait until it works with the bundle.
+def switch_daemon(run: Path, entry: Entry, config: Config) -> str:
+    """Make the daemon read the choice, and wait until it uses the bundle.
 
     Args:
-        run: Where its socket is.
-        entry: What was chosen.
+        run: The folder of its socket.
+        entry: The bundle that was chosen.
         config: How long its worker may take to start.
 
     Returns:
-        What comes of it, in words.
+        The outcome, in words.
 
     Raises:
-        ConfigError: If its own settings name another bundle.
-        DeviceError: If it refuses it, or does not get to it in time.
+        ConfigError: If the daemon's own settings name another bundle.
+        DeviceError: If the daemon refuses the bundle, or does not load it in time.
     """
-    from ..service.control import ask
+    from ..service.control import ask_reload
 
     try:
-        answer = ask(run, {"order": "reload"}, timeout_s=_ASK_S)
+        answer = ask_reload(run, timeout_s=_ASK_S)
     except DeviceError:
         return (
-            f"no daemon answers in {run}; one that runs takes it over with `systemctl reload sonic-edge`, any other at "
-            "its next start"
+            f"no daemon answers in {run}; a daemon that is running switches with `systemctl reload sonic-edge`, one "
+            "that is not at its next start"
         )
     except RequestError as e:
-        raise DeviceError(f"{entry.id} is chosen, but the daemon goes on as before: {e}") from e
-    if answer["model"]["digest"] != entry.digest:
+        raise DeviceError(f"{entry.id} is chosen, but the daemon stays with the old bundle: {e}") from e
+    if answer.model.digest != entry.digest:
         raise ConfigError(
-            f"{entry.id} is chosen, but the daemon that answers in {run} goes on with {answer['model']['folder']}: its "
-            f"settings ({answer['settings'] or 'none'}) name it, or another model.store"
+            f"{entry.id} is chosen, but the daemon that answers in {run} stays with {answer.model.folder}: its "
+            f"settings ({answer.settings or 'none'}) name that bundle, or another model.store"
         )
-    if answer["job"]:
-        return f"the daemon takes it over after the job {answer['job']}"
+    if answer.job:
+        return f"the daemon switches to it after the job {answer.job}"
     return _wait(run, entry, config.worker.start_s)
 
 
-def _wait(run: Path, entry: Entry, most_s: float) -> str:
-    from ..service.control import ask
+def _wait(run: Path, entry: Entry, timeout_s: float) -> str:
+    from ..service.control import ask_status
 
-    end = time.monotonic() + most_s
+    end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        status: Dict[str, Any] = ask(run, {"order": "status"}, timeout_s=_ASK_S)
-        if status["settings"]["error"]:
-            raise DeviceError(f"the daemon refuses {entry.id} and goes on as before: {status['settings']['error']}")
-        if status.get("model", {}).get("digest") == entry.digest and status["worker"]["state"] != "none":
-            return "the daemon works with it now"
-        time.sleep(_LOOK_S)
+        status = ask_status(run, timeout_s=_ASK_S)
+        if status.settings is not None and status.settings.error:
+            raise DeviceError(f"the daemon refuses {entry.id} and stays with the old bundle: {status.settings.error}")
+        has_worker = status.worker is not None and status.worker.state != "none"
+        if status.model is not None and status.model.digest == entry.digest and has_worker:
+            return "the daemon uses it now"
+        time.sleep(_POLL_S)
     raise DeviceError(
-        f"{entry.id} is chosen, but the daemon has not loaded it in {most_s:g} s; see `sonic-edge status`"
+        f"{entry.id} is chosen, but the daemon has not loaded it in {timeout_s:g} s; see `sonic-edge status`"
     )
 
 
-def held_by_daemon(run: Path, entry: Entry) -> str:
-    """Why the running daemon needs a bundle; empty if it does not, or none runs."""
-    from ..service.control import ask
+def used_by_daemon(run: Path, entry: Entry) -> str:
+    """Why a bundle must stay: the running daemon uses it; empty if it does not, or no daemon answers."""
+    from ..service.control import ask_status
 
     try:
-        model = ask(run, {"order": "status"}, timeout_s=_ASK_S).get("model", {})
+        model = ask_status(run, timeout_s=_ASK_S).model
     except (DeviceError, RequestError):
         return ""
-    return "the running daemon works with it" if model.get("digest") == entry.digest else ""
+    return "the running daemon uses it" if model is not None and model.digest == entry.digest else ""

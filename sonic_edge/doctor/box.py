@@ -1,4 +1,4 @@
-"""The box itself: disk, clock, warmth, memory."""
+"""Checks of the box itself: disk, clock, temperature, memory."""
 
 import contextlib
 import os
@@ -8,83 +8,83 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from ..hardware import machine
-from .finding import Case, Finding, failed, not_checked, ok, warning
+from .finding import Context, Finding, failed, not_checked, ok, warning
 
-FOUR = ("inbox", "work", "outbox", "failed")
+SPOOL_FOLDERS = ("inbox", "work", "outbox", "failed")
 HOT_C, TOO_HOT_C = 80.0, 95.0
 _FEW_INODES = 0.05
 _SLOW_S = 1.0
 _MB = 1e6
 _NO_OWNERS = ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk")
 _IN_MEMORY = ("tmpfs", "ramfs", "overlay")
-_APART_S = 120.0
+_MAX_CLOCK_DIFFERENCE_S = 120.0
 
 
-def disk(case: Case) -> Iterator[Finding]:
-    """Where jobs lie: room, rights, whether what is written stays."""
-    root = case.root
+def disk(context: Context) -> Iterator[Finding]:
+    """The spool's disk: free space, whether it is writable, whether it survives a power cut."""
+    root = context.root
     if not root.is_dir():
-        yield from _missing(case, root)
+        yield from _missing(context, root)
         return
     mount = machine.mount_of(root)
     where = f"spool {root}" + (f" on {mount.device} ({mount.kind})" if mount is not None else "")
     info = os.statvfs(root)
-    free_mb, floor_mb = info.f_bavail * info.f_frsize / _MB, case.config.disk.floor_mb
+    free_mb, floor_mb = info.f_bavail * info.f_frsize / _MB, context.config.disk.floor_mb
     if info.f_flag & os.ST_RDONLY:
         yield failed(
             f"{where} is read-only",
-            "it was mounted so, or had errors: see `dmesg | tail`, check it with fsck, replace a worn card",
+            "it was mounted read-only, or had errors: see `dmesg | tail`, check it with fsck, replace a worn card",
         )
     elif free_mb < floor_mb:
         yield failed(
-            f"{where}: {free_mb:.0f} MB free; no job is begun under disk.floor_mb = {floor_mb}",
-            "take results away from outbox and failed, or let disk.keep_days and disk.keep_mb delete old ones sooner",
+            f"{where}: {free_mb:.0f} MB free; no job is started below disk.floor_mb = {floor_mb}",
+            "move results out of outbox and failed, or lower disk.keep_days and disk.keep_mb, which delete old ones",
         )
     elif free_mb < 2 * floor_mb:
-        yield warning(f"{where}: only {free_mb:.0f} MB free", "take results away from outbox and failed")
+        yield warning(f"{where}: only {free_mb:.0f} MB free", "move results out of outbox and failed")
     else:
         yield ok(f"{where}: {free_mb:.0f} MB free, {floor_mb} needed")
     if info.f_files and info.f_favail < _FEW_INODES * info.f_files:
-        yield failed(f"only {info.f_favail} more files can be made at {root}", "remove many small files on this disk")
+        yield failed(f"only {info.f_favail} more files can be created in {root}", "delete small files from this disk")
     if mount is not None and mount.kind in _IN_MEMORY:
-        yield warning(f"{where} is lost when the power goes", "put the spool on a disk: spool.root")
+        yield warning(f"{where} is lost when the power fails", "put the spool on a disk: spool.root")
     if mount is not None and mount.kind in _NO_OWNERS:
-        yield warning(f"{where} keeps no owners and is easily damaged by a power cut", "put the spool on ext4")
+        yield warning(f"{where} stores no file owners and is easily damaged by a power cut", "put the spool on ext4")
 
 
-def _missing(case: Case, root: Path) -> Iterator[Finding]:
+def _missing(context: Context, root: Path) -> Iterator[Finding]:
     above = next((p for p in root.parents if p.exists()), Path("/"))
     if os.access(above, os.W_OK | os.X_OK):
-        yield ok(f"spool {root} is not there yet; the daemon makes it")
+        yield ok(f"spool {root} does not exist yet; the daemon creates it")
     else:
         yield failed(
-            f"spool {root} is not there, and {case.user} may not make it in {above}",
-            f"as root: install -d -o {case.user} {root}",
+            f"spool {root} does not exist, and {context.user} may not create it in {above}",
+            f"as root: install -d -o {context.user} {root}",
         )
 
 
-def folders(case: Case) -> Iterator[Finding]:
-    """Whether the daemon may do in its folders what it has to."""
-    root = case.root
-    there = [root / name for name in FOUR if (root / name).is_dir()]
-    if not there:
-        yield not_checked(f"there are none yet in {root}")
+def folders(context: Context) -> Iterator[Finding]:
+    """Whether the daemon's user may read and write the spool's folders."""
+    root = context.root
+    existing = [root / name for name in SPOOL_FOLDERS if (root / name).is_dir()]
+    if not existing:
+        yield not_checked(f"there are none in {root} yet")
         return
     if os.statvfs(root).f_flag & os.ST_RDONLY:
         yield not_checked("the disk is read-only")
         return
-    bad = [folder for folder in [root, *there] if not os.access(folder, os.R_OK | os.W_OK | os.X_OK)]
+    bad = [folder for folder in [root, *existing] if not os.access(folder, os.R_OK | os.W_OK | os.X_OK)]
     for folder in bad:
-        found = folder.stat()
-        rights = f"owner {_owner(found.st_uid)}, mode {found.st_mode & 0o7777:o}"
+        info = folder.stat()
+        rights = f"owner {_owner(info.st_uid)}, mode {info.st_mode & 0o7777:o}"
         yield failed(
-            f"{folder}: {case.user} may not write there ({rights})",
-            f"as root: chown -R {case.user}: {root} && chmod u+rwx {folder}",
+            f"{folder}: {context.user} may not write there ({rights})",
+            f"as root: chown -R {context.user}: {root} && chmod u+rwx {folder}",
         )
-    for folder in there:
-        if folder.stat().st_dev != there[0].stat().st_dev:
+    for folder in existing:
+        if folder.stat().st_dev != existing[0].stat().st_dev:
             yield failed(
-                f"{folder} and {there[0]} are on different disks; jobs are moved between them by renaming",
+                f"{folder} and {existing[0]} are on different disks; jobs are moved between them by renaming",
                 f"mount the disk at {root}, not at a folder in it",
             )
     if bad:
@@ -92,14 +92,14 @@ def folders(case: Case) -> Iterator[Finding]:
     try:
         spent_s = _write_durably(root)
     except OSError as e:
-        yield failed(f"{root}: a small file cannot be written: {e.strerror}", "see what is said of the disk, and dmesg")
+        yield failed(f"{root}: a small file cannot be written: {e.strerror}", "see the check of the disk, and dmesg")
         return
     if spent_s > _SLOW_S:
         yield warning(
             f"writing a small file durably took {spent_s:.1f} s", "the disk is slow or worn: replace the card"
         )
     else:
-        yield ok(f"{case.user} may write; a small file is on the disk within {1000 * spent_s:.0f} ms")
+        yield ok(f"{context.user} may write; a small file is written durably in {1000 * spent_s:.0f} ms")
 
 
 def _owner(uid: int) -> str:
@@ -111,7 +111,7 @@ def _owner(uid: int) -> str:
 
 
 def _write_durably(root: Path) -> float:
-    """What every step of the spool is made of, with a file of our own; seconds."""
+    """Time what every step of the spool does: write a small file, sync it, rename it; seconds."""
     draft, final = root / f".doctor-{os.getpid()}.tmp", root / f".doctor-{os.getpid()}"
     since = time.monotonic()
     try:
@@ -122,7 +122,7 @@ def _write_durably(root: Path) -> float:
         draft.rename(final)
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with contextlib.suppress(OSError):  # some network file systems cannot
+            with contextlib.suppress(OSError):  # some network file systems do not support it
                 os.fsync(handle)
         finally:
             os.close(handle)
@@ -133,73 +133,74 @@ def _write_durably(root: Path) -> float:
                 path.unlink()
 
 
-def clock(_: Case, sys: Path = machine.SYS, now: Optional[datetime] = None) -> Iterator[Finding]:
-    """The time: there is no network that puts it right."""
+def clock(_: Context, sys: Path = machine.SYS, now: Optional[datetime] = None) -> Iterator[Finding]:
+    """The clock, which no network sets."""
     now = now or datetime.now(timezone.utc)
     shown = now.astimezone().isoformat(sep=" ", timespec="seconds")
-    kept = machine.hardware_clock(sys)
+    hardware = machine.hardware_clock(sys)
     if not machine.clock_is_set(now):
         yield failed(
-            f"it shows {shown}, which cannot be",
-            "as root: timedatectl set-time 'YYYY-MM-DD HH:MM:SS'; and see to the battery of the hardware clock",
+            f"it shows {shown}, which cannot be right",
+            "as root: timedatectl set-time 'YYYY-MM-DD HH:MM:SS'; check the battery of the hardware clock",
         )
-    elif kept is None:
+    elif hardware is None:
         yield warning(
-            f"it shows {shown}; there is no hardware clock that keeps it without power",
-            "set it after each power cut (timedatectl set-time), or put a battery-backed clock in",
+            f"it shows {shown}; there is no hardware clock to keep the time without power",
+            "set it after each power cut (timedatectl set-time), or install a battery-backed clock",
         )
-    elif abs((kept - now).total_seconds()) > _APART_S:
-        apart = kept.astimezone().isoformat(sep=" ", timespec="seconds")
+    elif abs((hardware - now).total_seconds()) > _MAX_CLOCK_DIFFERENCE_S:
+        other = hardware.astimezone().isoformat(sep=" ", timespec="seconds")
         yield warning(
-            f"it shows {shown}, the hardware clock {apart}", "as root: hwclock --systohc, if the first is right"
+            f"it shows {shown}, the hardware clock {other}", "as root: hwclock --systohc, if the first is right"
         )
     else:
-        yield ok(f"it shows {shown}, and so does the hardware clock; nothing sets it from outside, which is meant so")
+        yield ok(f"it shows {shown}, and so does the hardware clock; no network sets it, by design")
 
 
-def warmth(_: Case, sys: Path = machine.SYS) -> Iterator[Finding]:
-    """Temperatures."""
+def temperature(_: Context, sys: Path = machine.SYS) -> Iterator[Finding]:
+    """The machine's temperatures."""
     found = machine.temperatures(sys)
     if not found:
-        yield not_checked("this machine tells no temperature")
+        yield not_checked("this machine reports no temperature")
         return
-    told = ", ".join(f"{name} {degrees:g} °C" for name, degrees in found.items())
+    listed = ", ".join(f"{name} {degrees:g} °C" for name, degrees in found.items())
     hottest = max(found.values())
     if hottest >= TOO_HOT_C:
         yield failed(
-            f"too hot: {told}", "clean the fan and its way, give the box air; a chip this hot slows down or stops"
+            f"too hot: {listed}",
+            "clean the fan and the air vents, give the box air; a chip this hot slows down or stops",
         )
     elif hottest >= HOT_C:
-        yield warning(f"hot: {told}", "see that the box gets air")
+        yield warning(f"hot: {listed}", "make sure that the box gets enough air")
     else:
-        yield ok(told)
+        yield ok(listed)
 
 
-def memory(case: Case) -> Iterator[Finding]:
-    """Whether there is room for what the settings allow."""
+def memory(context: Context) -> Iterator[Finding]:
+    """Whether there is as much memory as the settings allow the worker."""
     free, total = machine.free_memory_mb()
-    allowed = case.config.worker.memory_mb
+    allowed = context.config.worker.memory_mb
     if not total:
-        yield not_checked("this machine does not tell its memory")
+        yield not_checked("this machine does not report its memory")
     elif total < allowed:
         yield failed(
-            f"{total:.0f} MB in all; the worker may take {allowed} (worker.memory_mb)",
-            "lower worker.memory_mb: what is over the memory takes the whole box down",
+            f"{total:.0f} MB in total; the worker may use {allowed} (worker.memory_mb)",
+            "lower worker.memory_mb: if memory runs out, the whole box fails",
         )
-    elif case.status is None and free < allowed:
+    elif context.status is None and free < allowed:
         yield warning(
-            f"{free:.0f} of {total:.0f} MB free; the worker may take {allowed} (worker.memory_mb)",
-            "end other programs, or lower worker.memory_mb",
+            f"{free:.0f} of {total:.0f} MB free; the worker may use {allowed} (worker.memory_mb)",
+            "stop other programs, or lower worker.memory_mb",
         )
     else:
-        yield ok(f"{free:.0f} of {total:.0f} MB free; the worker may take {allowed}")
+        yield ok(f"{free:.0f} of {total:.0f} MB free; the worker may use {allowed}")
 
 
-def wear(_: Case, sys: Path = machine.SYS) -> Iterator[Finding]:
-    """The life of built-in flash."""
+def wear(_: Context, sys: Path = machine.SYS) -> Iterator[Finding]:
+    """How worn the built-in flash is."""
     found = machine.flash_wear(sys)
     if not found:
-        yield not_checked("this machine's disks do not tell how worn they are")
+        yield not_checked("this machine's disks do not report how worn they are")
     for device, percent in found.items():
         if percent >= 90:
             yield warning(f"{device}: {min(percent, 100)} % of its life is used up", "replace it before it fails")

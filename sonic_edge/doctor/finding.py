@@ -1,47 +1,49 @@
-"""What the doctor's checks are given, and what they find."""
+"""The input of the doctor's checks, `Context`, and their result, `Finding`."""
 
 import contextlib
 import os
 import pwd
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import Callable, Dict, Iterable, List, Mapping, Optional
 
 from ..config import Config
 from ..errors import SonicEdgeError
+from ..live.state import LiveStatus
 from ..process.isolated import Account, Crashed, TimedOut, run_isolated
+from ..service.status import Status
 
 OK, WARNING, FAILED, NOT_CHECKED = "ok", "warning", "FAILED", "not checked"
 
-_MOST_LETTERS, _MOST_FINDINGS = 2000, 50
+_MAX_CHARACTERS, _MAX_FINDINGS = 2000, 50
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of the doctor's output."""
 
     state: str
     """`OK`, `WARNING`, `FAILED` or `NOT_CHECKED`."""
     seen: str
-    """What there is."""
+    """What was found."""
     todo: str = ""
-    """What to do about it."""
+    """How to fix it; empty if nothing is wrong."""
     check: str = ""
-    """Which part of the box."""
+    """The check's name: which part of the box."""
 
     def line(self) -> str:
-        """For a person, or `grep`."""
-        told = f"{self.state:<12} {self.check}: {self.seen}" + (f" -> {self.todo}" if self.todo else "")
-        return "".join(c if c.isprintable() else "?" for c in told.replace("\n", " "))
+        """The finding as one line of text."""
+        text = f"{self.state:<12} {self.check}: {self.seen}" + (f" -> {self.todo}" if self.todo else "")
+        return "".join(c if c.isprintable() else "?" for c in text.replace("\n", " "))
 
 
-def bring(part: str) -> str:
-    """How a part of the product that was left out gets onto this machine: it has no network."""
+def how_to_install(part: str) -> str:
+    """How to install an optional part of the product on this machine, which has no network."""
     return f"install a bundle that was made with `{part}` (docs/BOARD.md); in a checkout: board/setup.sh {part}"
 
 
 def ok(seen: str) -> Finding:
-    """As it should be."""
+    """It is as it should be."""
     return Finding(OK, seen)
 
 
@@ -56,25 +58,25 @@ def failed(seen: str, todo: str) -> Finding:
 
 
 def not_checked(why: str) -> Finding:
-    """Nothing is known."""
+    """It could not be checked."""
     return Finding(NOT_CHECKED, why)
 
 
 @dataclass(frozen=True)
-class Case:
+class Context:
     """What is known before the checks begin."""
 
     config: Config
     path: Optional[Path] = None
-    """Of the settings; None: the defaults."""
-    status: Optional[Mapping[str, Any]] = None
-    """What the running daemon says; None: none answers."""
-    silence: str = ""
-    """Why none answers."""
+    """The settings file; None: the defaults."""
+    status: Optional[Status] = None
+    """The running daemon's status; None: no daemon answers."""
+    no_answer: str = ""
+    """Why no daemon answers."""
     unit: Mapping[str, str] = field(default_factory=dict)
-    """What systemd says of the service; empty: systemd does not run here."""
+    """The service's properties in systemd; empty: systemd does not run here."""
     account: Optional[Account] = None
-    """As whom the daemon runs; None: not known, whoever asks the doctor stands for it."""
+    """The user that the daemon runs as; None: unknown, the checks are made as the current user."""
 
     @property
     def root(self) -> Path:
@@ -83,7 +85,7 @@ class Case:
 
     @property
     def user(self) -> str:
-        """As whom the checks are made."""
+        """Name of the user that the checks are made as."""
         uid = os.geteuid()
         if self.account is not None and uid in (0, self.account.uid):
             return self.account.name
@@ -91,62 +93,64 @@ class Case:
             return pwd.getpwuid(uid).pw_name
         return str(uid)
 
-    def told(self, *keys: str) -> Any:
-        """What the daemon says of something: ``told("live", "microphone", "open")``; None if it does not."""
-        found: Any = self.status
-        for key in keys:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
+    @property
+    def live(self) -> LiveStatus:
+        """Live mode in the running daemon; nothing is known in it if no daemon answers."""
+        return (self.status and self.status.live) or LiveStatus()
 
 
 @dataclass(frozen=True)
 class Check:
-    """A part to be looked at."""
+    """A check of one part of the box."""
 
     name: str
-    do: Callable[[Case], Iterable[Finding]]
+    do: Callable[[Context], Iterable[Finding]]
     seconds: float = 20.0
-    """It may take this long."""
+    """Its time limit."""
     as_daemon: bool = True
-    """Whether it is made as the daemon's user, where the doctor is asked by root."""
+    """Whether it is made as the daemon's user if the doctor is run as root."""
 
 
-def carry_out(check: Check, case: Case) -> List[Finding]:
-    """What a check finds; whatever happens to it, something comes back."""
+def run_check(check: Check, context: Context) -> List[Finding]:
+    """The findings of a check, run in a process of its own; at least one, even if it hangs or crashes."""
     try:
-        said = run_isolated(lambda: _said(check, case), check.seconds, case.account if check.as_daemon else None)
-        found = [Finding(**told) for told in said]
+        results = run_isolated(
+            lambda: _findings(check, context), check.seconds, context.account if check.as_daemon else None
+        )
+        found = [Finding(**result) for result in results]
     except TimedOut:
         found = [
             failed(
-                f"did not come to an end within {check.seconds:g} s",
-                "something hangs: unplug the device and plug it in again, or restart the box; then ask again",
+                f"did not finish within {check.seconds:g} s",
+                "something hangs: unplug the device and plug it in again, or restart the box; then try again",
             )
         ]
     except Crashed as e:
-        found = [failed(f"the check itself broke down: {e}", f"a library or driver ends the program; {_SEND}")]
-    return [replace(finding, check=check.name) for finding in found or [not_checked("nothing was found out")]]
+        found = [failed(f"the check itself crashed: {e}", f"a library or driver crashes the program; {_SEND}")]
+    return [replace(finding, check=check.name) for finding in found or [not_checked("the check found nothing")]]
 
 
-_SEND = "`journalctl -k -n 50` may say why; else send what `sonic-edge doctor --bundle` writes"
+_SEND = "`journalctl -k -n 50` may show why; else send the file that `sonic-edge doctor --bundle` writes"
 
 
-def _said(check: Check, case: Case) -> List[Dict[str, str]]:
-    """In the check's own process."""
+def _findings(check: Check, context: Context) -> List[Dict[str, str]]:
+    """The findings as dictionaries; runs in the check's own process."""
     found: List[Finding] = []
     try:
-        found.extend(check.do(case))
+        found.extend(check.do(context))
     except SonicEdgeError as e:
-        found.append(failed(str(e), "the message says what is needed"))
+        found.append(failed(str(e), "see the message"))
     except PermissionError as e:
-        seen = f"{case.user} may not look at {e.filename}"
-        if case.account is not None and os.geteuid() == case.account.uid:  # the daemon may not either
-            found.append(failed(seen, f"as root: let {case.user} in there and through the folders above"))
+        seen = f"{context.user} may not read {e.filename}"
+        if context.account is not None and os.geteuid() == context.account.uid:  # the daemon may not either
+            found.append(failed(seen, f"as root: let {context.user} read it and enter the folders above it"))
         else:
-            found.append(not_checked(f"{seen}: ask the doctor as root"))
+            found.append(not_checked(f"{seen}: run the doctor as root"))
     except MemoryError:
-        found.append(failed("there is not enough memory for it", "end other programs, or raise worker.memory_mb"))
+        found.append(
+            failed("there is not enough memory for the check", "stop other programs, or raise worker.memory_mb")
+        )
     except Exception as e:
-        found.append(failed(f"the check broke down: {type(e).__name__}: {e}", _SEND))
-    cut = (replace(f, seen=f.seen[:_MOST_LETTERS], todo=f.todo[:_MOST_LETTERS]) for f in found[:_MOST_FINDINGS])
+        found.append(failed(f"the check crashed: {type(e).__name__}: {e}", _SEND))
+    cut = (replace(f, seen=f.seen[:_MAX_CHARACTERS], todo=f.todo[:_MAX_CHARACTERS]) for f in found[:_MAX_FINDINGS])
     return [asdict(f) for f in cut]

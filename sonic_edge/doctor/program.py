@@ -1,4 +1,4 @@
-"""The program: Python and its packages, and what the settings leave to be said."""
+"""Checks of the program: Python and the packages it needs."""
 
 import importlib
 import platform
@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Iterator, Tuple
 
-from .finding import Case, Finding, failed, ok, warning
+from .finding import Context, Finding, failed, ok, warning
 
 OLDEST, NEWEST = (3, 9), (3, 12)
 
@@ -19,23 +19,23 @@ _PACKAGES = (
     ("pydantic", "pydantic"),
     ("tqdm", "tqdm"),
 )
-"""What is imported, and the package it comes from."""
+"""Module, and the package that provides it."""
 
 
-def python(_: Case) -> Iterator[Finding]:
-    """The interpreter and what must be there with it."""
+def python(_: Context) -> Iterator[Finding]:
+    """The Python version, and whether each package can be imported."""
     here = sys.version_info[:2]
-    told = f"sonic-edge {version('sonic-edge')} on Python {platform.python_version()}, {platform.machine()}"
+    summary = f"sonic-edge {version('sonic-edge')} on Python {platform.python_version()}, {platform.machine()}"
     if here < OLDEST or here > NEWEST:
-        yield warning(f"{told}: not tried with it", f"use Python {_dotted(OLDEST)} to {_dotted(NEWEST)}")
+        yield warning(f"{summary}: this Python is untested", f"use Python {_dotted(OLDEST)} to {_dotted(NEWEST)}")
     else:
-        yield ok(told)
+        yield ok(summary)
     found = []
     for module, package in _PACKAGES:
         try:
             importlib.import_module(module)
             found.append(f"{package} {_version(package)}")
-        except Exception as e:  # a library under it may be missing: OSError, and worse
+        except Exception as e:  # a shared library may be missing (OSError), or worse
             again = f"{sys.executable} -m pip install --force-reinstall {package}"
             yield failed(f"{package} cannot be loaded ({type(e).__name__}: {e})", f"install it again: {again}")
     yield ok(", ".join(found))
@@ -48,5 +48,5 @@ def _dotted(pair: Tuple[int, int]) -> str:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # another package gives the same module
-        return "(of another package)"
+    except PackageNotFoundError:  # another package provides the same module
+        return "(from another package)"

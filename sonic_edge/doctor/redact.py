@@ -1,7 +1,8 @@
-"""Taking names out of text: those of people, their files and folders.
+"""Removes names from text: those of people, their files and folders.
 
-A name may be anything, so words are not looked for but let through: those the program itself uses, those of usual
-error messages, and numbers. Every other word becomes ``~`` and six hex digits, the same for the same word on one box.
+Any word may be a name, so this keeps a list of allowed words instead of searching for names: words of the program's own
+source, of common error messages, and numbers. Every other word becomes ``~`` and six hex digits, the same ones for the
+same word on one box.
 """
 
 import builtins
@@ -19,12 +20,12 @@ from typing import Any, FrozenSet, Iterable
 
 from ..spool.job import CONTROLS, PHOTOS, RECORDINGS
 
-_ENDINGS = RECORDINGS | PHOTOS | CONTROLS | {".mp4", ".json", ".inputs"}
+_SUFFIXES = RECORDINGS | PHOTOS | CONTROLS | {".mp4", ".json", ".inputs"}
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d{1,7}([a-zA-Z]{1,2}|x\d{1,5}|T\d\d)?|0x[0-9a-fA-F]{1,4}|(hw|card|video|mmcblk|sd[a-z])\d{0,2}")
-_LONGEST_NUMBER = 7  # a longer one may be somebody's telephone or identity number
+_LONGEST_NUMBER = 7  # a longer one may be a telephone or identity number
 
-_USUAL = """
+_COMMON = """
 able abort aborted aborting accepted access address allocate allowed already alsa and another any argument at attempt
 audio available avformat bad be because been before begin bin boot broken buffer bug bus but by call called can cannot
 card channel channels child client closed code codec config configuration connect connected connecting connection
@@ -51,23 +52,23 @@ without work worker write wrong xrun
 
 
 class Redactor:
-    """Takes names out.
+    """Removes names from text.
 
     Args:
-        names: That are known to be names, whatever words they are made of.
+        names: Known names, removed even if they consist of allowed words.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._key = _box_key()
-        self._words = known_words()
-        stems = {stem for stem in map(_stem, names) if len(stem.encode(errors="replace")) > 1}  # "a" is no name
+        self._words = allowed_words()
+        stems = {stem for stem in map(_stem, names) if len(stem.encode(errors="replace")) > 1}  # "a" is not a name
         longest_first = sorted(stems, key=lambda s: (-len(s), s))
         self._names = re.compile(
             "|".join(rf"(?<!\w){re.escape(s)}(?!\w)" for s in longest_first) or r"(?!)", re.IGNORECASE
         )
 
     def text(self, text: str) -> str:
-        """The same without names."""
+        """The text without names."""
         parts, end = [], 0
         for match in self._names.finditer(text):
             parts += [self._other_words(text[end : match.start()]), self.name(match[0])]
@@ -75,11 +76,11 @@ class Redactor:
         return "".join([*parts, self._other_words(text[end:])])
 
     def known(self, text: str) -> str:
-        """Only known names are taken out, for what is not written by people."""
+        """The text without the known names only; for text that people did not write."""
         return self._names.sub(lambda match: self.name(match[0]), text)
 
     def tree(self, data: Any) -> Any:
-        """The same of everything in what JSON can hold."""
+        """JSON data without names, in every string and key."""
         if isinstance(data, str):
             return self.text(data)
         if isinstance(data, dict):
@@ -91,14 +92,14 @@ class Redactor:
         return data
 
     def name(self, name: str) -> str:
-        """What stands for a name: it cannot be guessed back from outside the box."""
+        """The substitute for a name; without the box's key, the name cannot be recovered from it."""
         digest = hmac.new(self._key, name.casefold().encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
         return f"~{digest[:6]}"
 
     def _other_words(self, text: str) -> str:
-        return _WORD.sub(lambda m: m[0] if self._is_known(m[0]) else self.name(m[0]), text)
+        return _WORD.sub(lambda m: m[0] if self._is_allowed(m[0]) else self.name(m[0]), text)
 
-    def _is_known(self, word: str) -> bool:
+    def _is_allowed(self, word: str) -> bool:
         if word.isdigit():
             return len(word) <= _LONGEST_NUMBER
         if _NUMBER.fullmatch(word) is not None:
@@ -108,14 +109,14 @@ class Redactor:
 
 
 def _stem(name: str) -> str:
-    """Without the endings that are ours or a medium's: ``x`` of ``x.inputs``."""
+    """A file name without a suffix of a job's files: ``x`` of ``x.inputs``."""
     base, _, ending = name.rpartition(".")
-    return base if base and f".{ending.lower()}" in _ENDINGS else name
+    return base if base and f".{ending.lower()}" in _SUFFIXES else name
 
 
-def known_words() -> FrozenSet[str]:
+def allowed_words() -> FrozenSet[str]:
     """Words that name nobody: those of the program, of its packages, of the system's messages."""
-    words = set(_USUAL.split())
+    words = set(_COMMON.split())
     for source in Path(__file__).resolve().parent.parent.rglob("*.py"):
         words.update(_parts(source.read_text(encoding="utf-8", errors="replace")))
     for number in errno.errorcode:
@@ -132,7 +133,7 @@ def _parts(text: str) -> Iterable[str]:
 
 
 def _box_key() -> bytes:
-    """The same on one box, known to nobody elsewhere; where a box has no number of its own, another each time."""
+    """A key that stays the same on one box and is secret elsewhere; random if the box has no machine id."""
     for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             own = Path(place).read_bytes().strip()

@@ -1,4 +1,4 @@
-"""The service: its user and unit, what the running daemon says, jobs that failed, the log."""
+"""Checks of the service: its user and unit, the running daemon's status, failed jobs, the log."""
 
 import contextlib
 import grp
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from ..process.isolated import Account
-from .finding import Case, Finding, bring, failed, not_checked, ok, warning
+from ..service.status import SettingsStatus
+from .finding import Context, Finding, failed, how_to_install, not_checked, ok, warning
 
 UNIT = "sonic-edge.service"
 
@@ -38,32 +39,34 @@ _LOG = "journalctl -u sonic-edge -n 50"
 
 
 def unit_properties() -> Dict[str, str]:
-    """What systemd says of the service; nothing where it does not run."""
+    """The service's properties in systemd; empty where systemd does not run."""
     if not Path("/run/systemd/system").is_dir():
         return {}
     command = ["systemctl", "show", UNIT, *(f"--property={name}" for name in _PROPERTIES)]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError) as e:
-        return {"LoadState": f"not told by systemctl ({type(e).__name__})"}
-    return {name: value for name, equals, value in (line.partition("=") for line in said.splitlines()) if equals}
+        return {"LoadState": f"unknown: systemctl failed ({type(e).__name__})"}
+    return {name: value for name, equals, value in (line.partition("=") for line in output.splitlines()) if equals}
 
 
-def user(case: Case) -> Iterator[Finding]:
-    """As whom the daemon works, and what that user may."""
+def user(context: Context) -> Iterator[Finding]:
+    """The user that the daemon runs as, and whether it may use the devices."""
     me = _name(os.geteuid())
-    account = case.account
+    account = context.account
     if account is None:
-        yield ok(f"checked as {me}; no other user is known that the daemon would run as")
+        yield ok(f"checked as {me}; the daemon's user is unknown")
         return
     if os.geteuid() not in (0, account.uid):
-        yield warning(f"checked as {me}, but the daemon runs as {account.name}", "ask the doctor as root, to be sure")
+        yield warning(
+            f"checked as {me}, but the daemon runs as {account.name}", "run the doctor as root to check as that user"
+        )
     else:
-        yield ok(f"checked as {case.user}, as whom the daemon runs")
+        yield ok(f"checked as {context.user}, the daemon's user")
     if account.uid == 0:
-        yield warning("the daemon runs as root", "give it a user of its own, as the unit that comes with it does")
+        yield warning("the daemon runs as root", "give it a user of its own, as the supplied unit does")
         return
-    for group, needed in (("audio", case.config.live.mode != "none"), ("video", _needs_video(case))):
+    for group, needed in (("audio", context.config.live.mode != "none"), ("video", _needs_video(context))):
         if needed and not _is_in(account, group):
             yield failed(
                 f"{account.name} is not in the group {group}, which owns the devices",
@@ -71,30 +74,30 @@ def user(case: Case) -> Iterator[Finding]:
             )
 
 
-def settings_file(case: Case) -> Iterator[Finding]:
-    """Whether the daemon's user can read the settings, and strangers cannot change them."""
-    path = case.path
+def settings_file(context: Context) -> Iterator[Finding]:
+    """Whether the daemon's user can read the settings file, and other users cannot change it."""
+    path = context.path
     if path is None:
-        yield not_checked("no file was named; the defaults hold (doctor --config FILE)")
+        yield not_checked("no file was named; the defaults apply (doctor --config FILE)")
         return
     if not os.access(path, os.R_OK):
         yield failed(
-            f"{path}: {case.user} may not read it", f"as root: chmod a+r {path}, and a+x for the folders above"
+            f"{path}: {context.user} may not read it", f"as root: chmod a+r {path}, and a+x for the folders above"
         )
     elif path.stat().st_mode & 0o002:
-        yield warning(f"{path}: everybody may change it", f"chmod o-w {path}")
+        yield warning(f"{path}: every user may change it", f"chmod o-w {path}")
     else:
-        yield ok(f"{path}: {case.user} can read it")
+        yield ok(f"{path}: {context.user} can read it")
 
 
-def _needs_video(case: Case) -> bool:
-    return case.config.camera.device is not None or case.config.display.output in ("auto", "drm")
+def _needs_video(context: Context) -> bool:
+    return context.config.camera.device is not None or context.config.display.output in ("auto", "drm")
 
 
 def _is_in(account: Account, group: str) -> bool:
     try:
         return grp.getgrnam(group).gr_gid in account.groups
-    except KeyError:  # a system without it gives devices to others
+    except KeyError:  # a system without this group gives devices to another
         return True
 
 
@@ -104,90 +107,90 @@ def _name(uid: int) -> str:
     return str(uid)
 
 
-def unit(case: Case) -> Iterator[Finding]:
-    """What systemd makes of it."""
-    said = case.unit
-    if not said:
+def unit(context: Context) -> Iterator[Finding]:
+    """The state of the unit in systemd."""
+    found = context.unit
+    if not found:
         yield not_checked("systemd does not run here")
         return
-    if said.get("LoadState") != "loaded":
-        yield failed(f"{UNIT} is {said.get('LoadState')}", "install it: the daemon starts with the box only then")
+    if found.get("LoadState") != "loaded":
+        yield failed(f"{UNIT} is {found.get('LoadState')}", "install it, so that the daemon starts with the box")
         return
-    state = f"{said.get('ActiveState')} ({said.get('SubState')})"
-    n_restarts = int(said.get("NRestarts") or 0)
-    if said.get("ActiveState") == "failed":
-        status = said.get("ExecMainStatus")
+    state = f"{found.get('ActiveState')} ({found.get('SubState')})"
+    n_restarts = int(found.get("NRestarts") or 0)
+    if found.get("ActiveState") == "failed":
+        status = found.get("ExecMainStatus")
         if status == "78":
             yield failed(
-                f"{UNIT} ended: its settings are wrong", "correct them (sonic-edge check-config), then start it"
+                f"{UNIT} has stopped: its settings are wrong", "correct them (sonic-edge check-config), then start it"
             )
         else:
             yield failed(
-                f"{UNIT} has failed: {said.get('Result')}, status {status}", f"{_LOG}; systemctl restart sonic-edge"
+                f"{UNIT} has failed: {found.get('Result')}, status {status}", f"{_LOG}; systemctl restart sonic-edge"
             )
-    elif said.get("ActiveState") != "active":
-        yield failed(f"{UNIT} is {state}", "systemctl start sonic-edge; if it does not stay up: " + _LOG)
+    elif found.get("ActiveState") != "active":
+        yield failed(f"{UNIT} is {state}", "systemctl start sonic-edge; if it stops again: " + _LOG)
     elif n_restarts:
-        yield warning(f"{UNIT} is {state}; started again {n_restarts} times", f"{_LOG} -p warning: what ended it")
+        yield warning(f"{UNIT} is {state}; restarts: {n_restarts}", f"{_LOG} -p warning shows why")
     else:
         yield ok(f"{UNIT} is {state}")
-    if said.get("UnitFileState") not in ("enabled", "static", "linked", "generated"):
+    if found.get("UnitFileState") not in ("enabled", "static", "linked", "generated"):
         yield warning(
-            f"{UNIT} is {said.get('UnitFileState') or 'not enabled'}: it does not start with the box",
+            f"{UNIT} is {found.get('UnitFileState') or 'not enabled'}: it does not start with the box",
             "systemctl enable sonic-edge",
         )
 
 
-def daemon(case: Case) -> Iterator[Finding]:
-    """What the running daemon says of itself."""
-    said = case.status
-    if said is None:
-        run = case.root / "run"
+def daemon(context: Context) -> Iterator[Finding]:
+    """The status of the running daemon."""
+    status = context.status
+    if status is None:
+        run = context.root / "run"
         if run.is_dir() and not os.access(run, os.X_OK):
-            yield not_checked(f"{_name(os.geteuid())} may not ask it: do it as root, or as one of the group of {run}")
-        elif case.unit.get("ActiveState") == "active":
-            yield failed(f"{UNIT} is active, but: {case.silence}", f"does it use these settings? {_LOG}")
+            yield not_checked(
+                f"{_name(os.geteuid())} may not ask it: run the doctor as root, or as a member of the group of {run}"
+            )
+        elif context.unit.get("ActiveState") == "active":
+            yield failed(f"{UNIT} is active, but: {context.no_answer}", f"check that it uses these settings: {_LOG}")
         else:
-            yield warning(case.silence, "start it: systemctl start sonic-edge, or sonic-edge run --config FILE")
+            yield warning(context.no_answer, "start it: systemctl start sonic-edge, or sonic-edge run --config FILE")
         return
-    mine, its = version("sonic-edge"), said.get("version")
-    if its != mine:
-        yield warning(f"it is version {its or 'unknown'}, this program {mine}", "systemctl restart sonic-edge")
-    held = case.told("queue", "held")
-    waiting = f"{case.told('queue', 'waiting') or 0} jobs wait"
-    yield ok(f"version {its}, process {said.get('pid')}, up {_spell(said.get('up_s'))}: {said.get('state')}; {waiting}")
+    ours, its = version("sonic-edge"), status.version
+    if its != ours:
+        yield warning(f"it is version {its or 'unknown'}, this program is {ours}", "systemctl restart sonic-edge")
+    n_waiting, held = (status.queue.waiting, status.queue.held) if status.queue else (0, "")
+    up = _duration(status.up_s)
+    yield ok(f"version {its}, process {status.pid}, up {up}: {status.state}; {n_waiting} jobs waiting")
     if held:
-        yield failed(f"no job is begun: {held}", "the words say what is needed; it goes on by itself then")
-    yield from _its_settings(case)
-    n_deaths = case.told("counts", "worker_deaths") or 0
-    if n_deaths:
-        yield warning(f"its worker died or had to be ended {n_deaths} times", f"{_LOG} -p warning: on which jobs")
-    used, limit = case.told("worker", "memory_mb") or 0, case.config.worker.memory_mb
+        yield failed(f"no job is started: {held}", "follow the message; jobs go on by themselves then")
+    yield from _its_settings(context, status.settings or SettingsStatus())
+    if status.counts is not None and status.counts.worker_deaths:
+        deaths = f"its worker died or had to be killed; times: {status.counts.worker_deaths}"
+        yield warning(deaths, f"{_LOG} -p warning shows on which jobs")
+    used, limit = (status.worker and status.worker.memory_mb) or 0, context.config.worker.memory_mb
     if used > _NEARLY * limit:
-        yield warning(f"its worker holds {used:.0f} of {limit} MB", "raise worker.memory_mb, if the box has more")
-    recent = [e for e in said.get("errors") or [] if _is_recent(str(e.get("time")))]
+        yield warning(f"its worker uses {used:.0f} of {limit} MB", "raise worker.memory_mb if the box has more")
+    recent = [error for error in status.errors or [] if _is_recent(error.time)]
     if recent:
-        yield warning(
-            f"errors in the last day: {len(recent)}, the last at {recent[-1].get('time')}: {recent[-1].get('what')}",
-            _LOG,
-        )
+        last = recent[-1]
+        yield warning(f"errors in the last day: {len(recent)}, the last at {last.time}: {last.what}", _LOG)
 
 
-def _its_settings(case: Case) -> Iterator[Finding]:
-    refused, path = case.told("settings", "error"), case.told("settings", "path")
-    if refused:
+def _its_settings(context: Context, its: SettingsStatus) -> Iterator[Finding]:
+    path = its.path
+    if its.error:
         yield failed(
-            f"it refused the settings on disk and goes on with the old ones: {refused}",
+            f"it refused the settings on disk and keeps the old ones: {its.error}",
             "correct them (sonic-edge check-config), then: systemctl reload sonic-edge",
         )
         return
     if not path:
         return
-    if case.path is not None and case.path.absolute() != Path(path):
-        yield warning(f"it uses {path}, not {case.path.absolute()}", f"sonic-edge doctor --config {path}")
+    if context.path is not None and context.path.absolute() != Path(path):
+        yield warning(f"it uses {path}, not {context.path.absolute()}", f"sonic-edge doctor --config {path}")
         return
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        if Path(path).stat().st_mtime > datetime.fromisoformat(case.told("settings", "read")).timestamp() + 1:
+    with contextlib.suppress(OSError, ValueError):
+        if Path(path).stat().st_mtime > datetime.fromisoformat(its.read).timestamp() + 1:
             yield warning(f"{path} was changed since it read it", "systemctl reload sonic-edge")
 
 
@@ -198,7 +201,7 @@ def _is_recent(when: str) -> bool:
         return True
 
 
-def _spell(seconds: object) -> str:
+def _duration(seconds: object) -> str:
     if not isinstance(seconds, (int, float)):
         return "for an unknown time"
     for unit_s, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
@@ -207,60 +210,62 @@ def _spell(seconds: object) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def failures(case: Case) -> Iterator[Finding]:
-    """Jobs that could not be done."""
-    folder = case.root / "failed"
+def failures(context: Context) -> Iterator[Finding]:
+    """Whether there are failed jobs."""
+    folder = context.root / "failed"
     try:
         n = sum(not entry.name.startswith(".") for entry in folder.iterdir())
     except FileNotFoundError:
-        yield not_checked(f"{folder} is not there yet")
+        yield not_checked(f"{folder} does not exist yet")
         return
     if n:
         yield warning(
             f"jobs in {folder}: {n}",
-            "reason.json in each says why; `sonic-edge retry` does them again, or take them away",
+            "reason.json in each says why; `sonic-edge retry` runs them again; or delete them",
         )
     else:
         yield ok(f"{folder} is empty")
 
 
-def metrics(case: Case) -> Iterator[Finding]:
-    """Whether the figures for monitoring are written."""
-    settings = case.config.metrics
+def metrics(context: Context) -> Iterator[Finding]:
+    """Whether the metrics file is written."""
+    settings = context.config.metrics
     if settings.path is None:
-        yield not_checked("metrics.path = null: none are written")
+        yield not_checked("metrics.path = null: no metrics are written")
         return
-    path = Path(settings.path) if settings.path else case.root / "run" / "sonic-edge.prom"
-    if case.status is None:
-        yield not_checked("no daemon answers that would write them")
+    path = Path(settings.path) if settings.path else context.root / "run" / "sonic-edge.prom"
+    if context.status is None:
+        yield not_checked("no daemon answers, so no metrics are written")
         return
     try:
         age_s = time.time() - path.stat().st_mtime
     except OSError as e:
-        yield failed(f"{path}: {e.strerror}", "the folder must be there, and in ReadWritePaths of the unit")
+        yield failed(f"{path}: {e.strerror}", "the folder must exist, and be in ReadWritePaths of the unit")
         return
     if age_s > 3 * settings.every_s + 5:
-        yield failed(f"{path} is {age_s:.0f} s old; it is written every {settings.every_s:g}", f"see why: {_LOG}")
+        yield failed(
+            f"{path} is {age_s:.0f} s old; it should be written every {settings.every_s:g} s", f"see why: {_LOG}"
+        )
     else:
         yield ok(f"{path} is {max(0, age_s):.0f} s old")
 
 
-def log(case: Case) -> Iterator[Finding]:
-    """Whether the log outlives a power cut, and has fields."""
-    if not case.unit:
+def log(context: Context) -> Iterator[Finding]:
+    """Whether the log survives a power cut, and has fields."""
+    if not context.unit:
         yield not_checked("there is no journal here; the daemon writes to standard error")
         return
-    lacking: List[str] = []
+    missing: List[str] = []
     if not Path("/var/log/journal").is_dir():
         yield warning(
-            "the journal is kept in memory: what was before a power cut is gone",
-            "as root: mkdir -p /var/log/journal && systemctl restart systemd-journald (SystemMaxUse= bounds it)",
+            "the journal is kept in memory: a power cut erases it",
+            "as root: mkdir -p /var/log/journal && systemctl restart systemd-journald (SystemMaxUse= limits its size)",
         )
-        lacking.append("disk")
+        missing.append("disk")
     try:
         importlib.import_module("systemd.journal")
     except Exception as e:
-        yield warning(f"records have no fields ({e})", f"for journalctl JOB=name: {bring('journal')}")
-        lacking.append("fields")
-    if not lacking:
-        yield ok("in the journal, with fields, kept on disk")
+        yield warning(f"log records have no fields ({e})", f"for journalctl JOB=name: {how_to_install('journal')}")
+        missing.append("fields")
+    if not missing:
+        yield ok("goes to the journal, with fields, kept on disk")

@@ -1,4 +1,4 @@
-"""A parcel for whoever helps from afar: findings, versions, settings, log. No picture, no sound, nobody's name."""
+"""Writes a support bundle: findings, versions, settings, log, to help from afar. No pictures, no sound, no names."""
 
 import io
 import json
@@ -16,68 +16,70 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 from ..errors import DeviceError, RequestError
 from ..hardware import machine
 from ..process.isolated import Crashed, TimedOut, run_isolated
-from .box import FOUR
-from .chip import in_words
-from .finding import Case, Finding
+from ..process.messages import plain
+from ..service.status import Status
+from .box import SPOOL_FOLDERS
+from .chip import describe
+from .finding import Context, Finding
 from .redact import Redactor
 from .service import UNIT
 
 MAX_BYTES = 10_000_000
-"""Of the whole parcel, before packing."""
+"""Largest size of the whole support bundle, before compression."""
 
-_PIECE_BYTES = 1_000_000
-_PIECE_S = 30.0
+_FILE_BYTES = 1_000_000
+_FILE_S = 30.0
 _LOG_LINES = 3000
-_MOST_NAMES = 20_000
-_OURS = frozenset(("reason.json", "job.yaml", "job.yml", "record.json", "result", "inputs"))
+_MAX_NAMES = 20_000
+_OUR_FILES = frozenset(("reason.json", "job.yaml", "job.yml", "record.json", "result", "inputs"))
 
 _SECRET = ("Environment", "SetCredential", "SetCredentialEncrypted")
-_CHOSEN = ("Description", "Documentation", "User", "Group", "SupplementaryGroups", "Alias", "SyslogIdentifier")
+_FREE_TEXT = ("Description", "Documentation", "User", "Group", "SupplementaryGroups", "Alias", "SyslogIdentifier")
 
 _ABOUT = """\
-What `sonic-edge doctor --bundle` packed on {when}.
+Support bundle, written by `sonic-edge doctor --bundle` on {when}.
 
-There is no picture, sound or video in it, and nothing out of the spool but counts and sizes. Words that the program
-does not use itself, which may be names of people, files or devices, were replaced by ~ and six hex digits: the same
-for the same word on this box. Read it before you send it, if you like: it is all text.
+It holds no picture, sound or video, and of the spool only counts and sizes. Words that the program does not use itself,
+which may be names of people, files or devices, are replaced by ~ and six hex digits, the same ones for the same word on
+this box. You can read it before you send it: it is all text.
 """
 
 
-def check_place(path: Path) -> None:
-    """See that a parcel can be put there.
+def check_path(path: Path) -> None:
+    """Check that a support bundle can be written to a path.
 
     Raises:
-        RequestError: If not.
+        RequestError: If it cannot.
     """
     if not path.name.endswith(".tar.gz"):
         raise RequestError(f"{path}: the name must end in .tar.gz")
     if os.path.lexists(path):
-        raise RequestError(f"{path}: is there already; name a file that is not")
+        raise RequestError(f"{path}: exists already; choose another name")
     if not path.parent.is_dir():
         raise RequestError(f"{path}: there is no folder {path.parent}")
 
 
-def write_bundle(path: Path, case: Case, findings: Sequence[Finding]) -> None:
-    """Pack everything; only the one who does it may read it.
+def write_bundle(path: Path, context: Context, findings: Sequence[Finding]) -> None:
+    """Write the support bundle, readable only by the current user.
 
     Args:
-        path: The parcel: a .tar.gz that is not there yet.
-        case: What was known before the checks.
-        findings: What they found.
+        path: The file: a .tar.gz that does not exist yet.
+        context: What was known before the checks.
+        findings: The checks' findings.
 
     Raises:
-        RequestError: If it may not be put there.
+        RequestError: If it cannot be written there.
         DeviceError: If it cannot be written.
     """
-    check_place(path)
+    check_path(path)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.close(handle)  # the name is ours
+        os.close(handle)  # reserves the name
         draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as file:
-                _pack(file, pieces(case, findings))
+                _pack(file, files(context, findings))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -86,61 +88,64 @@ def write_bundle(path: Path, case: Case, findings: Sequence[Finding]) -> None:
                 left.unlink(missing_ok=True)
             raise
     except FileExistsError as e:
-        raise RequestError(f"{path}: is there already; name a file that is not") from e
+        raise RequestError(f"{path}: exists already; choose another name") from e
     except OSError as e:
         raise DeviceError(f"{path}: cannot be written: {e.strerror or e}") from e
 
 
-def _pack(file: Any, parts: Iterator[Tuple[str, str]]) -> None:
+def _pack(file: Any, contents: Iterator[Tuple[str, str]]) -> None:
     left = MAX_BYTES
-    with tarfile.open(fileobj=file, mode="w:gz") as parcel:
-        for name, text in parts:
-            data = text.encode(errors="replace")[-min(left, _PIECE_BYTES) :]
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, text in contents:
+            data = text.encode(errors="replace")[-min(left, _FILE_BYTES) :]
             left -= len(data)
             member = tarfile.TarInfo(f"sonic-edge-support/{name}")
             member.size, member.mode, member.mtime = len(data), 0o600, int(time.time())
-            parcel.addfile(member, io.BytesIO(data))
+            archive.addfile(member, io.BytesIO(data))
 
 
-def pieces(case: Case, findings: Sequence[Finding]) -> Iterator[Tuple[str, str]]:
-    """Names and texts of the parcel's files."""
-    names = _apart(partial(known_names, case))
-    clean = Redactor(names if isinstance(names, list) else [])
+def files(context: Context, findings: Sequence[Finding]) -> Iterator[Tuple[str, str]]:
+    """Names and texts of the support bundle's files."""
+    names = _isolated(partial(known_names, context))
+    redactor = Redactor(names if isinstance(names, list) else [])
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     yield "about.txt", _ABOUT.format(when=now)
-    lines = [clean.text(finding.line()) for finding in findings]
+    lines = [redactor.text(finding.line()) for finding in findings]
     yield "doctor.txt", "\n".join([f"sonic-edge {version('sonic-edge')}, {now}", *lines]) + "\n"
-    yield "doctor.json", _json({"time": now, "findings": [clean.tree(vars(f)) for f in findings]})
+    yield "doctor.json", _json({"time": now, "findings": [redactor.tree(vars(f)) for f in findings]})
     makers: Tuple[Tuple[str, Callable[[], str]], ...] = (
-        ("settings.yaml", lambda: _settings(case, clean)),
-        ("status.json", lambda: _json(clean.tree(case.status if case.status is not None else {"error": case.silence}))),
-        ("spool.json", lambda: _json(spool_counts(case.root))),
+        ("settings.yaml", lambda: _settings(context, redactor)),
+        (
+            "status.json",
+            lambda: _json(redactor.tree(plain(context.status) if context.status else {"error": context.no_answer})),
+        ),
+        ("spool.json", lambda: _json(spool_counts(context.root))),
         ("versions.txt", _versions),
-        ("box.txt", lambda: clean.known(_box(case))),
-        ("chip.txt", lambda: clean.known("\n".join(in_words(case)) + "\n")),
-        ("units.txt", lambda: _units(clean)),
-        ("log.txt", lambda: "\n".join(log_lines(_log(), clean)) + "\n"),
-        ("mpv.log", lambda: clean.text(_tail(case.root / "run" / "mpv.log"))),
+        ("box.txt", lambda: redactor.known(_box(context))),
+        ("chip.txt", lambda: redactor.known("\n".join(describe(context)) + "\n")),
+        ("units.txt", lambda: _units(redactor)),
+        ("log.txt", lambda: "\n".join(log_lines(_log(), redactor)) + "\n"),
+        ("mpv.log", lambda: redactor.text(_tail(context.root / "run" / "mpv.log"))),
     )
     for name, make in makers:
-        text = _apart(make)
-        yield name, text if isinstance(text, str) else "could not be had\n"
+        text = _isolated(make)
+        yield name, text if isinstance(text, str) else "not available\n"
 
 
-def _apart(make: Callable[[], object]) -> object:
-    """What `make` gives; words if it fails or hangs."""
+def _isolated(make: Callable[[], object]) -> object:
+    """What `make` returns, run in a process of its own; a message if it fails or hangs."""
 
-    def said() -> object:
+    def run() -> object:
         try:
             made = make()
-        except Exception as e:  # the message may hold a name
-            return f"could not be had: {type(e).__name__}\n"
-        return made[-_PIECE_BYTES:] if isinstance(made, str) else made
+        except Exception as e:  # without its message, which may hold a name
+            return f"not available: {type(e).__name__}\n"
+        return made[-_FILE_BYTES:] if isinstance(made, str) else made
 
     try:
-        return run_isolated(said, _PIECE_S)
+        return run_isolated(run, _FILE_S)
     except (TimedOut, Crashed) as e:
-        return f"could not be had: {type(e).__name__} {e}\n"
+        return f"not available: {type(e).__name__} {e}\n"
 
 
 def _json(data: object) -> str:
@@ -150,36 +155,34 @@ def _json(data: object) -> str:
 # ---- names ---------------------------------------------------------------------------------------------------------
 
 
-def known_names(case: Case) -> List[str]:
-    """What is a name for certain: of everything in the spool, in the status, in the settings, in the log."""
+def known_names(context: Context) -> List[str]:
+    """Strings that certainly are names: those of everything in the spool, and of jobs in status, settings and log."""
     names: Dict[str, None] = {}
-    for folder in FOUR:
-        for path, _ in _walk(case.root / folder):
+    for folder in SPOOL_FOLDERS:
+        for path, _ in _walk(context.root / folder):
             names[path.name] = None
-    names.update(
-        dict.fromkeys(_strings(case.told("job", "id"), case.told("queue", "names"), case.told("screen", "clip")))
-    )
-    names.update(dict.fromkeys(_strings(case.config.spool.portrait and Path(case.config.spool.portrait).name)))
+    status = context.status or Status()
+    names.update(dict.fromkeys(_strings(status.job and status.job.id, status.screen and status.screen.clip)))
+    names.update(dict.fromkeys(status.queue.names if status.queue else ()))
+    names.update(dict.fromkeys(_strings(context.config.spool.portrait and Path(context.config.spool.portrait).name)))
     for line in _log().splitlines():
         names.update(dict.fromkeys(_strings(_entry(line).get("JOB"))))
-    return [name for name in list(names)[:_MOST_NAMES] if name and name not in _OURS]
+    return [name for name in list(names)[:_MAX_NAMES] if name and name not in _OUR_FILES]
 
 
-def _strings(*found: object) -> Iterator[str]:
-    for thing in found:
-        if isinstance(thing, str):
-            yield thing
-        elif isinstance(thing, list):
-            yield from _strings(*thing)
+def _strings(*values: object) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
 
 
 def _walk(folder: Path) -> Iterator[Tuple[Path, os.stat_result]]:
-    """Everything below a folder, without following a link; bounded."""
+    """Everything below a folder, without following links; at most `_MAX_NAMES` entries."""
     n = 0
     for here, folders, files in os.walk(folder):
         for name in (*folders, *files):
             n += 1
-            if n > _MOST_NAMES:
+            if n > _MAX_NAMES:
                 return
             path = Path(here, name)
             try:
@@ -192,9 +195,9 @@ def _walk(folder: Path) -> Iterator[Tuple[Path, os.stat_result]]:
 
 
 def spool_counts(root: Path) -> Dict[str, Dict[str, float]]:
-    """How much is in each folder: entries, all files, bytes, days since the oldest changed."""
+    """For each folder of the spool: entries, files at all depths, bytes, days since its oldest entry changed."""
     out = {}
-    for name in FOUR:
+    for name in SPOOL_FOLDERS:
         found = list(_walk(root / name))
         oldest = min((info.st_mtime for _, info in found), default=time.time())
         out[name] = {
@@ -206,10 +209,10 @@ def spool_counts(root: Path) -> Dict[str, Dict[str, float]]:
     return out
 
 
-def _settings(case: Case, clean: Redactor) -> str:
+def _settings(context: Context, redactor: Redactor) -> str:
     import yaml
 
-    values = clean.tree(case.config.model_dump(mode="json"))
+    values = redactor.tree(context.config.model_dump(mode="json"))
     return yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)
 
 
@@ -218,8 +221,8 @@ def _versions() -> str:
     return "\n".join([f"Python {platform.python_version()} ({platform.python_implementation()})", *found]) + "\n"
 
 
-def _box(case: Case) -> str:
-    """The machine, without its name in the network."""
+def _box(context: Context) -> str:
+    """The machine, without its host name."""
     system = platform.uname()
     free, total = machine.free_memory_mb()
     lines = [
@@ -232,11 +235,11 @@ def _box(case: Case) -> str:
         f"temperatures: {machine.temperatures()}",
         f"flash used up, percent: {machine.flash_wear()}",
     ]
-    mount = machine.mount_of(case.root)
+    mount = machine.mount_of(context.root)
     if mount is not None:
         lines.append(f"spool on: {mount.kind}{', read-only' if mount.is_read_only else ''}")
-    if case.root.is_dir():
-        info = os.statvfs(case.root)
+    if context.root.is_dir():
+        info = os.statvfs(context.root)
         unit_mb = info.f_frsize / 1e6
         lines.append(f"disk: {info.f_bavail * unit_mb:.0f} of {info.f_blocks * unit_mb:.0f} MB free")
         lines.append(f"inodes: {info.f_favail} of {info.f_files} free")
@@ -246,68 +249,68 @@ def _box(case: Case) -> str:
     return "\n".join([*lines, "", *machine.plugged_in()]) + "\n"
 
 
-def _units(clean: Redactor) -> str:
-    """The unit files as they lie there; of the environment only the search path."""
+def _units(redactor: Redactor) -> str:
+    """The installed unit files; of their environment only PATH."""
     folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
     lines = []
     for folder in map(Path, folders):
         for path in sorted([*folder.glob("sonic-edge*.*"), *folder.glob("sonic-edge*.d/*.conf")]):
             if path.is_file():
-                said = (line for line in _tail(path).splitlines() if not line.startswith("#"))
-                lines += [f"# {path}", *said]
-    return "\n".join(unit_line(line, clean) for line in lines) + "\n"
+                kept = (line for line in _tail(path).splitlines() if not line.startswith("#"))
+                lines += [f"# {path}", *kept]
+    return "\n".join(unit_line(line, redactor) for line in lines) + "\n"
 
 
-def unit_line(line: str, clean: Redactor) -> str:
-    """A line of a unit file without names: its key is systemd's, its value too unless people choose their words."""
+def unit_line(line: str, redactor: Redactor) -> str:
+    """A line of a unit file without names. The key is systemd's, and so is the value, except free text and paths."""
     key, equals, value = line.partition("=")
     if not equals or line.startswith("#"):
-        return clean.text(line)
+        return redactor.text(line)
     if key.strip() in _SECRET and not value.startswith("PATH="):
         return f"{key}=(left out)"
-    chosen = key.strip() in _CHOSEN or "/" in value
-    return f"{key}={clean.text(value) if chosen else clean.known(value)}"
+    is_free_text = key.strip() in _FREE_TEXT or "/" in value
+    return f"{key}={redactor.text(value) if is_free_text else redactor.known(value)}"
 
 
 def _log() -> str:
-    """The unit's last lines, as journalctl's JSON; nothing where there is no journal."""
+    """The unit's last log records, as journalctl's JSON; empty where there is no journal."""
     fields = "--output-fields=MESSAGE,PRIORITY,JOB,STAGE,SYSLOG_IDENTIFIER,_PID"
     command = ["journalctl", f"--unit={UNIT}", f"--lines={_LOG_LINES}", "--output=json", "--no-pager", fields]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PIECE_S / 2, errors="replace").stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=_FILE_S / 2, errors="replace").stdout
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def log_lines(said: str, clean: Redactor) -> Iterator[str]:
-    """Lines of the log without names: time, priority, who, job, stage, words."""
-    for line in said.splitlines():
+def log_lines(output: str, redactor: Redactor) -> Iterator[str]:
+    """Lines of the log without names: time, priority, program, job, stage, message."""
+    for line in output.splitlines():
         entry = _entry(line)
         if not entry:
             continue
         microseconds = entry.get("__REALTIME_TIMESTAMP", "0")
         when = datetime.fromtimestamp(int(microseconds) // 10**6 if microseconds.isdigit() else 0).astimezone()
-        who = f"{entry.get('SYSLOG_IDENTIFIER', '?')}[{entry.get('_PID', '?')}]"
-        job = f" JOB={clean.name(entry['JOB'])}" if entry.get("JOB") else ""
+        program = f"{entry.get('SYSLOG_IDENTIFIER', '?')}[{entry.get('_PID', '?')}]"
+        job = f" JOB={redactor.name(entry['JOB'])}" if entry.get("JOB") else ""
         stage = f" STAGE={entry['STAGE']}" if entry.get("STAGE") else ""
-        words = f"{who}{stage} {entry.get('MESSAGE', '')}"
-        yield f"{when.isoformat(timespec='seconds')} <{entry.get('PRIORITY', '?')}>{job} {clean.text(words)}"
+        message = f"{program}{stage} {entry.get('MESSAGE', '')}"
+        yield f"{when.isoformat(timespec='seconds')} <{entry.get('PRIORITY', '?')}>{job} {redactor.text(message)}"
 
 
 def _entry(line: str) -> Dict[str, str]:
-    """An entry of the journal; what is not text comes as a list of bytes, what is too large as null."""
+    """A record of the journal: a value that is not text comes as a list of bytes, one that is too large as null."""
     try:
-        said = json.loads(line)
+        record = json.loads(line)
         return {
             key: bytes(value).decode(errors="replace") if isinstance(value, list) else str(value or "")
-            for key, value in said.items()
+            for key, value in record.items()
         }
     except (ValueError, TypeError, AttributeError):
         return {}
 
 
 def _tail(path: Path, n_bytes: int = 65536) -> str:
-    """The end of a file; empty if there is none. A link is not followed: the folder may be somebody else's."""
+    """The end of a file; empty if there is none. No link is followed: others may be able to write to the folder."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:

@@ -1,4 +1,4 @@
-"""A spoken passage, from its first word to the silence after its last, becomes a job in the inbox."""
+"""Turns a spoken passage, from its first word to the silence after its last, into a job in the inbox."""
 
 import contextlib
 import io
@@ -19,18 +19,18 @@ from ..model.mel import EARS, MelStream, SpeechTracker
 from ..spool.submit import Source, submit
 
 PRE_ROLL_S = 0.4
-"""Kept before the first word and after the last, seconds: breath, and consonants too soft to be told from silence."""
-BEGINS = 0.12, 0.3
-"""So much speech within so long is somebody speaking and not a door or a click, seconds."""
+"""Kept before the first word and after the last, seconds: breath, and consonants too soft to tell from silence."""
+ONSET_S = 0.12, 0.3
+"""This much speech within this time, both in seconds, is somebody speaking, not a door or a click."""
 PATIENCE_S = 15.0
-"""After the command to talk, if nobody says anything for this long there is nothing to record."""
+"""If nobody says anything for this long after `talk start`, the recording ends empty, seconds."""
 
 
 class Passage:
-    """Listens for one passage.
+    """Records one spoken passage.
 
     Args:
-        settings: pause_s, longest_s and trigger are used.
+        settings: Of them, pause_s, longest_s and trigger are used.
     """
 
     def __init__(self, settings: LiveSettings) -> None:
@@ -38,21 +38,21 @@ class Passage:
         self._rate = EARS.sample_rate
         self._hop = EARS.hop
         self._mel = MelStream(EARS)
-        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))  # its mean is of no use here
-        self._recent: Deque[bool] = deque(maxlen=round(BEGINS[1] * EARS.frames_per_s))
+        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))  # its mean is not used here
+        self._recent: Deque[bool] = deque(maxlen=round(ONSET_S[1] * EARS.frames_per_s))
         self._kept: List[NDArray[np.int16]] = []
         self._n_kept = 0
         self._n_waited = 0
-        self._n_silent = 0  # mel frames since the last word
+        self._n_silent = 0  # mel frames since the last speech
         self.is_speaking = False
-        """Whether it has begun."""
+        """Whether the passage has begun."""
         self.is_over = False
-        """Whether it ended by itself: by silence, by its length, or because nobody spoke."""
+        """Whether it has ended by itself: by silence, by its length, or because nobody spoke."""
         self.level = 0.0
-        """Peak of the last sound, 0..1."""
+        """Peak of the last block of sound, 0..1."""
 
     def push(self, samples: FloatArray) -> None:
-        """Take sound, [n] mono -1..1; see `is_over`."""
+        """Add sound, [n] mono -1..1; then see `is_over`."""
         self.level = float(np.max(np.abs(samples), initial=0.0))
         self._kept.append(np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16))
         self._n_kept += len(samples)
@@ -61,10 +61,10 @@ class Passage:
             self._n_silent = self._n_silent + 1 if silent else 0
         frames_per_s = self._rate / self._hop
         if not self.is_speaking:
-            self.is_speaking = sum(self._recent) >= BEGINS[0] * frames_per_s
+            self.is_speaking = sum(self._recent) >= ONSET_S[0] * frames_per_s
             self._n_waited += len(samples)
             if not self.is_speaking:
-                self._forget()
+                self._trim()
                 by_command = self._settings.trigger == "command"
                 self.is_over = by_command and self._n_waited > PATIENCE_S * self._rate
         else:
@@ -74,26 +74,26 @@ class Passage:
             )
 
     def take(self) -> Optional[NDArray[np.int16]]:
-        """What was said, [n], without the silence after it; None if nobody said anything."""
+        """The speech, [n], without the silence after it; None if nobody spoke."""
         if not self.is_speaking:
             return None
-        said = np.concatenate(self._kept)
-        end = len(said) - self._n_silent * self._hop + round(PRE_ROLL_S * self._rate)
-        return said[: min(end, round(self._settings.longest_s * self._rate))]
+        speech = np.concatenate(self._kept)
+        end = len(speech) - self._n_silent * self._hop + round(PRE_ROLL_S * self._rate)
+        return speech[: min(end, round(self._settings.longest_s * self._rate))]
 
-    def _forget(self) -> None:
-        """Keep only what a word that begins now may need."""
-        most = round((PRE_ROLL_S + BEGINS[1]) * self._rate)
-        while self._kept and self._n_kept - len(self._kept[0]) >= most:
+    def _trim(self) -> None:
+        """Drop sound that is too old to belong to speech that begins now."""
+        kept = round((PRE_ROLL_S + ONSET_S[1]) * self._rate)
+        while self._kept and self._n_kept - len(self._kept[0]) >= kept:
             self._n_kept -= len(self._kept.pop(0))
 
 
-def put_job(root: Path, said: NDArray[np.int16], sample_rate: int, face: Union[Image, Path]) -> str:
-    """Put a passage into the inbox, whole or not at all.
+def put_job(root: Path, speech: NDArray[np.int16], sample_rate: int, face: Union[Image, Path]) -> str:
+    """Put a passage into the inbox, all of it or nothing.
 
     Args:
         root: The spool.
-        said: [n], mono.
+        speech: The speech, [n], mono.
         sample_rate: Hz.
         face: The snapshot, or the configured photo.
 
@@ -108,7 +108,7 @@ def put_job(root: Path, said: NDArray[np.int16], sample_rate: int, face: Union[I
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(sample_rate)
-        out.writeframes(said.tobytes())
+        out.writeframes(speech.tobytes())
     with contextlib.ExitStack() as opened:
         files: Dict[str, Source] = {"speech.wav": spoken.getvalue()}
         if isinstance(face, Path):
@@ -117,11 +117,11 @@ def put_job(root: Path, said: NDArray[np.int16], sample_rate: int, face: Union[I
             except OSError as e:
                 raise DeviceError(f"{face}: the photo cannot be read: {e.strerror}") from e
         else:
-            coded, data = cv2.imencode(".png", face)
-            if not coded:
-                raise DeviceError("the snapshot cannot be coded as PNG")
+            is_encoded, data = cv2.imencode(".png", face)
+            if not is_encoded:
+                raise DeviceError("the snapshot cannot be encoded as PNG")
             files["portrait.png"] = data.tobytes()
         try:
             return submit(root, datetime.now().strftime("talk-%Y%m%d-%H%M%S-%f")[:-3], files, is_private=True)
-        except RequestError as e:  # nobody asked for anything: the box itself is not as it must be
+        except RequestError as e:  # not a mistake in a request: the box itself is not set up right
             raise DeviceError(str(e)) from e

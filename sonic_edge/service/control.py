@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeV
 
 from ..errors import DeviceError, RequestError
 from ..process.messages import encode, plain
-from .orders import Answer, Reloaded, Request, reloadeds, requests, retrieds
-from .status import Status, read_status
+from .messages import Answer, Reloaded, Request, reloadeds, requests, retrieds
+from .status import Status, statuses
 
 NAME = "control.sock"
 _MAX_BYTES = 4096
@@ -69,7 +69,16 @@ def ask(folder: Path, request: Request, timeout_s: float = _PATIENCE_S) -> Dict[
 
 def ask_status(folder: Path, timeout_s: float = _PATIENCE_S) -> Status:
     """Ask the daemon for its status; arguments and errors as for `ask`."""
-    return _understood(folder, read_status, ask(folder, Request("status"), timeout_s))
+    return read_status(folder, ask(folder, Request("status"), timeout_s))
+
+
+def read_status(folder: Path, answer: Mapping[str, Any]) -> Status:
+    """The status that `ask` got.
+
+    Raises:
+        DeviceError: If it makes no sense.
+    """
+    return _understood(folder, statuses.check, answer)
 
 
 def ask_reload(folder: Path, timeout_s: float = _PATIENCE_S) -> Reloaded:

@@ -5,7 +5,7 @@ None, or the default.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Dict, List, Mapping, Optional
+from typing import Annotated, Dict, List, Optional
 
 from ..hardware.npu import NpuStatus
 from ..live.state import LiveStatus, ScreenStatus
@@ -120,13 +120,4 @@ class Status:
     live: Annotated[Optional[LiveStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
 
 
-_statuses: Reader[Status] = Reader(Status)
-
-
-def read_status(answer: Mapping[str, Any]) -> Status:
-    """The status in an answer of the daemon's.
-
-    Raises:
-        ValueError: If it is none at all.
-    """
-    return _statuses.check(answer)
+statuses: Reader[Status] = Reader(Status)

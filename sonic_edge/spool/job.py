@@ -1,4 +1,4 @@
-"""What a job is: the kinds of its files, its id, its record on disk."""
+"""What a job is: the kinds of file it may hold, its id, its record on disk."""
 
 import hashlib
 import json
@@ -33,22 +33,22 @@ CONTROLS = frozenset((".yaml", ".yml"))
 """Suffixes of a job's controls, lower case."""
 
 REASON = "reason.json"
-"""Tells in a failed job's folder why it failed; means nothing when the folder is put into the inbox again."""
+"""In a failed job's folder: why it failed. Ignored when the folder is put into the inbox again."""
 
 PRIVATE = ".private"
-"""A file of this name in a job's folder: its recording and photo were taken by the box itself, and go with the job."""
+"""Marks the folder of a job whose recording and photo the box took itself: they are deleted when the job ends."""
 
 MAX_ENTRIES = 1000
-"""In a job's folder; it should hold two or three."""
+"""Most entries in a job's folder; it should hold two or three."""
 
-_MAX_NAME_BYTES = 200  # of an id: leaves room for ".trash-", "-123", ".inputs" and encoders' temp suffixes within 255
+_MAX_NAME_BYTES = 200  # of an id; leaves room for ".trash-", "-123", ".inputs" and encoders' temp suffixes within 255
 
 State = Literal["claiming", "claimed", "running", "publishing", "failing"]
-"""See the package."""
+"""The states of a job; the package's docstring has the diagram."""
 
 
-class Seen(NamedTuple):
-    """A file as it was seen in the inbox."""
+class FileStamp(NamedTuple):
+    """A file as it was in the inbox when it was looked at."""
 
     name: str
     size: int
@@ -66,40 +66,42 @@ class Record:
     given: str
     """The folder's name, or the stem of the files, as the person wrote it."""
     is_folder: bool
-    sources: Tuple[Seen, ...]
-    """What was seen in the inbox."""
+    sources: Tuple[FileStamp, ...]
+    """The files as they were in the inbox."""
     claimed: str
-    """When, ISO 8601."""
+    """When it was claimed, ISO 8601."""
     deaths: int = 0
     interruptions: int = 0
     name: str = ""
-    """The name in outbox or failed, from publishing or failing on."""
+    """Its name in outbox or failed; set in the states publishing and failing."""
     reason: Mapping[str, Any] = field(default_factory=dict)
-    """What ``reason.json`` will hold, from failing on."""
+    """What ``reason.json`` will hold; set in the state failing."""
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
         """The record of the job in ``work/<id>``.
 
         Raises:
-            OSError, ValueError, TypeError, KeyError: If it cannot be read, or is none, or another job's.
+            OSError, ValueError, TypeError, KeyError: If it cannot be read, is not a record, or is another job's.
         """
         data = json.loads((folder / "job.json").read_bytes())
-        data["sources"] = tuple(Seen(str(name), int(size), int(changed)) for name, size, changed in data["sources"])
+        data["sources"] = tuple(
+            FileStamp(str(name), int(size), int(changed)) for name, size, changed in data["sources"]
+        )
         record = cls(**data)
         if record.id != folder.name or record.state not in get_args(State):
-            raise ValueError(f"{folder.name}: job.json is of {record.id!r} in state {record.state!r}")
+            raise ValueError(f"{folder.name}: job.json is for {record.id!r} in state {record.state!r}")
         return record
 
     def store(self, folder: Path) -> None:
-        """Replace the record of the job in ``work/<id>``, durably."""
-        # ASCII, so that names that are not UTF-8 come back as they were
+        """Replace the record in ``work/<id>``, durably."""
+        # ASCII, so that names that are not UTF-8 survive
         disk.write(folder / "job.json", json.dumps(asdict(self), indent=1).encode())
 
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed job with all it needs, ready to be worked on."""
+    """A claimed job, ready for the worker."""
 
     folder: Path
     """``work/<id>``"""
@@ -108,18 +110,18 @@ class Job:
     portrait: Path
     """The photo: a plain file in the job's folder, or the configured one."""
     controls: Optional[Path]
-    """The job's own controls, a YAML file nobody has read yet."""
+    """The job's own controls: a YAML file, not read yet."""
     deaths: int
-    """How often a worker died or hung on it so far."""
+    """How often a worker has died or hung on it."""
 
     @property
     def id(self) -> str:
-        """Its name: unique in work, outbox and failed when it was claimed; safe as a file name and in a log."""
+        """Its name: unique in work, outbox and failed at the time of the claim; safe as a file name and in a log."""
         return self.folder.name
 
     @property
     def output(self) -> Path:
-        """Where the worker is to write the video."""
+        """The path to which the worker writes the video."""
         return output_in(self.folder)
 
 
@@ -129,13 +131,14 @@ def output_in(folder: Path) -> Path:
 
 
 def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Job:
-    """What is in a claimed job's folder ``work/<id>``.
+    """The job in a claimed job's folder ``work/<id>``.
 
     Raises:
-        RequestError: If that is not one recording, one photo and at most one file of controls, all plain files.
+        RequestError: If the folder does not hold one recording, one photo (unless there is a default) and at most one
+            file of controls, all regular files.
     """
     inputs = folder / "inputs"
-    kinds: Dict[str, List[Path]] = {"recording": [], "photo": [], "file of controls": []}
+    kinds: Dict[str, List[Path]] = {"recording": [], "photo": [], "controls file": []}
     others: List[Path] = []
     unknown: List[str] = []
     names = [name for name in sorted(disk.entries(inputs)) if not name.startswith(".")]
@@ -144,7 +147,7 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
     for name in names:
         path = inputs / name
         if not disk.is_plain(path):
-            raise RequestError(f"{record.id}: {name!r} is {disk.what_is(path)}; only plain files are taken")
+            raise RequestError(f"{record.id}: {name!r} is {disk.what_is(path)}; only regular files are accepted")
         suffix = suffix_of(name)
         if suffix in RECORDINGS:
             kinds["recording"].append(path)
@@ -154,40 +157,42 @@ def job_in(folder: Path, record: Record, default_portrait: Optional[Path]) -> Jo
             others.append(path)
         elif name != REASON:
             unknown.append(name)
-    # job.yaml, or named like the recording: a failed pair that is put into the inbox again is a folder then
+    # job.yaml, or one named like the recording: a failed pair that is retried comes back as a folder
     ours = {"job", *(path.stem.lower() for path in kinds["recording"])}
-    kinds["file of controls"] = [p for p in others if not record.is_folder or p.stem.lower() in ours]
+    kinds["controls file"] = [p for p in others if not record.is_folder or p.stem.lower() in ours]
     for kind, paths in kinds.items():
         if len(paths) > 1:
             listed = ", ".join(repr(p.name) for p in paths[:5])
-            raise RequestError(f"{record.id}: holds {len(paths)} of kind {kind} ({listed}); one is needed")
+            raise RequestError(f"{record.id}: holds {len(paths)} {kind}s ({listed}); it must hold one")
     if not kinds["recording"]:
         raise RequestError(f"{record.id}: holds no recording")
     if not kinds["photo"] and unknown:
-        # it may be meant as the photo: nobody else may speak in its place
+        # that file may be meant as the photo: do not let the default portrait speak instead
         listed = ", ".join(repr(n) for n in unknown[:5])
-        raise RequestError(f"{record.id}: holds no photo, but {listed}, which is not known as one; JPEG or PNG is safe")
+        raise RequestError(
+            f"{record.id}: holds no photo, but {listed}, which is not a known photo type; use JPEG or PNG"
+        )
     portrait = kinds["photo"][0] if kinds["photo"] else default_portrait
     if portrait is None:
         raise RequestError(
             f"{record.id}: holds no photo and spool.portrait is not set; put a photo of the same name beside the "
             "recording, or set spool.portrait"
         )
-    controls = kinds["file of controls"][0] if kinds["file of controls"] else None
+    controls = kinds["controls file"][0] if kinds["controls file"] else None
     return Job(folder, kinds["recording"][0], portrait, controls, record.deaths)
 
 
 def suffix_of(name: str) -> str:
-    """``.wav`` of ``a.b.WAV``; empty if there is none, or nothing before it."""
+    """The last suffix, lower case: ``.wav`` of ``a.b.WAV``; empty if there is none, or nothing before it."""
     stem, dot, last = name.rpartition(".")
     return f".{last.lower()}" if dot and stem else ""
 
 
 def safe_id(name: str) -> str:
-    """A name that a person still recognises and that nothing stumbles over.
+    """A name that people still recognise and that is safe in paths, logs and command lines.
 
-    Control characters, bytes that are not UTF-8 and a leading dash become ``_``; long names are cut between characters
-    and end in a hash of the whole.
+    Control characters, bytes that are not UTF-8 and a leading dash or dot become ``_``; a long name is cut between
+    characters and ends in a hash of the whole name.
     """
     text = "".join(c if c.isprintable() and c != "/" else "_" for c in name)
     if text[0] in "-.":

@@ -1,4 +1,4 @@
-"""Room on the spool's disk: how much there is, and which results go so that it lasts."""
+"""Space on the spool's disk: whether there is enough, and which old results to delete."""
 
 import logging
 import os
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 MB = 1_000_000
 LOOK_EVERY_S = 60.0
-"""How often outbox is looked through."""
+"""How often outbox is checked."""
 STEADY_S = 3600.0
-"""Ages count only after the clock has gone on steadily for so long: a box without a battery wakes up in 1970, and one
-whose clock is set to 2040 must not throw everything away."""
+"""Results are deleted for their age only after the clock has run this long without a jump: a box without a clock
+battery starts in 1970, and one whose clock is set to 2040 must not delete everything."""
 
 _JUMP_S = 60.0
 _FEW_INODES = 200
-_SUFFIXES = (".json", ".mp4", ".inputs")  # in the order in which they leave outbox
+_SUFFIXES = (".json", ".mp4", ".inputs")  # in the order in which they are deleted from outbox
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class DiskStatus:
 
 @dataclass
 class _Result:
-    """What a job left in outbox."""
+    """The files of one job in outbox."""
 
     name: str
     paths: List[Path] = field(default_factory=list)
@@ -50,11 +50,11 @@ class _Result:
 
 
 class DiskQuota:
-    """What the disk has room for.
+    """Watches free space, and deletes old results.
 
     Args:
         folders: The spool.
-        settings: How much is to stay free, and what is kept.
+        settings: How much space stays free, and how long results are kept.
     """
 
     def __init__(self, folders: Folders, settings: DiskSettings) -> None:
@@ -67,10 +67,10 @@ class DiskQuota:
         self._steady_since = time.monotonic()
 
     def lacking(self, share: float = 1.0) -> str:
-        """Why there is no room, in words; empty if there is.
+        """Why there is not enough space, in words; empty if there is.
 
         Args:
-            share: Of ``disk.floor_mb``, that must be free.
+            share: The part of ``disk.floor_mb`` that must be free, 0..1.
         """
         try:
             info = os.statvfs(self._folders.root)
@@ -83,13 +83,13 @@ class DiskQuota:
                 f"(disk.floor_mb = {self.settings.floor_mb})"
             )
         if info.f_files and info.f_favail < _FEW_INODES * share:
-            return f"disk full: only {info.f_favail} more files can be made at {self._folders.root}"
+            return f"disk full: only {info.f_favail} more files can be created in {self._folders.root}"
         if info.f_flag & os.ST_RDONLY:
             return f"disk read-only: {self._folders.root}"
         return ""
 
     def status(self) -> Optional[DiskStatus]:
-        """For `sonic-edge status`; None if the disk does not answer."""
+        """The part `disk` of the status; None if the disk does not answer."""
         try:
             info = os.statvfs(self._folders.root)
         except OSError:
@@ -103,14 +103,14 @@ class DiskQuota:
         )
 
     def look_soon(self) -> None:
-        """Something was put into outbox, or the settings are others."""
+        """Check outbox at the next `tidy`: it has a new result, or the settings have changed."""
         self._look_at = 0.0
 
     def tidy(self, playing: Callable[[], Collection[Path]]) -> None:
-        """Delete the oldest results, as far as the settings ask for it. Not oftener than `LOOK_EVERY_S`.
+        """Delete the oldest results, as the settings demand. Does nothing within `LOOK_EVERY_S` of the last time.
 
         Args:
-            playing: Gives the videos that are being shown or wait for it; they stay. So does the newest result.
+            playing: Returns the videos that are on the screen or queued for it; they are kept, as is the newest result.
 
         Raises:
             OSError: If the disk fails.
@@ -122,25 +122,25 @@ class DiskQuota:
         results = self._results()
         total = sum(r.n_bytes for r in results)
         needed = set(playing())
-        too_old = self._oldest_kept()
+        cutoff = self._cutoff()
         for result in results[:-1]:
-            old, many = result.changed < too_old, self._is_too_much(total)
-            if not (old or many):
+            is_old = result.changed < cutoff
+            if not (is_old or self._is_too_much(total)):
                 continue
             if needed.isdisjoint(result.paths):
-                log.info("%s: deleted from outbox, %s", result.name, "too old" if old else "outbox holds too much")
+                log.info("%s: deleted from outbox, %s", result.name, "too old" if is_old else "outbox is too large")
                 self._remove(result)
                 total -= result.n_bytes
         self._outbox_mb = total / MB
 
     def _results(self) -> List[_Result]:
-        """What is in outbox, the oldest first."""
+        """The results in outbox, the oldest first."""
         found: Dict[str, _Result] = {}
         with os.scandir(self._folders.outbox) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 if path.suffix not in _SUFFIXES or path.name.startswith("."):
-                    continue  # somebody else's
+                    continue  # not ours
                 info = entry.stat(follow_symlinks=False)
                 result = found.setdefault(path.stem, _Result(path.stem))
                 result.paths.append(path)
@@ -151,8 +151,8 @@ class DiskQuota:
                         result.n_bytes += sum(i.stat(follow_symlinks=False).st_size for i in inner)
         return sorted(found.values(), key=lambda r: (r.changed, r.name))
 
-    def _oldest_kept(self) -> float:
-        """The time before which a result is too old, seconds since 1970."""
+    def _cutoff(self) -> float:
+        """Results older than this are too old, seconds since 1970."""
         now, offset_s = time.monotonic(), time.time() - time.monotonic()
         if abs(offset_s - self._offset_s) > _JUMP_S:
             self._steady_since = now
@@ -165,12 +165,12 @@ class DiskQuota:
         return self.settings.keep_mb is not None and n_bytes > self.settings.keep_mb * MB
 
     def _remove(self, result: _Result) -> None:
-        """Its report goes first: a video without one is nobody's result any more."""
-        grave = self._folders.work / f".trash-{result.name}"
-        disk.remove(grave)
-        grave.mkdir()
+        """The report goes first: without it, a video no longer counts as a result."""
+        trash = self._folders.work / f".trash-{result.name}"
+        disk.remove(trash)
+        trash.mkdir()
         for path in sorted(result.paths, key=lambda p: _SUFFIXES.index(p.suffix)):
-            disk.rename(path, grave / path.name)
+            disk.rename(path, trash / path.name)
         disk.sync(self._folders.outbox)
-        disk.remove(grave)
+        disk.remove(trash)
         self._n_removed += 1

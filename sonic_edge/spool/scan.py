@@ -1,6 +1,6 @@
-"""What lies in the inbox, and whether it is complete and still.
+"""Which jobs are in the inbox, and whether their files are complete.
 
-Nothing says that a file is complete: it is when neither its size nor its time has changed for a while.
+Nothing marks a file as complete: it counts as complete when neither its size nor its time has changed for a while.
 """
 
 import logging
@@ -13,18 +13,18 @@ from typing import AbstractSet, Dict, List, Optional, Set, Tuple
 
 from .. import disk
 from ..config import SpoolSettings
-from .job import CONTROLS, MAX_ENTRIES, PHOTOS, RECORDINGS, Seen, suffix_of
+from .job import CONTROLS, MAX_ENTRIES, PHOTOS, RECORDINGS, FileStamp, suffix_of
 
 log = logging.getLogger(__name__)
 
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".download", "~")
-"""How copying programs end the names of files they are still writing."""
+"""Suffixes that copying programs give to files they are still writing."""
 
 HINT = "; the daemon's user must be able to read and move it: chgrp -R sonic-edge NAME && chmod -R g+rwX NAME"
-"""What to do about what somebody else owns."""
+"""What to do about files that another user owns."""
 
-_OURS = RECORDINGS | PHOTOS | CONTROLS
-_TIME_SLACK_NS = 2_000_000_000  # FAT keeps times to two seconds
+_JOB_SUFFIXES = RECORDINGS | PHOTOS | CONTROLS
+_TIME_SLACK_NS = 2_000_000_000  # FAT stores times to two seconds
 
 
 @dataclass
@@ -34,81 +34,83 @@ class Candidate:
     name: str
     """The folder's name, or the stem of the files."""
     is_folder: bool
-    files: List[Seen] = field(default_factory=list)
-    """Everything that counts for stillness, unfinished files too."""
+    files: List[FileStamp] = field(default_factory=list)
+    """All files that must stop changing first, unfinished ones too."""
 
     @property
     def key(self) -> Tuple[bool, str]:
-        """What tells it from the others."""
+        """What identifies it among the candidates."""
         return self.is_folder, self.name
 
     @property
-    def finished(self) -> Tuple[Seen, ...]:
-        """The files that will be the job's."""
+    def finished(self) -> Tuple[FileStamp, ...]:
+        """The files that are written completely, by their names: these become the job's."""
         return tuple(sorted(f for f in self.files if _finished_name(f.name) == f.name))
 
     @property
     def age_key(self) -> Tuple[int, str]:
-        """Sorts the oldest first."""
+        """Sort key: the oldest first."""
         return max((f.changed for f in self.files), default=0), self.name
 
 
 @dataclass
-class _Stillness:
-    """Since when a candidate has looked the same."""
+class _Unchanged:
+    """Since when a candidate's files have not changed, seconds on the monotonic clock."""
 
-    files: Tuple[Seen, ...]
+    files: Tuple[FileStamp, ...]
     since: float
-    told: bool = False
+    is_reported: bool = False
     not_before: float = 0.0
 
 
 class InboxScanner:
-    """Looks through the inbox again and again, and remembers what it saw.
+    """Scans the inbox repeatedly, and remembers what it found.
 
     Args:
         inbox: The folder.
-        settings: How patient to be.
+        settings: How long files must stay unchanged.
     """
 
     def __init__(self, inbox: Path, settings: SpoolSettings) -> None:
         self._inbox = inbox
         self._settle_s = settings.settle_s
         self._patience_s = max(settings.settle_s, settings.pair_s)
-        self._seen: Dict[Tuple[bool, str], _Stillness] = {}
-        self._left: Dict[str, Set[str]] = {}  # why -> names
+        self._seen: Dict[Tuple[bool, str], _Unchanged] = {}
+        self._ignored: Dict[str, Set[str]] = {}  # reason -> names
         self.looked = float("-inf")
-        """When it was looked through last, on the monotonic clock."""
+        """When it was last scanned, on the monotonic clock."""
         self.waiting: List[Candidate] = []
-        """What lay there at the last look and has a recording, the oldest first."""
-        self._alone: List[str] = []
+        """Candidates with a recording at the last scan, the oldest first."""
+        self._without_recording: List[str] = []
 
     def due(self) -> Optional[Candidate]:
-        """Look once; the oldest candidate that is complete and has lain still for long enough."""
+        """Scan once; the oldest candidate that is complete and has not changed for long enough."""
         self.looked = time.monotonic()
-        candidates = sorted(self._look(), key=lambda c: c.age_key)
+        candidates = sorted(self._scan(), key=lambda c: c.age_key)
         self.waiting = [c for c in candidates if _any_of(RECORDINGS, c.finished)]
         keys = {c.key for c in candidates}
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
-        due = [c for c in candidates if self._is_due(c)]  # all of them: each is to be seen lying still
-        if self._alone:
-            log.warning("inbox: left lying, there is no recording with it: %s", _some(self._alone))
-            self._alone = []
+        due = [
+            c for c in candidates if self._is_due(c)
+        ]  # check all of them: each must have its time without change noted
+        if self._without_recording:
+            log.warning("inbox: ignored, there is no recording with it: %s", _first_few(self._without_recording))
+            self._without_recording = []
         return due[0] if due else None
 
     def leave(self, candidate: Candidate, for_s: float) -> None:
-        """Let a candidate that `due` gave lie for a while."""
+        """Do not return a candidate that `due` returned again for this long, seconds."""
         self._seen[candidate.key].not_before = time.monotonic() + for_s
 
-    def _look(self) -> List[Candidate]:
-        """Everything that may be a job; what else there is goes to the log, once."""
+    def _scan(self) -> List[Candidate]:
+        """Everything that may be a job; anything else is logged, once."""
         groups: Dict[str, Candidate] = {}
         folders: List[Candidate] = []
-        left: Dict[str, Set[str]] = {
+        ignored: Dict[str, Set[str]] = {
             "not a recording, photo or job folder": set(),
-            f"cannot be looked into{HINT}": set(),
+            f"cannot be read{HINT}": set(),
         }
-        strangers, closed = left.values()
+        unknown, unreadable = ignored.values()
         with os.scandir(self._inbox) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
@@ -117,24 +119,24 @@ class InboxScanner:
                 suffix = suffix_of(base)
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(_look_into(entry))
-                    elif suffix in _OURS:
-                        # a Mac decomposes accents in names, others do not
+                        folders.append(_scan_folder(entry))
+                    elif suffix in _JOB_SUFFIXES:
+                        # macOS decomposes accents in file names, others do not
                         stem = unicodedata.normalize("NFC", base[: -len(suffix)])
-                        groups.setdefault(stem, Candidate(stem, is_folder=False)).files.append(_see(entry))
+                        groups.setdefault(stem, Candidate(stem, is_folder=False)).files.append(_stamp(entry))
                     elif base == entry.name:
-                        strangers.add(entry.name)
-                except FileNotFoundError:  # it went while we looked
+                        unknown.add(entry.name)
+                except FileNotFoundError:  # removed during the scan
                     continue
                 except PermissionError:
-                    closed.add(entry.name)
-                except _TooMuch:
-                    strangers.add(entry.name)
-        for why, names in left.items():
-            new = sorted(names - self._left.get(why, set()))
+                    unreadable.add(entry.name)
+                except _TooManyEntries:
+                    unknown.add(entry.name)
+        for reason, names in ignored.items():
+            new = sorted(names - self._ignored.get(reason, set()))
             if new:
-                log.warning("inbox: left lying, %s: %s", why, _some(new))
-        self._left = left
+                log.warning("inbox: ignored, %s: %s", reason, _first_few(new))
+        self._ignored = ignored
         return folders + list(groups.values())
 
     def _is_due(self, candidate: Candidate) -> bool:
@@ -142,60 +144,60 @@ class InboxScanner:
         files = tuple(sorted(candidate.files))
         seen = self._seen.get(candidate.key)
         if seen is None or seen.files != files:
-            self._seen[candidate.key] = _Stillness(files, now)
+            self._seen[candidate.key] = _Unchanged(files, now)
             return False
-        still_s = now - seen.since
+        unchanged_s = now - seen.since
         finished = candidate.finished
         if not _any_of(RECORDINGS, finished):
-            if still_s >= self._patience_s and not seen.told:
-                seen.told = True
-                self._alone.append(candidate.name)
+            if unchanged_s >= self._patience_s and not seen.is_reported:
+                seen.is_reported = True
+                self._without_recording.append(candidate.name)
             return False
         whole = _any_of(PHOTOS, finished) and finished == files
-        return still_s >= (self._settle_s if whole else self._patience_s) and now >= seen.not_before
+        return unchanged_s >= (self._settle_s if whole else self._patience_s) and now >= seen.not_before
 
 
-class _TooMuch(Exception):
-    """A folder in the inbox holds too much to be a job."""
+class _TooManyEntries(Exception):
+    """A folder in the inbox holds too many entries to be a job."""
 
 
-def _look_into(entry: "os.DirEntry[str]") -> Candidate:
+def _scan_folder(entry: "os.DirEntry[str]") -> Candidate:
     """A folder in the inbox as a candidate."""
     found = Candidate(entry.name, is_folder=True)
     with os.scandir(entry.path) as entries:
         for n_seen, inner in enumerate(entries):
             if n_seen >= MAX_ENTRIES:
-                raise _TooMuch
+                raise _TooManyEntries
             if not inner.name.startswith("."):
-                found.files.append(_see(inner))
+                found.files.append(_stamp(inner))
     return found
 
 
-def _see(entry: "os.DirEntry[str]") -> Seen:
+def _stamp(entry: "os.DirEntry[str]") -> FileStamp:
     info = entry.stat(follow_symlinks=False)
-    return Seen(entry.name, info.st_size, info.st_mtime_ns)
+    return FileStamp(entry.name, info.st_size, info.st_mtime_ns)
 
 
-def _some(names: List[str]) -> str:
-    """A line for the log, however many there are."""
+def _first_few(names: List[str]) -> str:
+    """The first five names, and how many more there are, for the log."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(map(repr, names[:5])) + more
 
 
-def _any_of(suffixes: AbstractSet[str], files: Tuple[Seen, ...]) -> bool:
+def _any_of(suffixes: AbstractSet[str], files: Tuple[FileStamp, ...]) -> bool:
     return any(suffix_of(f.name) in suffixes for f in files)
 
 
 def _finished_name(name: str) -> str:
-    """The name a file will have once it is written: ``a.wav.part`` -> ``a.wav``."""
+    """The name a file will have once it is complete: ``a.wav.part`` -> ``a.wav``."""
     lower = name.lower()
     if not lower.endswith(UNFINISHED):
         return name
     return next(name[: -len(suffix)] for suffix in UNFINISHED if lower.endswith(suffix))
 
 
-def is_same_file(path: Path, seen: Seen) -> bool:
-    """Whether a file is still what was seen."""
+def is_same_file(path: Path, seen: FileStamp) -> bool:
+    """Whether a file is unchanged since it was seen: same size, same time within two seconds."""
     try:
         info = path.lstat()
     except FileNotFoundError:
@@ -203,8 +205,8 @@ def is_same_file(path: Path, seen: Seen) -> bool:
     return info.st_size == seen.size and abs(info.st_mtime_ns - seen.changed) <= _TIME_SLACK_NS
 
 
-def is_same_folder(path: Path, seen: Tuple[Seen, ...]) -> bool:
-    """Whether a folder still holds what was seen in it."""
+def is_same_folder(path: Path, seen: Tuple[FileStamp, ...]) -> bool:
+    """Whether a folder still holds the same files, unchanged since they were seen."""
     if path.is_symlink() or not path.is_dir():
         return False
     names = {n for n in disk.entries(path) if not n.startswith(".") and _finished_name(n) == n}

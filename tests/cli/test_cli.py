@@ -53,7 +53,7 @@ def test_the_result_may_not_replace_an_input(tmp_path, capsys):
     video = tmp_path / "talk.mp4"
     video.write_bytes(b"x")
     assert main(["render", "a.jpg", str(video), "-o", str(video)]) == 2
-    assert "is another file of this job" in capsys.readouterr().err
+    assert "is named twice, or is an input" in capsys.readouterr().err
     assert video.read_bytes() == b"x"
 
 

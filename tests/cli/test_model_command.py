@@ -26,7 +26,7 @@ from sonic_edge.engine.pipeline import scene_key
 from sonic_edge.errors import RequestError
 from sonic_edge.model.store.place import CHOICE
 from sonic_edge.service.control import ask
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 SHIPPED = "shipped/sonic-net"
 
@@ -103,7 +103,7 @@ def test_what_a_box_has_at_first(model, tmp_path):
     assert said.startswith("> sonic-net 0.2.0 (shipped/sonic-net): motion, cpu mindspore_lite, ")
     assert not (tmp_path / "models").exists(), "looking makes nothing"
     status, said, _ = model("check", "sonic-net")
-    assert status == 0 and "as their hashes say; for cpu mindspore_lite" in said
+    assert status == 0 and "all hashes match; for cpu mindspore_lite" in said
     assert "ran once on cpu: " in said and "for 1.6 s of sound, " in said and "are finite" in said
 
 
@@ -115,7 +115,7 @@ def test_a_bundle_is_installed_chosen_and_left(model, tmp_path, settings):
         status, said, _ = model("check", path)
         assert status == 0
         assert said.splitlines()[0] == "my-net 1.0: motion, for us alone"
-        assert "left out: holiday.jpg: bundle.yaml does not name it" in said
+        assert "ignored: holiday.jpg: bundle.yaml does not name it" in said
     assert not (tmp_path / "models").exists()
     status, said, _ = model("install", packed)
     assert status == 0 and "installed; `sonic-edge model use my-net-1.0-" in said
@@ -271,8 +271,8 @@ def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, s
 
     source = own_bundle(tmp_path / "b")
     for start_s, do, words in (
-        (2.0, lambda *_: time.sleep(1000), "did not run within worker.start_s = 2 s"),
-        (300.0, lambda *_: os.kill(os.getpid(), signal.SIGKILL), "running the model ended the process: SIGKILL"),
+        (2.0, lambda *_: time.sleep(1000), "did not finish within worker.start_s = 2 s"),
+        (300.0, lambda *_: os.kill(os.getpid(), signal.SIGKILL), "running the model crashed the process: SIGKILL"),
         (300.0, lambda *_: {}["a mistake"], "running the model failed: KeyError"),
     ):
         settings(worker={"start_s": start_s})
@@ -348,7 +348,7 @@ def test_a_running_job_ends_with_the_bundle_it_began_with(daemon, model, install
         drop(running, "a", "ok")
         running.until_logged("a: started")
         status, said, _ = model("use", "my-net")
-        assert status == 0 and "the daemon takes it over after the job a" in said
+        assert status == 0 and "the daemon switches to it after the job a" in said
         assert told()["worker"]["pid"] == worker and told()["model"]["name"] == "sonic-net"
         assert studio_models(tmp_path) == ["sonic-net"], "nor is the studio disturbed"
     running.until_there("outbox/a.json")
@@ -374,14 +374,14 @@ def test_a_bundle_that_the_worker_refuses_leaves_the_old_one_in_service(
     running.until(lambda: studio_models(tmp_path) == [one], "the studio has it")
     status, said, complaint = model("use", name)
     assert status == 1 and "in use from now on" in said
-    assert f"the daemon refuses {bad} and goes on as before: " in complaint
+    assert f"the daemon refuses {bad} and stays with the old bundle: " in complaint
     assert words in complaint and f"`sonic-edge model rollback` goes back to {one}" in complaint
     assert told()["model"]["name"] == "my-net" and words in told()["settings"]["error"]
     drop(running, "a", "ok")
     running.until_there("outbox/a.json")
     assert studio_models(tmp_path) == [one], "the studio was never given it"
     status, said, _ = model("rollback")
-    assert status == 0 and "the daemon works with it now" in said
+    assert status == 0 and "the daemon uses it now" in said
     assert told()["settings"]["error"] == "" and told()["model"]["name"] == "my-net"
     assert chosen(tmp_path) == (one, bad)
 
@@ -401,7 +401,7 @@ def test_a_daemon_that_has_other_settings_is_told(daemon, model, installed, sett
         timeout=DEADLINE_S,
     )
     assert done.returncode == 78
-    assert "is chosen, but the daemon that answers in" in done.stderr and "goes on with" in done.stderr
+    assert "is chosen, but the daemon that answers in" in done.stderr and "stays with" in done.stderr
     assert f"{tmp_path / 'box.yaml'}" in done.stderr
     assert running.process.poll() is None
 
@@ -459,7 +459,7 @@ def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed,
     put_in(running, "a", short_speech)
     assert made_with("a") == "sonic-net"
     status, said, _ = model("use", "my-net")
-    assert status == 0 and "the daemon works with it now" in said
+    assert status == 0 and "the daemon uses it now" in said
 
     # one that is whole when it is chosen, and damaged when the worker comes to it
     with held_up(told()["worker"]["pid"]):
@@ -475,9 +475,9 @@ def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed,
     assert made_with("c") == "my-net" and told()["model"]["name"] == "my-net"
 
     status, said, _ = model("rollback")
-    assert status == 0 and "the daemon works with it now" in said and told()["settings"]["error"] == ""
+    assert status == 0 and "the daemon uses it now" in said and told()["settings"]["error"] == ""
     status, said, _ = model("use", SHIPPED)
-    assert status == 0 and "the daemon works with it now" in said
+    assert status == 0 and "the daemon uses it now" in said
     put_in(running, "d", short_speech)
     assert made_with("d") == "sonic-net"
     assert running.end()[0] == 0

@@ -25,12 +25,13 @@ from waiting import lives, until
 
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import box, devices, exit_status, model, service
-from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case, Check, Finding, carry_out, ok
+from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Check, Context, Finding, ok, run_check
 from sonic_edge.doctor.redact import Redactor
 from sonic_edge.doctor.support import unit_line
 from sonic_edge.engine import encode, pipeline
 from sonic_edge.hardware.machine import Mount
 from sonic_edge.process.isolated import Account
+from sonic_edge.service.status import statuses
 
 # a test runner has threads, whatever the doctor has
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -38,8 +39,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 PROGRAM = str(Path(sys.executable).with_name("sonic-edge"))
 
 
-def _case(settings, **more):
-    return Case(check(Config, settings, "test"), **more)
+def _case(settings, status=None, **more):
+    status = None if status is None else statuses.check(status)
+    return Context(check(Config, settings, "test"), status=status, **more)
 
 
 def _spool(root):
@@ -102,7 +104,7 @@ def test_a_box_that_is_well(running):
     failures = [f.line() for findings in found.values() for f in findings if f.state == FAILED]
     assert (status, failures) == (0, [])
     (daemon,) = [f for f in found["daemon"] if f.state == OK]
-    assert "waiting for jobs" in daemon.seen and "0 jobs wait" in daemon.seen
+    assert "waiting for jobs" in daemon.seen and "0 jobs waiting" in daemon.seen
     (loaded,) = found["model"]
     assert "one window of 1.6 s in" in loaded.seen
     assert "may write" in found["folders"][0].seen or "took" in found["folders"][0].seen, "as fast as the machine is"
@@ -144,7 +146,7 @@ def test_a_box_with_everything_plugged_in(tmp_path):
     assert found["camera"][0].state == OK and "320x240 pixels" in lines["camera"], lines
     assert found["microphone"][0].state == WARNING and "only silence" in lines["microphone"], lines  # nobody speaks
     assert found["loudspeaker"][0].state == OK, lines
-    assert found["screen"][0].state == OK and "it reaches the screen" in lines["screen"], lines
+    assert found["screen"][0].state == OK and "it can use the screen" in lines["screen"], lines
     assert found["portrait"][0].state == OK and "one face found" in lines["portrait"], lines
     assert status == 0
 
@@ -251,7 +253,7 @@ def test_a_check_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch)
         return poll(self, seconds)
 
     monkeypatch.setattr(Connection, "poll", late)
-    (finding,) = carry_out(Check("camera", hang, seconds=1.0), _case({}))
+    (finding,) = run_check(Check("camera", hang, seconds=1.0), _case({}))
     assert finding.state == FAILED and finding.check == "camera" and "within 1 s" in finding.seen
     for pid in pids.read_text().split():
         until(lambda pid=pid: not lives(pid), "its end")
@@ -263,7 +265,7 @@ def test_a_check_that_takes_its_process_down():
         os.kill(os.getpid(), signal.SIGSEGV)
 
     for end, said in ((crash, "SIGSEGV"), (lambda _: os._exit(3), "status 3")):
-        (finding,) = carry_out(Check("model", end), _case({}))
+        (finding,) = run_check(Check("model", end), _case({}))
         assert finding.state == FAILED and said in finding.seen and finding.todo
 
 
@@ -273,13 +275,13 @@ def test_a_check_that_raises():
             yield ok("first")
             raise error
 
-        return [(f.state, f.seen) for f in carry_out(Check("x", do), _case({}))]
+        return [(f.state, f.seen) for f in run_check(Check("x", do), _case({}))]
 
     assert fail(RuntimeError("odd"))[0] == (OK, "first")
-    assert fail(RuntimeError("odd"))[1] == (FAILED, "the check broke down: RuntimeError: odd")
+    assert fail(RuntimeError("odd"))[1] == (FAILED, "the check crashed: RuntimeError: odd")
     assert fail(MemoryError())[1][0] == FAILED
     assert fail(PermissionError(13, "no", "/root/x"))[1][0] == NOT_CHECKED
-    assert _states(carry_out(Check("x", lambda _: []), _case({}))) == [NOT_CHECKED]
+    assert _states(run_check(Check("x", lambda _: []), _case({}))) == [NOT_CHECKED]
 
 
 def test_a_file_whose_name_is_not_utf_8(tmp_path):
@@ -295,7 +297,7 @@ def test_what_a_check_prints_is_not_seen(capfd):
         os.write(2, b"ALSA lib")
         yield ok("fine")
 
-    assert _states(carry_out(Check("x", chatty), _case({}))) == [OK]
+    assert _states(run_check(Check("x", chatty), _case({}))) == [OK]
     assert capfd.readouterr() == ("", "")
 
 
@@ -322,7 +324,7 @@ def test_as_root_the_checks_are_made_as_the_daemon(open_folder):
     (root / "outbox").chmod(0o555)
     account = _other_user() if os.geteuid() == 0 else None
     case = _case({"spool": {"root": str(root)}}, account=account)
-    found = carry_out(Check("folders", box.folders), case)
+    found = run_check(Check("folders", box.folders), case)
     assert FAILED in _states(found) and any("outbox" in f.seen and "may not write" in f.seen for f in found)
     if account is not None:
         assert "nobody may not write" in found[0].seen and "chown -R nobody:" in found[0].todo
@@ -330,9 +332,9 @@ def test_as_root_the_checks_are_made_as_the_daemon(open_folder):
         def who(_):
             yield ok(f"{os.getuid()} {os.getgroups()} {dict(os.environ)}")
 
-        (me,) = carry_out(Check("x", who), case)
+        (me,) = run_check(Check("x", who), case)
         assert me.seen == f"{account.uid} [{account.gid}] {dict(account.environment)}"
-        (root_again,) = carry_out(Check("x", who, as_daemon=False), case)
+        (root_again,) = run_check(Check("x", who, as_daemon=False), case)
         assert root_again.seen.startswith("0 ")
 
 
@@ -340,7 +342,7 @@ def test_a_portrait_that_the_daemon_may_not_read(open_folder):
     photo = Path(shutil.copy(share_dir() / "samples" / "portrait.jpg", open_folder / "me.jpg"))
     photo.chmod(0)
     case = _case({"spool": {"portrait": str(photo)}}, account=_other_user() if os.geteuid() == 0 else None)
-    (found,) = carry_out(Check("portrait", model.portrait, 60), case)
+    (found,) = run_check(Check("portrait", model.portrait, 60), case)
     assert found.state == FAILED and "Permission denied" in found.seen and case.user in found.seen, found
 
 
@@ -348,9 +350,9 @@ def test_a_spool_that_the_daemon_may_not_enter(open_folder):
     root = _spool(open_folder / "spool")
     (root / "failed").chmod(0)
     case = _case({"spool": {"root": str(root)}}, account=_other_user() if os.geteuid() == 0 else None)
-    (found,) = carry_out(Check("failed jobs", service.failures), case)
+    (found,) = run_check(Check("failed jobs", service.failures), case)
     if case.account is not None:
-        assert found.state == FAILED and "nobody may not look at" in found.seen and "let nobody in" in found.todo
+        assert found.state == FAILED and "nobody may not read" in found.seen and "let nobody read" in found.todo
     else:
         assert found.state == NOT_CHECKED and "as root" in found.seen
     (root / "failed").chmod(0o755)
@@ -370,22 +372,22 @@ def test_a_damaged_model_file(own_bundle):
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
     case = _case({"model": {"bundle": str(own_bundle)}})
-    (files,) = carry_out(Check("model files", model.bundle), case)
+    (files,) = run_check(Check("model files", model.bundle), case)
     assert files.state == FAILED and victim.name in files.seen and "damaged or changed" in files.seen
-    (loaded,) = carry_out(Check("model", model.backend, 60), case)
+    (loaded,) = run_check(Check("model", model.backend, 60), case)
     assert loaded.state == FAILED and "nothing can be rendered" in loaded.todo
 
 
 @pytest.mark.parametrize("window_s, state", [(0.2, OK), (2.0, WARNING)])
 def test_a_model_is_as_fast_as_speech_or_slower(monkeypatch, window_s, state):
     monkeypatch.setattr(pipeline.Pipeline, "warm_up", lambda self: (window_s, 1.6))
-    (found,) = carry_out(Check("model", model.backend, 300), _case({}))
+    (found,) = run_check(Check("model", model.backend, 300), _case({}))
     assert found.state == state and f"in {1000 * window_s:.0f} ms" in found.seen
     assert ("slower than speech" in found.seen) == (state == WARNING)
 
 
 def test_a_bundle_that_is_not_there():
-    (found,) = carry_out(Check("model files", model.bundle), _case({"model": {"bundle": "nobody"}}))
+    (found,) = run_check(Check("model files", model.bundle), _case({"model": {"bundle": "nobody"}}))
     assert found.state == FAILED and "model.bundle = nobody" in found.seen
 
 
@@ -483,8 +485,8 @@ def test_what_the_daemon_holds_is_asked_of_it(tmp_path):
     status = {"live": live, "screen": {"state": "running", "restarts": 0}}
     case = _case(settings, status=status)
     assert _states(devices.camera(case)) == [NOT_CHECKED]
-    assert [f.seen for f in devices.microphone(case)] == ["the daemon hears USB"]
-    assert [f.seen for f in devices.loudspeaker(case)] == ["the daemon speaks through HDMI"]
+    assert [f.seen for f in devices.microphone(case)] == ["the daemon has it open: USB"]
+    assert [f.seen for f in devices.loudspeaker(case)] == ["the daemon has it open: HDMI"]
     (screen,) = devices.screen(case)
     assert screen.state == OK and "the daemon's screen is running" in screen.seen
 
@@ -506,7 +508,7 @@ def test_what_the_daemon_holds_is_asked_of_it(tmp_path):
 def test_a_player_that_is_none(tmp_path):
     (found,) = devices.screen(_case({"display": {"output": "drm", "player": "no-such-player"}}))
     assert found.state == FAILED and "install mpv" in found.todo
-    for said, words in (("mpv 0.29.1 Copyright", "too old"), ("hello", "does not tell its version")):
+    for said, words in (("mpv 0.29.1 Copyright", "too old"), ("hello", "does not report its version")):
         player = tmp_path / "player"
         player.write_text(f"#!/bin/sh\necho '{said}'\n")
         player.chmod(0o755)
@@ -557,13 +559,13 @@ def test_clocks(tmp_path):
 
 
 @pytest.mark.parametrize("degrees, state", [(50, OK), (85, WARNING), (99, FAILED), (None, NOT_CHECKED)])
-def test_warmth(degrees, state, tmp_path):
+def test_temperature(degrees, state, tmp_path):
     if degrees is not None:
         zone = tmp_path / "class/thermal/thermal_zone0"
         zone.mkdir(parents=True)
         (zone / "type").write_text("soc")
         (zone / "temp").write_text(f"{degrees}000")
-    assert _states(box.warmth(_case({}), tmp_path)) == [state]
+    assert _states(box.temperature(_case({}), tmp_path)) == [state]
 
 
 def test_worn_flash(tmp_path):
@@ -585,7 +587,7 @@ _UNIT = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", 
         ({}, [NOT_CHECKED], "systemd does not run here"),
         ({"LoadState": "not-found"}, [FAILED], "not-found"),
         ({**_UNIT, "NRestarts": "0"}, [OK], "active (running)"),
-        ({**_UNIT, "NRestarts": "4"}, [WARNING], "started again 4 times"),
+        ({**_UNIT, "NRestarts": "4"}, [WARNING], "restarts: 4"),
         ({**_UNIT, "UnitFileState": "disabled"}, [OK, WARNING], ""),
         ({**_UNIT, "ActiveState": "failed", "ExecMainStatus": "78"}, [FAILED], "its settings are wrong"),
         ({**_UNIT, "ActiveState": "failed", "ExecMainStatus": "1", "Result": "watchdog"}, [FAILED], "watchdog"),
@@ -617,14 +619,14 @@ def test_what_the_daemon_says(tmp_path):
         return list(service.daemon(_case({}, path=path, status={**good, **changes})))
 
     (well,) = found()
-    assert well.state == OK and "up 2 hours: waiting for jobs; 2 jobs wait" in well.seen
+    assert well.state == OK and "up 2 hours: waiting for jobs; 2 jobs waiting" in well.seen
     for changes, state, said in (
         ({"version": "0.0.1"}, WARNING, "it is version 0.0.1"),
         ({"queue": {"waiting": 2, "held": "disk full: 3 MB free"}}, FAILED, "disk full: 3 MB free"),
         ({"settings": {"path": str(path), "read": now, "error": "fps = 5"}}, FAILED, "fps = 5"),
         ({"settings": {"path": "/other.yaml", "read": now, "error": ""}}, WARNING, "/other.yaml"),
         ({"settings": {"path": str(path), "read": "2026-01-01T00:00:00+00:00"}}, WARNING, "was changed since"),
-        ({"counts": {"worker_deaths": 2}}, WARNING, "ended 2 times"),
+        ({"counts": {"worker_deaths": 2}}, WARNING, "times: 2"),
         ({"worker": {"memory_mb": 1450.0}}, WARNING, "1450 of 1500 MB"),
         ({"errors": [{"time": now, "what": "camera: gone"}]}, WARNING, "camera: gone"),
     ):
@@ -635,8 +637,8 @@ def test_what_the_daemon_says(tmp_path):
 
 
 def test_no_daemon():
-    assert _states(service.daemon(_case({}, silence="nobody"))) == [WARNING]
-    assert _states(service.daemon(_case({}, silence="nobody", unit=_UNIT))) == [FAILED]
+    assert _states(service.daemon(_case({}, no_answer="nobody"))) == [WARNING]
+    assert _states(service.daemon(_case({}, no_answer="nobody", unit=_UNIT))) == [FAILED]
 
 
 def test_jobs_that_failed(tmp_path):
@@ -675,7 +677,7 @@ def test_the_user(tmp_path):
     assert _states(service.settings_file(_case({}, path=open_to_all))) == [WARNING]
 
 
-# ---- the parcel ----
+# ---- the support bundle ----
 
 NAMES = ("张小明", "李雷 的录音", "韩梅梅", "wang-xiaohong", "Zhāng Wěi", "13812345678", "zhaoliu", "Qian Qi")
 
@@ -728,20 +730,20 @@ def _journalctl(folder):
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def _unpacked(parcel, folder):
-    subprocess.run(["tar", "xzf", str(parcel), "-C", str(folder)], check=True)
+def _unpacked(archive, folder):
+    subprocess.run(["tar", "xzf", str(archive), "-C", str(folder)], check=True)
     return {path.name: path.read_bytes() for path in (folder / "sonic-edge-support").iterdir()}
 
 
-def test_the_parcel_holds_no_face_no_voice_and_no_name(tmp_path):
+def test_the_support_bundle_holds_no_face_no_voice_and_no_name(tmp_path):
     path, media = _plant(tmp_path)
     environment = _journalctl(tmp_path / "bin")
-    parcel = tmp_path / "parcel.tar.gz"
-    status, found = _ask(path, "--bundle", str(parcel), environment=environment)
+    archive = tmp_path / "archive.tar.gz"
+    status, found = _ask(path, "--bundle", str(archive), environment=environment)
     assert status in (0, 1) and found["failed jobs"][0].state == WARNING
-    assert stat.S_IMODE(parcel.stat().st_mode) == 0o600 and parcel.stat().st_size < 10_000_000
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600 and archive.stat().st_size < 10_000_000
     (tmp_path / "out").mkdir()
-    files = _unpacked(parcel, tmp_path / "out")
+    files = _unpacked(archive, tmp_path / "out")
     assert set(files) == {
         *("about.txt", "doctor.txt", "doctor.json", "settings.yaml", "status.json", "spool.json"),
         *("versions.txt", "box.txt", "chip.txt", "units.txt", "log.txt", "mpv.log"),
@@ -767,7 +769,7 @@ def test_the_parcel_holds_no_face_no_voice_and_no_name(tmp_path):
     assert json.loads(files["doctor.json"])["findings"][0]["check"] == "settings"
 
 
-def test_a_parcel_never_takes_the_place_of_something(tmp_path):
+def test_a_support_bundle_never_takes_the_place_of_something(tmp_path):
     path = tmp_path / "box.yaml"
     path.write_text(f"spool: {{root: {tmp_path / 'spool'}}}\n")
     there = tmp_path / "there.tar.gz"
@@ -775,8 +777,8 @@ def test_a_parcel_never_takes_the_place_of_something(tmp_path):
     link = tmp_path / "link.tar.gz"
     link.symlink_to(tmp_path / "elsewhere")
     for place, said in (
-        (there, "is there already"),
-        (link, "is there already"),
+        (there, "exists already"),
+        (link, "exists already"),
         (tmp_path / "a.zip", "must end in .tar.gz"),
         (tmp_path / "no" / "a.tar.gz", "there is no folder"),
     ):
@@ -790,7 +792,7 @@ def test_a_parcel_never_takes_the_place_of_something(tmp_path):
     assert there.read_text() == "precious" and not (tmp_path / "elsewhere").exists()
 
 
-def test_a_parcel_that_does_not_fit_leaves_nothing(tmp_path):
+def test_a_support_bundle_that_does_not_fit_leaves_nothing(tmp_path):
     path = tmp_path / "box.yaml"
     path.write_text(f"spool: {{root: {tmp_path / 'spool'}}}\n")
     words = [PROGRAM, "doctor", "--config", path, "--bundle", tmp_path / "p.tar.gz"]

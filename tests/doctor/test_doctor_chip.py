@@ -15,9 +15,11 @@ import yaml
 
 from sonic_edge.config import Config, check, share_dir
 from sonic_edge.doctor import chip
-from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Case
+from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, WARNING, Context
 from sonic_edge.hardware import npu
 from sonic_edge.process.isolated import account_of
+from sonic_edge.process.messages import plain
+from sonic_edge.service.status import statuses
 
 SAID = Path(__file__).parents[1].joinpath("npu_smi")
 BOARD = (SAID / "310B4_board.txt").read_text()
@@ -25,7 +27,7 @@ BOARD = (SAID / "310B4_board.txt").read_text()
 
 def _case(backend="acl", told=None, **model):
     config = check(Config, {"model": {"backend": backend, **model}}, "test")
-    return Case(config, status=told)
+    return Context(config, status=None if told is None else statuses.check(told))
 
 
 def _by_state(found):
@@ -77,7 +79,7 @@ def test_where_the_cpu_is_used_nothing_is_needed(smi):
     for look in (chip.health, chip.devices, chip.cann):
         (finding,) = look(_case("cpu"))
         assert finding.state == OK and finding.seen == "not needed: model.backend = cpu"
-    assert not asked.exists() and chip.in_words(_case("cpu")) == ("no chip is used",)
+    assert not asked.exists() and chip.describe(_case("cpu")) == ("no chip is used",)
 
 
 # ---- what the chip says ----
@@ -102,7 +104,7 @@ def test_a_chip_that_is_well(smi, compiled):
         (" 51  ", " 100 ", FAILED, "too hot: 100 °C", "fan"),
         (" 51  ", " NA  ", NOT_CHECKED, "no temperature", ""),
         ("2040 / 3513", "3400 / 3513", WARNING, "113 of 3513 MB", "npu-smi info"),
-        ("2040 / 3513", "NA          ", NOT_CHECKED, "tells no memory", ""),
+        ("2040 / 3513", "NA          ", NOT_CHECKED, "reports no memory", ""),
     ],
 )
 def test_a_chip_that_is_not(smi, old, new, state, seen, todo):
@@ -144,10 +146,10 @@ def test_what_the_daemon_was_told_is_not_asked_again(smi):
     asked = smi(BOARD)
     watch = npu.Watch()
     watch.report = npu.parse((SAID / "310_board.txt").read_text())
-    found = list(chip.health(_case(told={"npu": watch.status()})))
+    found = list(chip.health(_case(told={"npu": plain(watch.status())})))
     assert "driver 21.0.3.1" in found[0].seen and "chip 0 is a 310;" in found[1].seen and not asked.exists()
     watch.report = npu.parse("")
-    assert "driver 23.0.rc3" in next(iter(chip.health(_case(told={"npu": watch.status()})))).seen
+    assert "driver 23.0.rc3" in next(iter(chip.health(_case(told={"npu": plain(watch.status())})))).seen
 
 
 # ---- devices ----
@@ -172,8 +174,8 @@ def test_devices_that_are_there(dev):
 def test_devices_that_are_not(dev):
     (dev / "davinci_manager").unlink()
     (finding,) = chip.devices(_case(device_id=3), dev)
-    assert finding.state == FAILED and f"{dev}/davinci_manager, {dev}/davinci3: not there" in finding.seen
-    assert "there: davinci0" in finding.seen and "dmesg" in finding.todo
+    assert finding.state == FAILED and f"{dev}/davinci_manager, {dev}/davinci3: missing" in finding.seen
+    assert "present: davinci0" in finding.seen and "dmesg" in finding.todo
 
 
 def test_devices_that_may_not_be_used(dev, monkeypatch):
@@ -195,7 +197,7 @@ def test_a_user_outside_the_group_and_a_unit_without_its_drop_in(dev, monkeypatc
     monkeypatch.setattr(grp, "getgrnam", lambda name: SimpleNamespace(gr_gid=99999))
     monkeypatch.setattr(chip.os, "geteuid", lambda: 1000)
     unit = {"LoadState": "loaded", "DropInPaths": "/etc/systemd/system/sonic-edge.service.d/override.conf"}
-    case = Case(_case().config, unit=unit)
+    case = Context(_case().config, unit=unit)
     group, drop_in = _by_state(chip.devices(case, dev))[FAILED]
     assert "is not in the group HwHiAiUser" in group.seen and "usermod -aG HwHiAiUser" in group.todo
     assert "no ascend.conf" in drop_in.seen and "run install.sh again" in drop_in.todo
@@ -241,7 +243,7 @@ def test_cann_that_loads_tells_its_versions(toolkit, backend):
         ("mindspore_lite", None, "No module named 'mindspore_lite'", f"{sys.executable} -m pip install"),
         ("acl", "import ctypes; ctypes.CDLL('libnone.so')", "libnone.so: cannot open shared object", "install.sh"),
         ("acl", "raise RuntimeError('wrong version')", "wrong version", "table of versions"),
-        ("acl", "import os; os.abort()", "status -6", "takes its process down"),
+        ("acl", "import os; os.abort()", "status -6", "crashes its process"),
     ],
 )
 def test_cann_that_does_not_load(toolkit, backend, text, seen, todo):
@@ -261,7 +263,7 @@ def test_an_import_that_hangs_is_given_up(toolkit, monkeypatch):
     monkeypatch.setattr(chip, "_LOAD_S", 1.0)
     toolkit("acl", "import time; time.sleep(60)")
     (finding,) = chip.cann(_case())
-    assert finding.state == FAILED and "does not end" in finding.seen and "restart the box" in finding.todo
+    assert finding.state == FAILED and "does not return" in finding.seen and "restart the box" in finding.todo
 
 
 def test_versions_are_read_where_they_are(tmp_path, monkeypatch):
@@ -290,7 +292,7 @@ def test_the_checks_are_made_in_the_environment_that_the_unit_gives(tmp_path):
     assert account_of(unit).environment["ASCEND_ODD"] == "old"
 
 
-def test_the_parcel_tells_of_the_chip(smi):
+def test_the_support_bundle_describes_the_chip(smi):
     smi(BOARD)
-    told = chip.in_words(_case())
+    told = chip.describe(_case())
     assert told[-2] == "npu-smi: 23.0.rc3" and "310B4" in told[-1]

@@ -23,7 +23,7 @@ from sonic_edge.engine.fonts import FONT
 from sonic_edge.engine.label import _lacking
 from sonic_edge.live.display import FONT_NAME, WORDS, Screen, Stream, words
 from sonic_edge.live.display.player import Player
-from sonic_edge.live.display.screen import MOST_CLIPS
+from sonic_edge.live.display.screen import MAX_CLIPS
 from sonic_edge.live.display.words import _ems, _escaped, overlay
 from sonic_edge.live.pacing import Pipe
 
@@ -153,7 +153,7 @@ class Room:
 
     def until_it_waits(self):
         """For the next writer; what came sooner the player would take for more of the last one's."""
-        until(lambda: self.screen._held is not None and self.screen._player._has_begun_loading, "it waits")
+        until(lambda: self.screen._fifo is not None and self.screen._player._has_begun_loading, "it waits")
 
     @property
     def pid(self):
@@ -265,13 +265,13 @@ def test_an_end_that_is_told_and_asked_for_at_once_is_one(room, tmp_path):
     here = room()
     one = clip(tmp_path / "1.mp4", GREEN)
     here.do("play", one)
-    here.until(lambda s: s["clip"] == one.name and not here.screen._player._is_loading, "it is shown")
+    here.until(lambda s: s.clip == one.name and not here.screen._player._is_loading, "it is shown")
     end = {"event": "property-change", "id": 1, "name": "eof-reached", "data": True}
     answer = {"request_id": 1, "error": "success", "data": True}
     with here.held_up() as screen:
-        assert [screen._player._understand(said) for said in (end, answer, end)] == ["over", None, None]
+        assert [screen._player._event_of(said) for said in (end, answer, end)] == ["ended", None, None]
         screen._player.load(one, {})
-        assert [screen._player._understand(said) for said in (end, answer)] == [None, None], "of the one before"
+        assert [screen._player._event_of(said) for said in (end, answer)] == [None, None], "of the one before"
 
 
 def test_what_is_written_is_what_is_seen(room, tmp_path, display):
@@ -294,7 +294,7 @@ def test_clips_again_and_again_and_one_that_is_gone(room, tmp_path):
     here.do("play", tmp_path / "gone.mp4")
     here.do("play", bad)
     here.do("play", two)
-    here.until(lambda s: s["skipped"] == 2, "both that do not play are left out")
+    here.until(lambda s: s.skipped == 2, "both that do not play are left out")
     shown = []
 
     def have_five_been():
@@ -344,7 +344,7 @@ def test_a_player_that_is_killed_or_hangs_comes_back_with_everything(room, tmp_p
     for number in (signal.SIGKILL, signal.SIGSTOP):
         old = here.pid
         os.kill(old, number)
-        here.until(lambda s, old=old: s["state"] == "running" and here.pid != old, "back")
+        here.until(lambda s, old=old: s.state == "running" and here.pid != old, "back")
         here.until_shown(GREEN)
         until(lambda old=old: not Path(f"/proc/{old}").exists(), "it is gone")
     assert here.status.restarts == 2
@@ -352,7 +352,7 @@ def test_a_player_that_is_killed_or_hangs_comes_back_with_everything(room, tmp_p
 
 def test_a_player_is_not_to_blame_when_we_are_held_up(room, tmp_path):
     here = room(deadline_s=1.0)
-    here.until(lambda s: s["state"] == "running", "up")
+    here.until(lambda s: s.state == "running", "up")
     old = here.pid
     for pause_s in (1.1, 1.5, 2.0):
         with here.held_up():
@@ -370,7 +370,7 @@ def test_live_goes_on_when_the_player_or_the_writer_comes_back(room, tmp_path, d
         here.until_shown(RED)
         old = here.pid
         os.kill(old, signal.SIGKILL)
-        here.until(lambda s: s["state"] == "running" and here.pid != old, "back")
+        here.until(lambda s: s.state == "running" and here.pid != old, "back")
         here.until_shown(RED)
     here.until_it_waits()
     with writer(fifo, lambda i: np.full((SIZE, SIZE, 3), GREEN, np.uint8)):
@@ -446,7 +446,7 @@ def test_a_single_picture_is_shown_without_a_next_one(room, tmp_path, display):
     fifo = tmp_path / "live.bgr"
     os.mkfifo(fifo)
     here.do("live", Stream(fifo, SIZE, SIZE, 25))
-    here.until(lambda s: s["state"] == "running", "up")
+    here.until(lambda s: s.state == "running", "up")
     with fifo.open("wb", buffering=0) as out:
         for colour in (RED, GREEN, BLUE, WHITE):
             out.write(np.full((SIZE, SIZE, 3), colour, np.uint8).tobytes())
@@ -485,24 +485,24 @@ def test_in_a_loop_new_clips_are_next_and_the_oldest_are_forgotten(tmp_path):
         for _ in range(n):
             screen._shown = screen._clips[0]
             names.append(str(screen._clips[0]))
-            screen._over()
+            screen._on_end()
         return "".join(names)
 
     assert shown(4) == "abca"
     screen.play(Path("x"))
     screen.play(Path("y"))
     assert shown(8) == "bxycabxy"
-    for i in range(MOST_CLIPS):
+    for i in range(MAX_CLIPS):
         screen.play(Path(f"{i:02}"))
     kept = sorted(str(c) for c in screen._clips)
-    assert kept == sorted(["c", *(f"{i:02}" for i in range(1, MOST_CLIPS))]), "the one being shown, and the newest"
+    assert kept == sorted(["c", *(f"{i:02}" for i in range(1, MAX_CLIPS))]), "the one being shown, and the newest"
 
 
 def test_many_waiting_clips_do_not_push_the_first_one_out(tmp_path):
     screen = Screen(DisplaySettings(output="window"), tmp_path)
-    for i in range(MOST_CLIPS + 5):
+    for i in range(MAX_CLIPS + 5):
         screen.play(Path(f"{i:02}"))
-    assert screen._clips[0] == Path("00") and screen.status().waiting == MOST_CLIPS + 5
+    assert screen._clips[0] == Path("00") and screen.status().waiting == MAX_CLIPS + 5
 
 
 @pytest.mark.parametrize("width", [405, 720, 1280])
@@ -521,17 +521,17 @@ def test_nothing_in_a_name_is_an_instruction():
 
 
 def test_a_player_that_is_not_there(room, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.3)
+    monkeypatch.setattr("sonic_edge.live.display.screen._RETRY_S", 0.3)
     here = room(player="/no/such/mpv")
     here.do("idle", Path("/scene.mp4"))
-    here.until(lambda s: s["state"] == "failed", "given up after three tries")
+    here.until(lambda s: s.state == "failed", "given up after three tries")
     assert "/no/such/mpv: cannot be started: No such file" in here.status.error
     assert "display.output to none" in here.status.error
 
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
 def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.1)
+    monkeypatch.setattr("sonic_edge.live.display.screen._RETRY_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(
         f"""
@@ -555,8 +555,8 @@ while True:
     fake.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}'\n")
     fake.chmod(0o755)
     here = room(player=str(fake), deadline_s=1.0 if manner in ("garbage", "deaf") else 60.0)
-    here.until(lambda s: s["restarts"] >= 1, "noticed")
-    here.until(lambda s: s["state"] == "failed", "given up")
+    here.until(lambda s: s.restarts >= 1, "noticed")
+    here.until(lambda s: s.state == "failed", "given up")
     wanted = {"exit": "ended with status 1: cannot open display", "leaves": "closed its socket"}
     assert wanted.get(manner, "has not answered") in here.status.error
 
@@ -567,14 +567,14 @@ def test_a_desktop_that_is_not_there(room, monkeypatch):
     monkeypatch.setattr("sonic_edge.live.display.player._START_S", 5.0)
     monkeypatch.setattr("sonic_edge.live.display.screen.ATTEMPTS", 0)
     made = room()
-    made.until(lambda s: s["state"] == "failed", "noticed")
-    assert "mpv opens no screen: " in made.status.error and "VO window" in made.status.error
+    made.until(lambda s: s.state == "failed", "noticed")
+    assert "mpv did not open the screen: " in made.status.error and "VO window" in made.status.error
 
 
 def test_what_the_player_says_does_not_fill_the_disk(room, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_edge.live.display.player._MOST_LOG_BYTES", 100)
+    monkeypatch.setattr("sonic_edge.live.display.player._MAX_LOG_BYTES", 100)
     made = room()
-    made.until(lambda s: s["state"] == "running", "running")
+    made.until(lambda s: s.state == "running", "running")
     log = made.screen._player._log
     with log.open("ab") as said:
         said.write(b"x" * 1000)

@@ -19,7 +19,7 @@ from sonic_edge.config import LabelSettings, share_dir
 from sonic_edge.engine.label import Label
 from sonic_edge.errors import RequestError
 from sonic_edge.service.control import ask
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 
 def grab(display):

@@ -12,7 +12,7 @@ from sonic_edge.cli import main
 from sonic_edge.config import Config, ModelSettings
 from sonic_edge.disk import sha256_of
 from sonic_edge.doctor import model
-from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, Case
+from sonic_edge.doctor.finding import FAILED, NOT_CHECKED, OK, Context
 from sonic_edge.engine import load
 from sonic_edge.errors import ConfigError
 from sonic_edge.model.backends.cpu import CpuBackend
@@ -100,13 +100,13 @@ def test_agreement():
 
 
 def test_the_doctor_says_so():
-    (found,) = model.result(Case(Config()))
+    (found,) = model.result(Context(Config()))
     assert found.state == OK and "as the bundle's reference: r 0.99" in found.seen
 
 
 def test_the_doctor_finds_a_processor_that_computes_something_else(monkeypatch):
     monkeypatch.setattr("sonic_edge.model.backends.cpu.CpuBackend", Off)
-    (found,) = model.result(Case(Config()))
+    (found,) = model.result(Context(Config()))
     assert found.state == FAILED and "cpu computes something else" in found.seen
     assert (
         "lips of encoder r 0.9" in found.seen
@@ -141,7 +141,7 @@ def test_a_bundle_without_one_is_as_good_as_before(own, tmp_path, capfd):
     about.write_text("".join(kept), "utf8")
     (own / "reference.npz").unlink()
     assert load.try_bundle(Bundle(own), ModelSettings()).agreements == []
-    (found,) = model.result(Case(Config(model=ModelSettings(bundle=str(own)))))
+    (found,) = model.result(Context(Config(model=ModelSettings(bundle=str(own)))))
     assert found.state == NOT_CHECKED and "names no reference" in found.seen
     assert main(["model", "check", str(own)]) == 0
     assert "bundle.yaml names no reference" in capfd.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.service.control import NAME, Control, ask
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 
 @pytest.fixture

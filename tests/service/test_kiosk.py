@@ -20,7 +20,7 @@ from sonic_edge.hardware.npu import Watch
 from sonic_edge.live.notices import Notices
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
-from sonic_edge.service.orders import Request, Retried
+from sonic_edge.service.messages import Request, Retried
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys)
         until(lambda: status(tmp_path)["live"]["talking"], "talking")
         assert sonic_edge(tmp_path, "status") == 0
         told = capsys.readouterr().out
-        for words in ("record, talking", "a microphone; 3 overruns, lost 1 times", "screen      none"):
+        for words in ("record, talking", "a microphone; overruns: 3, disconnected: 1", "screen      none"):
             assert words in told
         assert sonic_edge(tmp_path, "talk", "stop") == 0
         until(lambda: not status(tmp_path)["live"]["talking"], "not talking")

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sonic_edge.service import metrics
+from sonic_edge.service.status import statuses
 
 STATUS = {
     "version": "0.1.0",
@@ -61,6 +62,14 @@ STATUS = {
 }
 
 
+def _text(status):
+    return metrics.text(statuses.check(status))
+
+
+def _write(path, status):
+    return metrics.write(path, statuses.check(status))
+
+
 def _read(text):
     """{(name, labels): value}, and the type of each name."""
     families = list(text_string_to_metric_families(text))
@@ -69,7 +78,7 @@ def _read(text):
 
 
 def test_every_figure_of_a_status_is_there():
-    samples, types = _read(metrics.text(STATUS))
+    samples, types = _read(_text(STATUS))
 
     def value(name, **labels):
         return samples["sonic_edge_" + name, tuple(sorted(labels.items()))]
@@ -104,20 +113,20 @@ def test_every_figure_of_a_status_is_there():
 
 
 def test_no_name_is_in_them():
-    text = metrics.text(STATUS)
+    text = _text(STATUS)
     for name in ("张三", "李四", "赵六", "wang", "lisi", "AirPods", ".mp4"):
         assert name not in text
 
 
 def test_counters_end_in_total_and_nothing_else_does():
-    _, types = _read(metrics.text(STATUS))
+    _, types = _read(_text(STATUS))
     assert len(types) > 30
     for name, kind in types.items():
         assert name.endswith("_total") == (kind == "counter"), name
 
 
 def test_each_figure_has_help_and_type_once_and_its_samples_together():
-    lines = metrics.text(STATUS).splitlines()
+    lines = _text(STATUS).splitlines()
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(set(names)) == len(names)
     current = None
@@ -142,14 +151,14 @@ def test_each_figure_has_help_and_type_once_and_its_samples_together():
     ],
 )
 def test_what_the_status_does_not_tell_is_left_out(status):
-    samples, _ = _read(metrics.text(status))
+    samples, _ = _read(_text(status))
     assert ("sonic_edge_info", (("version", ""),)) in samples
     for (name, _), value in samples.items():
         assert value in (0, 1), name  # nothing is made up: flags only
 
 
 def test_no_job_is_told_as_zero_and_its_figures_are_gone():
-    samples, _ = _read(metrics.text({**STATUS, "job": {}}))
+    samples, _ = _read(_text({**STATUS, "job": {}}))
     assert samples["sonic_edge_job_running", ()] == 0
     assert ("sonic_edge_job_progress_ratio", ()) not in samples
 
@@ -158,9 +167,9 @@ def test_the_file_is_replaced_whole_and_everybody_may_read_it(tmp_path):
     path = tmp_path / "sonic-edge.prom"
     old = os.umask(0o077)
     try:
-        assert metrics.write(path, STATUS) == ""
+        assert _write(path, STATUS) == ""
         first = path.stat().st_ino
-        assert metrics.write(path, {**STATUS, "up_s": 99.0}) == ""
+        assert _write(path, {**STATUS, "up_s": 99.0}) == ""
     finally:
         os.umask(old)
     assert path.stat().st_ino != first and stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -172,7 +181,7 @@ def test_what_a_crash_left_is_no_obstacle_and_no_link_is_followed(tmp_path):
     path, target = tmp_path / "a.prom", tmp_path / "precious"
     target.write_text("keep")
     (tmp_path / ".a.prom.tmp").symlink_to(target)
-    assert metrics.write(path, STATUS) == ""
+    assert _write(path, STATUS) == ""
     assert target.read_text() == "keep" and not path.is_symlink()
 
 
@@ -180,6 +189,6 @@ def test_what_a_crash_left_is_no_obstacle_and_no_link_is_followed(tmp_path):
 def test_a_place_that_cannot_be_written_is_told_and_nothing_is_raised(place, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder" / "in it").mkdir(parents=True)
-    said = metrics.write(tmp_path / place, STATUS)
+    said = _write(tmp_path / place, STATUS)
     assert said.startswith(f"metrics.path = {tmp_path / place}: cannot be written: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]

@@ -13,7 +13,8 @@ from sonic_edge.live.studio.process import _Studio
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
 from sonic_edge.service.daemon.service import Service
-from sonic_edge.service.orders import ORDERS, Request, find
+from sonic_edge.service.messages import Request
+from sonic_edge.service.orders import ORDERS, find
 
 
 def by(who):

@@ -13,7 +13,7 @@ from daemon_parts import RUN_WITH_STUB, drop, worker_of
 from sonic_edge.cli import main
 from sonic_edge.errors import RequestError
 from sonic_edge.service.control import ask
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order
     daemon.until_there("failed/a/reason.json")
     (daemon.spool / "failed/a/a.wav").write_text("ok")
     assert order("retry", "a") == 0
-    assert capsys.readouterr().out == "a: waits in the inbox as a\n"
+    assert capsys.readouterr().out == "a: back in the inbox as a\n"
     daemon.until_there("outbox/a.json")
     assert daemon.json("outbox/a.json")["controls"] == {"seed": 4}
     assert not (daemon.spool / "failed/a").exists()
@@ -173,7 +173,7 @@ def test_jobs_wait_for_room_and_go_on_by_themselves(ready, change, told, order, 
     daemon.until(lambda: told()["queue"]["names"] == ["a"], "it waits")
     order("status")
     shown = capsys.readouterr().out
-    assert "none is begun: disk full" in shown and "waiting     1: a" in shown
+    assert "no job is started: disk full" in shown and "waiting     1: a" in shown
     assert (daemon.spool / "inbox/a.wav").exists()
     change(daemon, disk={"floor_mb": 10})
     daemon.until_there("outbox/a.json")

@@ -10,7 +10,7 @@ import pytest
 
 from sonic_edge.live.state import LiveStatus, MicrophoneState, MirrorState, SpeakerState, StudioState
 from sonic_edge.process.messages import plain
-from sonic_edge.service.status import JobStatus, QueueStatus, Status, WorkerStatus, read_status
+from sonic_edge.service.status import JobStatus, QueueStatus, Status, WorkerStatus, statuses
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +49,11 @@ def test_what_is_written_is_what_is_read():
         "mirror", True, False, MicrophoneState(True, "a microphone", 3, 1), False, mirror, {"camera": "x"}
     )
     status = Status(
-        version="1", pid=7, up_s=1.5, state="ready", queue=QueueStatus(2, ["课文", "b"], ""), worker=WorkerStatus("none"),
-        temperature_c={"cpu": 51.0}, job=JobStatus("课文", "rendering", 1, 2, 50, 1, 0.5), live=LiveStatus.of(studio, True, ""),
+        version="1", pid=7, up_s=1.5, state="ready", queue=QueueStatus(2, ["课文", "b"], ""),
+        worker=WorkerStatus("none"), temperature_c={"cpu": 51.0}, job=JobStatus("课文", "rendering", 1, 2, 50, 1, 0.5),
+        live=LiveStatus.of(studio, True, ""),
     )  # fmt: skip
-    assert read_status(plain(status)) == status
+    assert statuses.check(plain(status)) == status
 
 
 def test_what_is_not_known_is_empty_or_left_out():
@@ -61,7 +62,7 @@ def test_what_is_not_known_is_empty_or_left_out():
     assert not {"live", "queue", "worker", "counts"} & set(written)
     live = plain(LiveStatus.of(None, True, "no camera"))
     assert live == {"mirror": {}, "muted": True, "error": "no camera"}
-    assert read_status({}) == Status()
+    assert statuses.check({}) == Status()
 
 
 @pytest.mark.parametrize("wrong", [3, "x", [], [1], None, {"left_s": []}, {"waiting": "many"}])
@@ -69,5 +70,5 @@ def test_parts_of_another_version_count_as_not_known(wrong):
     parts = [f.name for f in fields(Status) if "Optional" in str(f.type)]
     assert len(parts) > 10
     for name in parts:
-        read = getattr(read_status({name: wrong}), name)
+        read = getattr(statuses.check({name: wrong}), name)
         assert read is None or is_dataclass(read) or name in ("pid", "up_s"), (name, read)

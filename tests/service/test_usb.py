@@ -20,8 +20,8 @@ from sonic_edge import disk
 from sonic_edge.cli import main
 from sonic_edge.config import Config, SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError, SonicEdgeError
-from sonic_edge.service.usb import bring, done, memory, take, visit
-from sonic_edge.service.usb.find import RESULTS, look
+from sonic_edge.service.usb import announce_end, export_results, history, import_jobs, transfer
+from sonic_edge.service.usb.find import RESULTS, find_jobs
 from sonic_edge.service.usb.results import fat_name
 from sonic_edge.spool import Spool
 
@@ -94,13 +94,13 @@ class Box:
         """A whole visit; its errors as the command line tells them."""
         failed = False
         try:
-            take(self.config, stick)
-            bring(self.config, stick)
+            import_jobs(self.config, stick)
+            export_results(self.config, stick)
         except SonicEdgeError:
             failed = True
             raise
         finally:
-            done(self.config, stick, failed)
+            announce_end(self.config, stick, failed)
 
     def names(self):
         return sorted(name for name, _, _ in self.done)
@@ -109,8 +109,8 @@ class Box:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """Words are not lost because the ear was held up, and a box that says nothing is not waited for ten minutes."""
-    monkeypatch.setattr(visit, "_ANSWER_S", DEADLINE_S)
-    monkeypatch.setattr(visit, "SILENT_S", DEADLINE_S)
+    monkeypatch.setattr(transfer, "_ANSWER_S", DEADLINE_S)
+    monkeypatch.setattr(transfer, "SILENT_S", DEADLINE_S)
 
 
 @pytest.fixture
@@ -256,8 +256,8 @@ def test_what_cannot_be_done_comes_back_in_words(box, stick):
     told = (stick / RESULTS / "bad 失败 failed.txt").read_bytes().decode("utf-8-sig")
     assert "没有生成视频。录音或照片不能用" in told and "Why: bad.jpg: no face found\r\n" in told
     for name, words in (
-        ("alone", "comes without a photo"),
-        ("twice", "holds 2 of kind recording"),
+        ("alone", "there is no photo with it"),
+        ("twice", "holds 2 files of kind recording"),
         ("empty", "is empty"),
     ):
         assert words in (stick / RESULTS / f"{name} 失败 failed.txt").read_text("utf-8-sig")
@@ -287,14 +287,14 @@ def test_the_configured_portrait_speaks_recordings_alone_where_jobs_are_put(tmp_
 
 
 def test_no_daemon_does_not_fail_the_import(tmp_path, stick, monkeypatch):
-    monkeypatch.setattr(visit, "SILENT_S", 0.5)
-    monkeypatch.setattr(visit, "_LOOK_S", 0.05)
+    monkeypatch.setattr(transfer, "SILENT_S", 0.5)
+    monkeypatch.setattr(transfer, "_POLL_S", 0.05)
     config = Config(spool=SpoolSettings(root=str(tmp_path / "spool")))
     with Spool(config.spool) as spool:
         put(stick, "a")
-        take(config, stick)
-        bring(config, stick)
-        done(config, stick)
+        import_jobs(config, stick)
+        export_results(config, stick)
+        announce_end(config, stick)
         assert (spool.inbox / "a" / "a.wav").exists()
         assert results(stick) == []
 
@@ -341,12 +341,12 @@ def test_a_full_stick(request, tmp_path, box, monkeypatch):
         stick = made[0]
     put(stick, "a")
     box.serve()
-    take(box.config, stick)
+    import_jobs(box.config, stick)
     video = box.root / "outbox" / "a.mp4"
     video.write_bytes(bytes(8 << 20))  # twice the stick
     with pytest.raises(DeviceError, match="the stick is full"):
-        bring(box.config, stick)
-    done(box.config, stick, failed=True)
+        export_results(box.config, stick)
+    announce_end(box.config, stick, failed=True)
     assert results(stick) == [] and box.said[-1] == "usb_failed"
     assert video.exists()
 
@@ -369,11 +369,11 @@ def full(monkeypatch, number):
 def test_a_stick_that_fails_while_it_is_written(box, folder, monkeypatch, number, told):
     put(folder, "a")
     box.serve()
-    take(box.config, folder)
+    import_jobs(box.config, folder)
     full(monkeypatch, number)
     with pytest.raises(DeviceError, match=told):
-        bring(box.config, folder)
-    done(box.config, folder, failed=True)
+        export_results(box.config, folder)
+    announce_end(box.config, folder, failed=True)
     assert results(folder) == [] and box.said[-1] == "usb_failed"
     monkeypatch.undo()
     box.plug(folder)
@@ -404,7 +404,7 @@ def test_a_stick_that_is_pulled_while_it_is_read(request, tmp_path, box):
 def test_a_file_that_cannot_be_read_costs_its_job_alone(box, folder, monkeypatch):
     put(folder, "a")
     put(folder, "b")
-    real = visit.open_plain
+    real = transfer.open_regular
 
     def broken(path, *rest):
         file = real(path, *rest)
@@ -413,7 +413,7 @@ def test_a_file_that_cannot_be_read_costs_its_job_alone(box, folder, monkeypatch
             return Path("/proc/self/mem").open("rb")  # reading its beginning is an input/output error
         return file
 
-    monkeypatch.setattr(visit, "open_plain", broken)
+    monkeypatch.setattr(transfer, "open_regular", broken)
     box.serve()
     box.plug(folder)
     assert results(folder) == ["a 失败 failed.txt", "b.mp4"]
@@ -434,7 +434,7 @@ def test_a_stick_that_is_pulled_while_its_jobs_are_done(box, folder, tmp_path, m
     away = folder.rename(tmp_path / "in a pocket")
     monkeypatch.setenv("SERVICE_RESULT", "signal")  # as systemd says it then
     monkeypatch.setenv("EXIT_STATUS", "TERM")
-    assert main(["stick", "done", "--config", str(settings), str(folder)]) == 0
+    assert main(["usb", "done", "--config", str(settings), str(folder)]) == 0
     assert box.said[-1] == "usb_working", "nothing more is said: nothing went wrong"
     box.serve()
     until((box.root / "outbox" / "a.json").exists, "done")
@@ -452,7 +452,7 @@ def test_a_stick_that_could_not_be_mounted(box, folder, tmp_path, monkeypatch, r
     monkeypatch.delenv("EXIT_STATUS", raising=False)
     if result is not None:
         monkeypatch.setenv("SERVICE_RESULT", result)
-    assert main(["stick", "done", "--config", str(settings), str(folder)]) == 0
+    assert main(["usb", "done", "--config", str(settings), str(folder)]) == 0
     assert box.said == said
 
 
@@ -471,9 +471,9 @@ def test_a_power_cut_between_noting_and_giving_loses_nothing(box, folder, monkey
     def cut(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(visit, "submit", cut)
+    monkeypatch.setattr(transfer, "submit", cut)
     with pytest.raises(KeyboardInterrupt):
-        take(box.config, folder)
+        import_jobs(box.config, folder)
     monkeypatch.undo()
     box.serve()
     box.plug(folder)
@@ -482,15 +482,15 @@ def test_a_power_cut_between_noting_and_giving_loses_nothing(box, folder, monkey
 
 def test_a_power_cut_after_giving_doubles_nothing(box, folder, monkeypatch):
     put(folder, "a")
-    real = visit.submit
+    real = transfer.submit
 
     def cut(*args):
         real(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(visit, "submit", cut)
+    monkeypatch.setattr(transfer, "submit", cut)
     with pytest.raises(KeyboardInterrupt):
-        take(box.config, folder)
+        import_jobs(box.config, folder)
     monkeypatch.undo()
     box.serve()
     box.plug(folder)
@@ -537,7 +537,7 @@ def test_junk_is_passed_over(folder):
     put(folder / "deep" / "deeper", "x")
     put(folder / "with more", "x")
     (folder / "with more" / "letter.doc").touch()
-    assert look(folder, has_portrait=True) == ([], [])
+    assert find_jobs(folder, has_portrait=True) == ([], [])
 
 
 def test_sticks_do_not_tell_a_from_A_and_macs_take_accents_apart(folder):
@@ -545,7 +545,7 @@ def test_sticks_do_not_tell_a_from_A_and_macs_take_accents_apart(folder):
     (folder / "lesson.jpg").write_bytes(PHOTO)
     (folder / unicodedata.normalize("NFD", "é.wav")).write_bytes(b"sound")
     (folder / unicodedata.normalize("NFC", "é.jpg")).write_bytes(PHOTO)
-    found, refused = look(folder, has_portrait=False)
+    found, refused = find_jobs(folder, has_portrait=False)
     assert [f.name.lower() for f in found if f.photo] == ["lesson", unicodedata.normalize("NFD", "é")] and not refused
 
 
@@ -556,13 +556,13 @@ def test_a_stick_full_of_files_is_not_walked(folder, monkeypatch):
     seen = []
     real = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: seen.append(str(path)) or real(path))
-    look(folder, has_portrait=False)
+    find_jobs(folder, has_portrait=False)
     assert seen == [str(folder)]
 
 
-@pytest.mark.parametrize("name, most", [("MOST_JOBS", 2), ("MOST_BYTES", 2 * len(b"sound 0" + PHOTO))])
+@pytest.mark.parametrize("name, most", [("MAX_JOBS", 2), ("MAX_BYTES", 2 * len(b"sound 0" + PHOTO))])
 def test_too_much_at_once_is_taken_in_several_visits(box, folder, monkeypatch, name, most):
-    monkeypatch.setattr(visit, name, most)
+    monkeypatch.setattr(transfer, name, most)
     for i in range(5):
         put(folder, str(i))
     box.serve()
@@ -610,21 +610,21 @@ def test_a_result_with_a_name_that_fat_refuses(box, stick):
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "MOST", 3)
-    with memory.opened(tmp_path) as held:
+    monkeypatch.setattr(history, "MAX_JOBS", 3)
+    with history.open_history(tmp_path) as held:
         for i in range(5):
-            held.put(str(i), memory.Taken(f"n{i}", "sha"))
-    with memory.opened(tmp_path) as held:
+            held.put(str(i), history.Imported(f"n{i}", "sha"))
+    with history.open_history(tmp_path) as held:
         assert [held.get(str(i)) is not None for i in range(5)] == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', '{"a": {"name": 1, "what": 2}}', ""])
 def test_a_memory_that_makes_no_sense_is_begun_anew(tmp_path, text):
     (tmp_path / "sticks.json").write_text(text)
-    with memory.opened(tmp_path) as held:
-        held.put("a", memory.Taken("n", "sha"))
-    with memory.opened(tmp_path) as held:
-        assert held.get("a") == memory.Taken("n", "sha")
+    with history.open_history(tmp_path) as held:
+        held.put("a", history.Imported("n", "sha"))
+    with history.open_history(tmp_path) as held:
+        assert held.get("a") == history.Imported("n", "sha")
 
 
 def test_the_memory_fails_in_words(tmp_path, monkeypatch):
@@ -632,5 +632,8 @@ def test_the_memory_fails_in_words(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disk, "write", fail)
-    with pytest.raises(DeviceError, match=r"sticks\.json: cannot be kept: No space"), memory.opened(tmp_path) as held:
-        held.put("a", memory.Taken("n", "sha"))
+    with (
+        pytest.raises(DeviceError, match=r"sticks\.json: cannot be written: No space"),
+        history.open_history(tmp_path) as held,
+    ):
+        held.put("a", history.Imported("n", "sha"))

@@ -147,7 +147,7 @@ def test_half_a_deletion_is_carried_on(room, folders, clock, monkeypatch):
     ("info", "words"),
     [
         ({"f_bavail": 400_000}, "disk full: 400 MB free at"),
-        ({"f_favail": 5}, "disk full: only 5 more files can be made"),
+        ({"f_favail": 5}, "disk full: only 5 more files can be created"),
         ({"f_flag": os.ST_RDONLY}, "disk read-only"),
         ({"f_files": 0, "f_favail": 0}, ""),  # a file system without inodes
         ({}, ""),

@@ -136,7 +136,7 @@ def test_nobody_else_speaks_in_the_place_of_an_unknown_photo(make, clock, tmp_pa
     put(spool.inbox / "b" / "b.wav")
     put(spool.inbox / "b" / "me.gif")
     assert [(job.id, job.portrait.name) for job in work(spool, clock)] == [("b", "me.gif")]
-    assert "'me.psd', which is not known as one" in reason(spool, "a")["what"]
+    assert "'me.psd', which is not a known photo type" in reason(spool, "a")["what"]
 
 
 def test_only_job_yaml_is_the_controls_of_a_folder(spool, clock):
@@ -235,7 +235,7 @@ def test_two_of_a_kind_fail_in_words(spool, clock, extra):
     put(spool.inbox / "a" / "a.jpg")
     put(spool.inbox / "a" / extra)
     assert work(spool, clock) == []
-    assert f"'{extra}'" in reason(spool, "a")["what"] and "one is needed" in reason(spool, "a")["what"]
+    assert f"'{extra}'" in reason(spool, "a")["what"] and "it must hold one" in reason(spool, "a")["what"]
 
 
 def test_a_names_accents_may_be_written_in_two_ways(spool, clock):
@@ -564,14 +564,14 @@ def test_a_full_disk_does_not_keep_the_lock_from_being_held(tmp_path):
 def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, caplog):
     put(spool.inbox / "closed" / "a.wav")
     pair(spool, "a")
-    look_into = scan._look_into
+    look_into = scan._scan_folder
 
     def refuse(entry):
         if entry.name == "closed":
             raise PermissionError(13, "Permission denied")
         return look_into(entry)
 
-    monkeypatch.setattr(scan, "_look_into", refuse)
+    monkeypatch.setattr(scan, "_scan_folder", refuse)
     assert [j.id for j in work(spool, clock)] == ["a"]
     assert "'closed'" in caplog.text
 

@@ -18,7 +18,7 @@ from sonic_edge.cli import main
 from sonic_edge.config import SpoolSettings
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.spool import Spool
-from sonic_edge.spool.submit import STALE_S, end_of, name_for, submit
+from sonic_edge.spool.submit import STALE_S, name_for, outcome_of, submit
 
 FILES = {"a.wav": b"sound", "a.jpg": b"picture"}
 
@@ -86,7 +86,7 @@ def test_no_space_says_what_is_needed_and_what_is_there(root, tmp_path):
     with (tmp_path / "vast.wav").open("wb+") as vast:
         free = shutil.disk_usage(root).free
         vast.truncate(free + (10 << 30))  # takes no space itself
-        with pytest.raises(DeviceError, match=r"it has \d+\.\d MB, and \d+\.\d MB are free there; make room"):
+        with pytest.raises(DeviceError, match=r"it needs \d+\.\d MB, but only \d+\.\d MB are free; free some space"):
             submit(root, "a", {"vast.wav": vast})
     assert names(root / "inbox") == []
 
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_meanwhile(root, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DeviceError, match="the disk is full; make room"):
+    with pytest.raises(DeviceError, match="the disk is full; free some space"):
         submit(root, "a", FILES)
     assert names(root / "inbox") == []
 
@@ -216,7 +216,7 @@ def test_a_stranger_is_told_which_group_may():
 
 
 def test_there_is_no_inbox(tmp_path):
-    with pytest.raises(DeviceError, match="there is no such folder; `sonic-edge run` makes it"):
+    with pytest.raises(DeviceError, match="there is no such folder; `sonic-edge run` creates it"):
         submit(tmp_path, "a", FILES)
 
 
@@ -284,9 +284,9 @@ def test_submit_takes_photo_and_recording_in_either_order(box):
 @pytest.mark.parametrize(
     "words, status, told",
     [
-        (["{speech}"], 2, "comes without a photo, and spool.portrait is not set"),
-        (["{photo}"], 2, "me.jpg: is not known as a recording"),
-        (["{speech}", "{speech}"], 2, "is not known as a photo"),
+        (["{speech}"], 2, "there is no photo with it, and spool.portrait is not set"),
+        (["{photo}"], 2, "me.jpg: is not a recording"),
+        (["{speech}", "{speech}"], 2, "is not a photo"),
         (["{folder}/gone.wav", "{photo}"], 2, "gone.wav: is not there"),
         (["{folder}/empty.wav", "{photo}"], 2, "is empty (0 bytes)"),
         (["{speech}", "{photo}", "--set", "seed=-1"], 78, "seed"),
@@ -329,15 +329,15 @@ def test_submit_waits_and_tells_why_not(box, capsys, error, status):
 
 def test_a_job_of_the_same_name_is_not_taken_for_ours(root):
     (root / "outbox" / "a.json").write_text('{"inputs": {"speech": {"sha256": "theirs"}}}')
-    assert end_of(root, "a", "ours") is None
+    assert outcome_of(root, "a", "ours") is None
     (root / "outbox" / "a-2.json").write_text('{"inputs": {"speech": {"sha256": "ours"}}}')
-    assert end_of(root, "a", "ours").video == root / "outbox" / "a-2.mp4"
+    assert outcome_of(root, "a", "ours").video == root / "outbox" / "a-2.mp4"
 
 
 @pytest.mark.parametrize("report", ["{", "[]", "null", '{"inputs": 3}'])
 def test_a_report_that_makes_no_sense_still_is_an_end(root, report):
     (root / "outbox" / "a.json").write_text(report)
-    assert end_of(root, "a", "ours").video == root / "outbox" / "a.mp4"
+    assert outcome_of(root, "a", "ours").video == root / "outbox" / "a.mp4"
 
 
 def test_submit_waits_for_its_own_video(box, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from sonic_edge.service import control
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 from .box import Box
 from .jobs import Giver, audit

@@ -10,7 +10,7 @@ from typing import Optional, Type
 
 from sonic_edge.errors import DeviceError, RequestError
 from sonic_edge.service import control
-from sonic_edge.service.orders import Request
+from sonic_edge.service.messages import Request
 
 from .box import Box
 

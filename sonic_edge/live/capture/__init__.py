@@ -1,7 +1,7 @@
-"""Ears, voice and eyes: `microphone` hears, `speaker` says it again a little later, `camera` takes a snapshot.
+"""Microphone, loudspeaker and camera: `microphone` records, `speaker` plays that sound later, `camera` takes a photo.
 
-`portaudio`, `clock` and `resample` are what the first two share: devices come and go, and closing one that is gone may
-take for ever. `delay` needs no device.
+`portaudio`, `clock` and `resample` serve the first two: devices come and go, and closing one that is gone may hang.
+`delay`, the delay line between the two, needs no device.
 """
 
 from .camera import cameras, snapshot

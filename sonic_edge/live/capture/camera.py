@@ -1,4 +1,4 @@
-"""A snapshot: open the camera, let it find light and focus, take the sharpest picture of one face, close it."""
+"""A snapshot: open the camera, let exposure and focus settle, keep the sharpest picture of one face, close it."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ _DEFAULT_FPS = 25.0
 
 
 def cameras() -> List[str]:
-    """The cameras there are: ``/dev/video0 (name)``. Many show two devices, of which the first gives pictures."""
+    """The cameras on this machine: ``/dev/video0 (name)``. Many have two devices; the first delivers pictures."""
     out = []
     for path in sorted(Path("/dev").glob("video*")):
         name = ""
@@ -29,17 +29,17 @@ def cameras() -> List[str]:
 
 
 def snapshot(settings: CameraSettings, is_good: Callable[[Image], bool]) -> Image:
-    """Take a picture of who stands before the camera.
+    """Take a picture of the person in front of the camera.
 
     Args:
-        settings: Which camera, and how patient to be.
-        is_good: Whether a picture shows one face that looks at the camera; asked of the sharpest first.
+        settings: Which camera, how many pictures, and its time limit.
+        is_good: Whether a picture shows one face that looks at the camera; called for the sharpest picture first.
 
     Returns:
         BGR, [height, width, 3].
 
     Raises:
-        DeviceError: If there is no such camera, it may not be used, or delivers nothing in time.
+        DeviceError: If there is no such camera, it may not be used, or it delivers nothing in time.
         RequestError: If no picture is good.
     """
     if settings.device is None:
@@ -56,7 +56,7 @@ def snapshot(settings: CameraSettings, is_good: Callable[[Image], bool]) -> Imag
         except BaseException as e:
             error.append(e)
 
-    # a driver that is stuck never returns: the thread is left behind then, and the camera with it
+    # a stuck driver never returns: then the thread is abandoned, and the camera with it
     thread = threading.Thread(target=take, name="camera", daemon=True)
     thread.start()
     thread.join(settings.timeout_s)
@@ -67,18 +67,18 @@ def snapshot(settings: CameraSettings, is_good: Callable[[Image], bool]) -> Imag
         raise error[0]
     if not pictures:
         raise DeviceError(f"camera.device = {settings.device!r}: delivered no picture in {settings.timeout_s:g} s")
-    for picture in sorted(pictures, key=_sharpness, reverse=True):  # of a copy: the thread may still add one
+    for picture in sorted(pictures, key=_sharpness, reverse=True):  # sorted() copies: the thread may still add one
         if is_good(picture):
             return picture
     raise RequestError(
-        f"camera: none of {len(pictures)} pictures shows one person who looks at the camera from close by"
+        f"camera: none of {len(pictures)} pictures shows exactly one face, close to the camera and looking at it"
     )
 
 
 def _take(settings: CameraSettings, pictures: List[Image], enough: threading.Event) -> None:
     camera, fps = _open(settings)
     try:
-        if fps is None:  # a camera: time passes by itself
+        if fps is None:  # a camera; a file is skipped through below
             until = time.monotonic() + settings.warm_up_s
             while time.monotonic() < until and not enough.is_set():
                 camera.grab()
@@ -87,12 +87,12 @@ def _take(settings: CameraSettings, pictures: List[Image], enough: threading.Eve
                 camera.grab()
         n_empty = 0
         while len(pictures) < settings.n_pictures and not enough.is_set():
-            came, picture = camera.read()
-            if came and picture is not None and picture.ndim == 3:
+            is_read, picture = camera.read()
+            if is_read and picture is not None and picture.ndim == 3:
                 pictures.append(np.asarray(picture, np.uint8))
                 continue
             n_empty += 1
-            if fps is not None or n_empty > 50:  # a file is over; a camera is gone
+            if fps is not None or n_empty > 50:  # the end of a file; a camera that is gone
                 break
             time.sleep(0.02)
     finally:
@@ -100,26 +100,26 @@ def _take(settings: CameraSettings, pictures: List[Image], enough: threading.Eve
 
 
 def _open(settings: CameraSettings) -> Tuple[Any, Optional[float]]:
-    """An open camera; and the rate of the pictures, if it is a file."""
+    """An open camera, and its frame rate if it is a file."""
     device = settings.device
     assert device is not None
     path = _path(device)
     is_camera = isinstance(device, int) or path.startswith("/dev/")
     if not Path(path).exists():
-        there = ", ".join(cameras()) or "none"
-        raise DeviceError(f"camera.device = {device!r}: there is no {path}; cameras here: {there}")
+        present = ", ".join(cameras()) or "none"
+        raise DeviceError(f"camera.device = {device!r}: there is no {path}; cameras: {present}")
     if not os.access(path, os.R_OK | (os.W_OK if is_camera else 0)):
         raise DeviceError(f"camera.device = {device!r}: {path} may not be used; the user must be in the group video")
     level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)  # what it prints is said in our words
+    cv2.utils.logging.setLogLevel(0)  # our own message replaces what OpenCV prints
     try:
         camera = cv2.VideoCapture(path, cv2.CAP_V4L2 if is_camera else cv2.CAP_FFMPEG)
         if not camera.isOpened():
             camera.release()
-            raise DeviceError(f"camera.device = {device!r}: {path} cannot be opened; it may be in use, or no camera")
+            raise DeviceError(f"camera.device = {device!r}: {path} cannot be opened; it may be in use, or not a camera")
         if not is_camera:
             return camera, float(camera.get(cv2.CAP_PROP_FPS)) or _DEFAULT_FPS
-        # at this size most cameras are quick only in MJPEG
+        # at this size most cameras reach their full frame rate only with MJPEG
         camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         camera.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
         camera.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
@@ -133,7 +133,7 @@ def _path(device: Union[int, str]) -> str:
 
 
 def _sharpness(picture: Image) -> float:
-    """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the middle, where the person is."""
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000) in the middle of the picture, where the person is."""
     height, width = picture.shape[:2]
     middle = picture[height // 8 : height - height // 8, width // 4 : width - width // 4]
     return float(cv2.Laplacian(cv2.cvtColor(middle, cv2.COLOR_BGR2GRAY), cv2.CV_32F).var())

@@ -1,4 +1,4 @@
-"""Sound a fixed time later, however two clocks drift apart."""
+"""A delay line: plays sound a fixed time later, even if the two devices' clocks drift apart."""
 
 from typing import Optional
 
@@ -7,27 +7,27 @@ from numpy.typing import NDArray
 
 from ...media import FloatArray
 
-MOST_RATE = 0.005
-"""By how much the sound may be played faster or slower to stay in time: too little to be heard as pitch."""
+MAX_RATE_CHANGE = 0.005
+"""The sound may be played faster or slower by this share to stay in time: too little to be heard as pitch."""
 SETTLE_S = 2.0
-"""An error of time is worked off over about this long ..."""
+"""Time constant with which a timing error is corrected ..."""
 SLOW_S = 1.0
-"""... and the rate changes over about this long; half of SETTLE_S swings least (damping 0.7)."""
+"""... and with which the rate changes; half of SETTLE_S gives the least oscillation (damping 0.7)."""
 JUMP_S = 0.06
-"""An error larger than this is jumped over at once."""
+"""A larger timing error is corrected at once, by a jump."""
 GAP_S = 0.02
-"""Sound that comes so much later than the last ended leaves a gap; less is a clock that is set."""
+"""If sound starts later than this after the end of the last, it leaves a gap; less is an adjustment of the clock."""
 FADE_S = 0.005
-"""Sound comes and goes over this long, so that nothing clicks."""
+"""Sound fades in and out over this time, to avoid clicks."""
 
 _N_TAPS = 16
 _N_PHASES = 2048
 
 
 def _sinc_table() -> FloatArray:
-    """Weights of the 16 samples about each place between two samples, [n_phases + 1, n_taps].
+    """Weights of the 16 samples around each position between two samples, [n_phases + 1, n_taps].
 
-    Lines from sample to sample would dull consonants, more and less as the place moves.
+    Linear interpolation would dull consonants, and by an amount that varies with the position.
     """
     place = np.arange(_N_PHASES + 1)[:, None] / _N_PHASES
     distance = np.arange(_N_TAPS)[None] - (_N_TAPS // 2 - 1) - place
@@ -42,43 +42,43 @@ _TAPS = np.arange(_N_TAPS) - (_N_TAPS // 2 - 1)
 
 
 class DelayLine:
-    """Sound in with the moments it was heard at, sound out for the moments it will be heard again at.
+    """Takes sound with the times at which it was recorded, and returns sound for the times at which it will be played.
 
-    It has neither device nor clock of its own. Position follows the target by a small change of rate, smoothed so that
-    pitch does not waver; only when it is far off it jumps.
+    It has neither device nor clock of its own. Its read position follows the target by a small change of rate, smoothed
+    so that the pitch does not waver; it jumps only if the error is large.
 
     Args:
-        delay_s: From the microphone to the loudspeaker; may be set at any time.
+        delay_s: From the microphone to the loudspeaker, seconds; may be changed at any time.
         sample_rate: Hz.
-        kept_s: How much is remembered.
+        kept_s: How much sound it keeps, seconds.
     """
 
     def __init__(self, delay_s: float, sample_rate: int = 16000, kept_s: float = 4.0) -> None:
         self.delay_s = delay_s
         self._rate = sample_rate
         self._ring: FloatArray = np.zeros(round(kept_s * sample_rate), np.float32)
-        self._end = 0  # samples taken in, in all
-        self._end_s: Optional[float] = None  # moment of the last of them
-        self._at = 0.0  # where we read, in samples
-        self._speed = 0.0  # rate change now
-        self._gain = 0.0  # how loud we are, 0..1
+        self._end = 0  # samples pushed so far
+        self._end_s: Optional[float] = None  # time of the last of them
+        self._at = 0.0  # read position, in samples
+        self._speed = 0.0  # current rate change
+        self._gain = 0.0  # current gain, 0..1
         self.skew_s = 0.0
-        """How late the sound is now, smoothed, seconds; early is negative."""
+        """How late the sound is now, smoothed, seconds; negative if early."""
         self.n_starved = 0
-        """How often there was nothing left to say."""
+        """How often it ran out of sound."""
         self.n_jumps = 0
-        """How often time had to be jumped over."""
+        """How often a timing error was corrected by a jump."""
 
     def push(self, samples: FloatArray, at_s: float) -> None:
-        """Take sound, [n] -1..1; `at_s` is when the last sample of it was heard."""
+        """Add sound, [n] -1..1; `at_s` is the time at which its last sample was recorded, `time.monotonic()`."""
         n = len(samples)
         if n == 0:
             return
         if self._end_s is not None:
             error_s = at_s - self._end_s - n / self._rate
             if abs(error_s) < GAP_S:
-                at_s -= error_s * max(0.0, 1 - n / self._rate / 0.5)  # moments jitter; the sound itself does not
-            elif error_s > 0:  # silence for what is missing, so that what came before keeps its time
+                at_s -= error_s * max(0.0, 1 - n / self._rate / 0.5)  # times jitter; the sound itself does not
+            elif error_s > 0:  # silence for what is missing, so that what came before keeps its timing
                 fade = np.linspace(0, 1, round(FADE_S * self._rate), dtype=np.float32)
                 self._ring[np.arange(self._end - len(fade), self._end) % len(self._ring)] *= fade[::-1]
                 self._append(np.zeros(min(round(error_s * self._rate), len(self._ring)), np.float32))
@@ -93,10 +93,10 @@ class DelayLine:
         self._ring[np.arange(self._end - len(kept), self._end) % len(self._ring)] = kept
 
     def pull(self, n: int, out_s: float) -> FloatArray:
-        """The sound that leaves the loudspeaker from `out_s` on, [n] -1..1; silence where there is nothing to say."""
+        """The sound for the loudspeaker from time `out_s` on, [n] -1..1; silence where there is none."""
         if self._end_s is None:
             return np.zeros(n, np.float32)
-        target = self._end - 1 - (self._end_s - (out_s - self.delay_s)) * self._rate  # index of that moment
+        target = self._end - 1 - (self._end_s - (out_s - self.delay_s)) * self._rate  # sample of that time
         error_s = (target - self._at) / self._rate  # positive: we are late
         before: Optional[FloatArray] = None
         if abs(error_s) > JUMP_S or self._gain == 0:
@@ -106,30 +106,30 @@ class DelayLine:
             self._at, self._speed, self.skew_s, error_s = target, 0.0, 0.0, 0.0
         share = n / self._rate
         self.skew_s += min(1.0, share / SLOW_S) * (error_s - self.skew_s)
-        wanted = min(max(error_s / SETTLE_S, -MOST_RATE), MOST_RATE)
+        wanted = min(max(error_s / SETTLE_S, -MAX_RATE_CHANGE), MAX_RATE_CHANGE)
         self._speed += min(1.0, share / SLOW_S) * (wanted - self._speed)
         out = self._sound(self._at + np.arange(n, dtype=np.float64) * (1 + self._speed))
         if before is not None:
             part = np.minimum(1, np.arange(1, n + 1) / min(n, FADE_S * self._rate)).astype(np.float32)
             out = before + (out - before) * part
         self._at += n * (1 + self._speed)
-        return self._softened(out)
+        return self._faded(out)
 
-    def _softened(self, out: FloatArray) -> FloatArray:
-        """Fade out towards the end of what has come, and in again after it."""
+    def _faded(self, out: FloatArray) -> FloatArray:
+        """Fade out towards the end of the sound received so far, and in again after a gap."""
         n, fade = len(out), FADE_S * self._rate
         place = self._at - np.arange(n, 0, -1)
         room = np.minimum(place - max(0, self._end - len(self._ring)), self._end - 1 - place) - _N_TAPS // 2
         allowed = np.clip(room / fade, 0, 1)
-        step = np.arange(1, n + 1) / fade  # it falls as it must, but rises no faster than this
+        step = np.arange(1, n + 1) / fade  # the gain falls as fast as it must, but rises no faster than this
         gain = np.minimum(self._gain + step, np.minimum.accumulate(allowed - step) + step)
         self.n_starved += bool(self._gain > 0 and gain[-1] == 0)
         self._gain = float(gain[-1])
-        softened: FloatArray = out * gain.astype(np.float32)
-        return softened
+        faded: FloatArray = out * gain.astype(np.float32)
+        return faded
 
     def _sound(self, at: NDArray[np.float64]) -> FloatArray:
-        """What is at these places in the ring, between samples too, [n]; `_softened` mutes what is not there."""
+        """The ring's sound at these positions, between samples too, [n]; `_faded` mutes positions without sound."""
         phase = np.rint(at * _N_PHASES).astype(np.int64)
         whole = phase // _N_PHASES
         around = self._ring[(whole[:, None] + _TAPS) % len(self._ring)]

@@ -1,4 +1,4 @@
-"""The microphone: one device, whatever rate it has, as 16 kHz mono with the moment each sample was heard at."""
+"""The microphone: sound of any device as 16 kHz mono, with the time at which each sample was recorded."""
 
 import threading
 import time
@@ -17,57 +17,57 @@ from .resample import Resampler
 
 
 def input_devices() -> List[str]:
-    """The microphones there are, in words, each with its number: ``0: name (48000 Hz, 2 channels, ALSA)``.
+    """The microphones of this machine, each with its number: ``0: name (48000 Hz, 2 channels, ALSA)``.
 
     Raises:
         ConfigError: If PyAudio is not installed.
         DeviceError: If the sound system cannot be reached.
     """
-    return portaudio.listed("input")
+    return portaudio.list_devices("input")
 
 
 class Microphone:
-    """An open microphone; closed it hears nothing.
+    """An open microphone.
 
-    Sound comes in a thread of PortAudio's and waits in a ring for `read`. What does not fit there any more is dropped,
-    oldest first, and counted. What PortAudio itself says it lost is counted too; how much that was it does not say, so
-    `start` leaves it out, but `at_s` tells.
+    A thread of PortAudio puts sound into a buffer, where it waits for `read`. If the buffer is full, the oldest sound
+    is dropped and counted. Overruns that PortAudio reports are counted too; it does not report their length, so
+    `Heard.start` does not include them, but `Heard.at_s` does.
 
     Args:
-        settings: Which device, and how much may wait.
-        sample_rate: What `read` gives, Hz; the device may have another.
+        settings: Which device, and the size of the buffer.
+        sample_rate: Of the sound that `read` returns, Hz; the device may have another.
 
     Raises:
         ConfigError: If PyAudio is not installed.
-        DeviceError: If the device is not there or cannot be opened; it names those there are.
+        DeviceError: If there is no such device (the message lists those there are) or it cannot be opened.
     """
 
     def __init__(self, settings: MicrophoneSettings, sample_rate: int = 16000) -> None:
         self._settings = settings
         self._rate = sample_rate
-        self._arrived = threading.Condition()
+        self._changed = threading.Condition()
         self._blocks: Deque[bytes] = deque()
-        self._n_waiting = 0  # this and the next two in the device's own samples
-        self._n_own = 0
-        self._n_own_dropped = 0
+        self._n_waiting = 0  # this and the next two in samples at the device's rate
+        self._n_recorded = 0
+        self._n_device_dropped = 0
         self._clock = Clock()
         self._start = 0
         self.n_overruns = 0
         """How often sound was lost."""
         self.n_dropped = 0
-        """Samples lost to a full ring, at `sample_rate`."""
+        """Samples dropped because the buffer was full, at `sample_rate`."""
         self._device = portaudio.Device(
-            "input", settings.device, "microphone.device", sample_rate, settings.block_s, self._take
+            "input", settings.device, "microphone.device", sample_rate, settings.block_s, self._on_sound
         )
-        self._own_rate, self._n_channels = self._device.rate, self._device.n_channels
-        self._mixer = _Mixer(self._n_channels, self._own_rate)
-        self._resampler = Resampler(self._own_rate, sample_rate)
-        self._silent_s = 0.0  # waited for in vain
+        self._device_rate, self._n_channels = self._device.rate, self._device.n_channels
+        self._mixer = _Mixer(self._n_channels, self._device_rate)
+        self._resampler = Resampler(self._device_rate, sample_rate)
+        self._silent_s = 0.0  # waited without sound
         self._device.start()
 
     @property
     def name(self) -> str:
-        """Of the device."""
+        """The device's name."""
         return self._device.name
 
     def __enter__(self) -> "Microphone":
@@ -78,59 +78,59 @@ class Microphone:
     ) -> None:
         self.close()
 
-    def _take(self, data: bytes, n: int, _: object, flags: int) -> Tuple[None, int]:
-        """PortAudio's thread: note the sound and when it came.
+    def _on_sound(self, data: bytes, n: int, _: object, flags: int) -> Tuple[None, int]:
+        """PortAudio's callback, in its thread: store the sound and the time of its arrival.
 
-        The moments PortAudio gives are not used: through ALSA's plug-ins they have been seen 0.7 s off.
+        PortAudio's own time stamps are not used: through ALSA's plug-ins they have been seen 0.7 s off.
         """
         now = time.monotonic()
-        with self._arrived:
-            self._n_own += n
-            self._clock.tick(now, self._n_own / self._own_rate)
+        with self._changed:
+            self._n_recorded += n
+            self._clock.tick(now, self._n_recorded / self._device_rate)
             self._blocks.append(data)
             self._n_waiting += n
-            lost = bool(flags & _INPUT_OVERFLOW)
-            while self._n_waiting > self._settings.buffer_s * self._own_rate and len(self._blocks) > 1:
+            is_lost = bool(flags & _INPUT_OVERFLOW)
+            while self._n_waiting > self._settings.buffer_s * self._device_rate and len(self._blocks) > 1:
                 n_lost = len(self._blocks.popleft()) // (2 * self._n_channels)
                 self._n_waiting -= n_lost
-                self._n_own_dropped += n_lost
-                lost = True
-            self.n_overruns += lost
-            self._arrived.notify()
+                self._n_device_dropped += n_lost
+                is_lost = True
+            self.n_overruns += is_lost
+            self._changed.notify()
         return None, _CONTINUE
 
     def read(self, timeout_s: float) -> Optional[Heard]:
-        """What has been heard since the last time; None if nothing has.
+        """The sound since the last call; None if there is none.
 
         Args:
             timeout_s: How long to wait for it.
 
         Raises:
-            DeviceError: If the device is gone, or nothing has come in `silent_s` of waiting: one that is there delivers
-                silence too.
+            DeviceError: If the device is gone, or has delivered nothing in `silent_s` of waiting: a working device
+                delivers sound all the time, if only silence.
         """
         since = time.monotonic()
-        with self._arrived:
-            self._arrived.wait_for(lambda: bool(self._blocks), timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._blocks), timeout_s)
             blocks, self._blocks = list(self._blocks), deque()
             self._n_waiting = 0
-            n_own, n_own_dropped = self._n_own, self._n_own_dropped
-            end_s = self._clock.at(n_own / self._own_rate) if blocks else 0.0
-        # a wait that took longer than it should is ours: we were held up
+            n_recorded, n_device_dropped = self._n_recorded, self._n_device_dropped
+            end_s = self._clock.at(n_recorded / self._device_rate) if blocks else 0.0
+        # if the wait took longer than its timeout, this process was delayed, and the device is not to blame
         self._silent_s = 0.0 if blocks else self._silent_s + min(timeout_s, time.monotonic() - since)
         if not blocks:
             self._device.check(self._silent_s, self._settings.silent_s, "has delivered nothing")
             return None
-        own = np.frombuffer(b"".join(blocks), np.int16).reshape(-1, self._n_channels)
-        n_dropped = round(n_own_dropped * self._rate / self._own_rate)
+        samples_in = np.frombuffer(b"".join(blocks), np.int16).reshape(-1, self._n_channels)
+        n_dropped = round(n_device_dropped * self._rate / self._device_rate)
         self._start += n_dropped - self.n_dropped
         self.n_dropped = n_dropped
-        samples = self._resampler.push(self._mixer.mixed(own))
+        samples = self._resampler.push(self._mixer.mix(samples_in))
         start, self._start = self._start, self._start + len(samples)
         return Heard(samples, start, end_s - self._resampler.behind_s)
 
     def close(self) -> None:
-        """Let go of the device; takes at most `portaudio.CLOSE_S`."""
+        """Close the device; takes at most `portaudio.CLOSE_S`."""
         self._device.close()
 
 
@@ -139,27 +139,28 @@ _CONTINUE = 0  # paContinue
 
 
 class _Mixer:
-    """Channels to one: each counts as much as it has carried lately, so that a dead one does not halve the voice."""
+    """Mixes channels to mono, weighted by their recent energy, so that a dead channel does not halve the voice."""
 
     FORGET_S = 5.0
+    """Time constant of the energy's average."""
     FADE_S = 0.01
-    """A change of the weights takes this long, so that it does not click."""
+    """Weights change over this time, to avoid clicks."""
 
     def __init__(self, n_channels: int, sample_rate: int) -> None:
         self._rate = sample_rate
         self._energy = np.zeros(n_channels)
         self._weights: Optional[NDArray[np.float64]] = None
 
-    def mixed(self, own: NDArray[np.int16]) -> FloatArray:
+    def mix(self, channels: NDArray[np.int16]) -> FloatArray:
         """[n, n_channels] 16 bit to [n], -1..1."""
-        if own.shape[1] == 1:
-            return own[:, 0].astype(np.float32) / np.float32(32768)
-        samples = own.astype(np.float32) / np.float32(32768)
-        keep = np.exp(-len(own) / self._rate / self.FORGET_S)
+        if channels.shape[1] == 1:
+            return channels[:, 0].astype(np.float32) / np.float32(32768)
+        samples = channels.astype(np.float32) / np.float32(32768)
+        keep = np.exp(-len(channels) / self._rate / self.FORGET_S)
         self._energy = keep * self._energy + np.square(samples, dtype=np.float64).sum(axis=0)
         weights = (self._energy + 1e-12) / (self._energy + 1e-12).sum()
         before = weights if self._weights is None else self._weights
         self._weights = weights
-        ramp = np.minimum(1, np.arange(1, len(own) + 1) / (self.FADE_S * self._rate))[:, None]
+        ramp = np.minimum(1, np.arange(1, len(channels) + 1) / (self.FADE_S * self._rate))[:, None]
         mono: FloatArray = (samples * (before + (weights - before) * ramp)).sum(axis=1, dtype=np.float32)
         return mono

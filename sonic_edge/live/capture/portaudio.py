@@ -1,4 +1,4 @@
-"""PortAudio through PyAudio: which devices there are, one by name, and opening and closing what may hang."""
+"""PortAudio through PyAudio: listing devices, finding one by name, and opening and closing it, which may hang."""
 
 import contextlib
 import ctypes
@@ -12,9 +12,9 @@ from ...errors import ConfigError, DeviceError
 log = logging.getLogger(__name__)
 
 OPEN_S = 5.0
-"""A sound server that is there but stuck may never answer."""
+"""Time limit for opening a device: a sound server that is stuck may never answer."""
 CLOSE_S = 2.0
-"""Nor may a device of it ever close; it is left behind after this long."""
+"""Time limit for closing one; after that it is abandoned, still open."""
 
 Direction = Literal["input", "output"]
 Info = Dict[str, Any]
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def load() -> Any:
-    """The module; the only place that imports it.
+    """The module ``pyaudio``, imported only here.
 
     Raises:
         ConfigError: If it is not installed.
@@ -31,25 +31,25 @@ def load() -> Any:
         import pyaudio
     except ImportError as e:
         raise ConfigError(f"microphone and loudspeaker need PyAudio ({e}): install sonic-edge[live]") from e
-    _hush("libasound.so.2", "snd_lib_error_set_handler")
-    _hush("libjack.so.0", "jack_set_error_function")
-    _hush("libjack.so.0", "jack_set_info_function")
+    _silence("libasound.so.2", "snd_lib_error_set_handler")
+    _silence("libjack.so.0", "jack_set_error_function")
+    _silence("libjack.so.0", "jack_set_info_function")
     return pyaudio
 
 
-def _hush(library: str, set_handler: str) -> None:
-    """ALSA and JACK write pages to standard error about devices that are not there; each lets us say where to.
+def _silence(library: str, set_handler: str) -> None:
+    """Silence a sound library: ALSA and JACK write pages to standard error about devices that do not exist.
 
-    A handler in Python would need the interpreter in their threads, even while it ends: this is a function of the C
-    library that does nothing, whatever it is given.
+    Each accepts an error handler. One in Python would need the interpreter in their threads, even while it exits, so
+    this passes a C function that ignores its arguments and has no effect.
     """
-    nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
+    no_op = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
     with contextlib.suppress(OSError, AttributeError):  # PortAudio may be built without it
-        getattr(ctypes.CDLL(library, mode=os.RTLD_NOW | os.RTLD_NOLOAD), set_handler)(nothing)
+        getattr(ctypes.CDLL(library, mode=os.RTLD_NOW | os.RTLD_NOLOAD), set_handler)(no_op)
 
 
 def connect() -> Any:
-    """PortAudio. It looks for devices when the first is opened, and again only when none is open any more.
+    """Start PortAudio. It searches for devices when the first is opened, and again only when none is open any more.
 
     Raises:
         ConfigError: If PyAudio is not installed.
@@ -62,32 +62,32 @@ def connect() -> Any:
         raise DeviceError(f"the sound system cannot be reached: {e}") from e
 
 
-def listed(direction: Direction) -> List[str]:
-    """The devices there are, in words, each with its number.
+def list_devices(direction: Direction) -> List[str]:
+    """The devices of this machine, described, each with its number.
 
     Raises:
         ConfigError: If PyAudio is not installed.
         DeviceError: If the sound system cannot be reached.
     """
 
-    def look() -> List[str]:
+    def search() -> List[str]:
         host = connect()
         try:
-            return in_words(host, direction)
+            return describe(host, direction)
         finally:
             host.terminate()
 
-    return within(OPEN_S, look, "the sound system")
+    return with_timeout(OPEN_S, search, "the sound system")
 
 
 def devices(host: Any, direction: Direction) -> List[Info]:
-    """What can be heard from, or spoken through."""
+    """PortAudio's information on each device that has channels in this direction."""
     found = [host.get_device_info_by_index(i) for i in range(host.get_device_count())]
     return [info for info in found if info[f"max{direction.title()}Channels"] > 0]
 
 
-def in_words(host: Any, direction: Direction) -> List[str]:
-    """The same for people: ``0: name (48000 Hz, 2 channels, ALSA)``."""
+def describe(host: Any, direction: Direction) -> List[str]:
+    """The same as text: ``0: name (48000 Hz, 2 channels, ALSA)``."""
     out = []
     for info in devices(host, direction):
         api = host.get_host_api_info_by_index(info["hostApi"])["name"]
@@ -97,37 +97,37 @@ def in_words(host: Any, direction: Direction) -> List[str]:
 
 
 def choose(host: Any, direction: Direction, wanted: Union[int, str], setting: str) -> Info:
-    """One device.
+    """Find a device.
 
     Args:
         host: From `connect`.
         direction: input or output.
-        wanted: Its number, its name or a part of it in any case, or nothing for the default.
-        setting: What it was set by, for the message.
+        wanted: Its number, its name or a part of the name in upper or lower case, or "" for the default.
+        setting: The setting's name, for the message.
 
     Raises:
-        DeviceError: If there is no such device; it names those there are.
+        DeviceError: If there is no such device; the message lists those there are.
     """
-    there = devices(host, direction)
+    present = devices(host, direction)
     if wanted == "":
         try:
             info: Info = getattr(host, f"get_default_{direction}_device_info")()
             return info
         except OSError:
-            matching = there[:1]
+            matching = present[:1]
     elif isinstance(wanted, int):
-        matching = [info for info in there if info["index"] == wanted]
+        matching = [info for info in present if info["index"] == wanted]
     else:
-        matching = [info for info in there if wanted.lower() == info["name"].lower()]
-        matching = matching or [info for info in there if wanted.lower() in info["name"].lower()]
+        matching = [info for info in present if wanted.lower() == info["name"].lower()]
+        matching = matching or [info for info in present if wanted.lower() in info["name"].lower()]
     if not matching:
-        those = "; ".join(in_words(host, direction)) or "none at all"
-        raise DeviceError(f"{setting} = {wanted!r}: there is no such device; there are: {those}")
+        listed = "; ".join(describe(host, direction)) or "none"
+        raise DeviceError(f"{setting} = {wanted!r}: there is no such device; present: {listed}")
     return matching[0]
 
 
 def formats(host: Any, info: Info, direction: Direction, sample_rate: int) -> Iterator[Tuple[int, int]]:
-    """Rate and channels to try, the wanted ones first: (Hz, number)."""
+    """Sample rates and channel counts to try, the preferred ones first: (Hz, channels)."""
     pyaudio = load()
     native = round(info["defaultSampleRate"])
     most = info[f"max{direction.title()}Channels"]
@@ -140,60 +140,60 @@ def formats(host: Any, info: Info, direction: Direction, sample_rate: int) -> It
                     yield rate, channels
 
 
-def within(seconds: float, do: Callable[[], T], what: str, undo: Optional[Callable[[T], None]] = None) -> T:
-    """Do something that may hang.
+def with_timeout(seconds: float, do: Callable[[], T], what: str, undo: Optional[Callable[[T], None]] = None) -> T:
+    """Call a function that may hang.
 
     Args:
         seconds: How long to wait for it.
-        do: It; it goes on in a thread of its own if it takes longer.
-        what: Its name in the message.
-        undo: What to do with what comes too late.
+        do: The function; it runs in a thread, which is abandoned if it takes longer.
+        what: What is called, for the message.
+        undo: Called with the result if it comes too late.
 
     Raises:
-        DeviceError: If it takes longer; else whatever `do` raises.
+        DeviceError: If it takes longer; otherwise whatever `do` raises.
     """
     lock = threading.Lock()
-    made: List[T] = []
-    failed: List[BaseException] = []
-    given_up = False
+    results: List[T] = []
+    errors: List[BaseException] = []
+    is_late = False
 
     def run() -> None:
         try:
-            thing = do()
+            result = do()
         except BaseException as e:
-            failed.append(e)
+            errors.append(e)
             return
         with lock:
-            made.append(thing)
-        if given_up and undo is not None:
-            undo(thing)
+            results.append(result)
+        if is_late and undo is not None:
+            undo(result)
 
-    thread = threading.Thread(target=run, name=f"within {seconds:g} s", daemon=True)
+    thread = threading.Thread(target=run, name=f"{what}, at most {seconds:g} s", daemon=True)
     thread.start()
     thread.join(seconds)
     with lock:
-        given_up = not made
-    if made:
-        return made[0]
-    if failed:
-        raise failed[0]
-    raise DeviceError(f"{what} does not answer; it must within {seconds:g} s")
+        is_late = not results
+    if results:
+        return results[0]
+    if errors:
+        raise errors[0]
+    raise DeviceError(f"{what} did not answer within {seconds:g} s")
 
 
 class Device:
-    """An open microphone or loudspeaker. It runs from `start` on.
+    """An open microphone or loudspeaker; it runs after `start`.
 
     Args:
         direction: input or output.
-        wanted: Its number, its name or a part of it, or nothing for the default.
-        setting: What it was set by, for messages.
-        sample_rate: Hz, the rate that is tried first.
-        block_s: Sound passes in pieces this long.
-        callback: PortAudio's stream callback; called in a thread of its own.
+        wanted: Its number, its name or a part of the name, or "" for the default.
+        setting: The setting's name, for messages.
+        sample_rate: The rate to try first, Hz.
+        block_s: Length of the blocks in which sound is passed, seconds.
+        callback: PortAudio's stream callback; called in PortAudio's thread.
 
     Raises:
         ConfigError: If PyAudio is not installed.
-        DeviceError: If the device is not there or cannot be opened; it names those there are.
+        DeviceError: If there is no such device (the message lists those there are) or it cannot be opened.
     """
 
     def __init__(
@@ -213,23 +213,23 @@ class Device:
         self._is_closed = False
         self.name = ""
         self.rate = sample_rate
-        """Hz, its own."""
+        """The device's rate, Hz."""
         self.n_channels = 1
-        self._host, self._stream = within(OPEN_S, self._open, f"{setting} = {wanted!r}", self._shut)
+        self._host, self._stream = with_timeout(OPEN_S, self._open, f"{setting} = {wanted!r}", self._close)
 
     def _open(self) -> Tuple[Any, Any]:
-        """PortAudio and a stream that does not run yet."""
+        """PortAudio, and a stream that is not started yet."""
         host = connect()
         try:
             info = choose(host, self._direction, self._wanted, self._setting)
             self.name = info["name"]
-            return host, self._stream_of(host, info)
+            return host, self._open_stream(host, info)
         except BaseException:
             host.terminate()
             raise
 
-    def _stream_of(self, host: Any, info: Info) -> Any:
-        words = "it takes no 16-bit sound"
+    def _open_stream(self, host: Any, info: Info) -> Any:
+        error = "it does not support 16-bit sound"
         keys = {self._direction: True, f"{self._direction}_device_index": info["index"]}
         for rate, channels in formats(host, info, self._direction, self.rate):
             try:
@@ -243,23 +243,23 @@ class Device:
                     **keys,
                 )
             except OSError as e:
-                words = str(e)
+                error = str(e)
                 continue
             self.rate, self.n_channels = rate, channels
             return stream
-        raise DeviceError(f"{self} cannot be opened: {words}")
+        raise DeviceError(f"{self} cannot be opened: {error}")
 
     def __str__(self) -> str:
         return f"{self._setting} = {self._wanted!r}: {self.name}"
 
     def start(self) -> None:
-        """Let sound pass.
+        """Start the stream.
 
         Raises:
-            DeviceError: If it cannot.
+            DeviceError: If it cannot be started.
         """
         try:
-            within(OPEN_S, self._stream.start_stream, f"{self._setting} = {self._wanted!r}")
+            with_timeout(OPEN_S, self._stream.start_stream, f"{self._setting} = {self._wanted!r}")
         except BaseException as e:
             self.close()
             if isinstance(e, OSError):
@@ -268,44 +268,44 @@ class Device:
 
     @property
     def output_latency_s(self) -> float:
-        """What it says itself; not always to be believed."""
+        """The latency that the device reports, seconds; not always reliable."""
         return float(self._stream.get_output_latency())
 
-    def check(self, silent_s: float, most_s: float, lacks: str) -> None:
-        """See that it is there and at work.
+    def check(self, silent_s: float, limit_s: float, problem: str) -> None:
+        """Check that the device is present and working.
 
         Args:
-            silent_s: For so long no sound has passed.
-            most_s: So long it may.
-            lacks: What it has not done: ``has taken nothing``.
+            silent_s: For how long no sound has passed.
+            limit_s: The longest time without sound.
+            problem: What it has not done, for the message: ``has accepted no sound``.
 
         Raises:
             DeviceError: If it is gone or silent.
         """
         try:
-            is_there = not self._is_closed and self._stream.is_active()
+            is_active = not self._is_closed and self._stream.is_active()
         except OSError:
-            is_there = False
-        if not is_there:
+            is_active = False
+        if not is_active:
             raise DeviceError(f"{self} is gone")
-        if silent_s > most_s:
-            raise DeviceError(f"{self} {lacks} for {silent_s:.1f} s; it must within {most_s:g} s")
+        if silent_s > limit_s:
+            raise DeviceError(f"{self} {problem} for {silent_s:.1f} s; the limit is {limit_s:g} s")
 
     def close(self) -> None:
-        """Let go of it and of PortAudio; takes at most `CLOSE_S`. What hangs is left behind, in words."""
-        if not self._is_closed:  # PortAudio does not survive being asked twice
+        """Close the device and PortAudio; takes at most `CLOSE_S`. A device that hangs is abandoned with a warning."""
+        if not self._is_closed:  # closing twice crashes PortAudio
             self._is_closed = True
-            self._shut((self._host, self._stream))
+            self._close((self._host, self._stream))
 
-    def _shut(self, opened: Tuple[Any, Any]) -> None:
+    def _close(self, opened: Tuple[Any, Any]) -> None:
         host, stream = opened
 
-        def shut() -> None:
-            with contextlib.suppress(OSError):  # its server is gone, and with it the device
+        def close() -> None:
+            with contextlib.suppress(OSError):  # the sound server is gone, and with it the device
                 stream.close()
             host.terminate()
 
         try:
-            within(CLOSE_S, shut, self.name)
+            with_timeout(CLOSE_S, close, self.name)
         except DeviceError as e:
-            log.warning("%s; it is left behind open", e)
+            log.warning("closing %s; it is abandoned, still open", e)

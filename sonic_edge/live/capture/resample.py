@@ -1,4 +1,4 @@
-"""From one sample rate to another, piece by piece, without seams."""
+"""Resamples sound block by block, without discontinuities between blocks."""
 
 from typing import Any, Optional
 
@@ -9,11 +9,11 @@ from ...media import FloatArray
 
 
 class Resampler:
-    """Mono sound at another rate. Sample 0 stays sample 0; some sound is always still on its way.
+    """Resamples mono sound. Sample 0 stays at time 0; the filter always holds back a little sound.
 
     Args:
-        rate_in: Of what goes in, Hz.
-        rate_out: Of what comes out, Hz.
+        rate_in: Input rate, Hz.
+        rate_out: Output rate, Hz.
     """
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
@@ -25,11 +25,11 @@ class Resampler:
 
     @property
     def behind_s(self) -> float:
-        """How much more has gone in than has come out, seconds."""
+        """How much sound the filter holds back, seconds."""
         return self._n_in / self._rate_in - self._n_out / self._rate_out
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """Take samples [n], give those that are ready [m]."""
+        """Add samples, [n]; returns those that are ready, [m]."""
         if self._resampler is None:
             return samples
         self._n_in += len(samples)

@@ -1,4 +1,4 @@
-"""The loudspeaker: what the microphone heard, said again a fixed time later."""
+"""The loudspeaker: plays the microphone's sound a fixed time later."""
 
 import threading
 import time
@@ -17,34 +17,34 @@ from .delay import DelayLine
 from .resample import Resampler
 
 _WARM_UP_S = 0.2
-"""So long only silence is given: while it fills its buffers a device takes sound faster than it plays it."""
+"""At first the device gets silence for this long: while its buffers fill, it takes sound faster than it plays it."""
 _LATENCIES_S = (0.0, 0.5)
-"""Between these what a device says of its latency is believed."""
+"""A latency that a device reports is used only if it lies between these, seconds."""
 
 
 def output_devices() -> List[str]:
-    """The loudspeakers there are, in words, each with its number: ``0: name (48000 Hz, 2 channels, ALSA)``.
+    """The loudspeakers of this machine, each with its number: ``0: name (48000 Hz, 2 channels, ALSA)``.
 
     Raises:
         ConfigError: If PyAudio is not installed.
         DeviceError: If the sound system cannot be reached.
     """
-    return portaudio.listed("output")
+    return portaudio.list_devices("output")
 
 
 class Speaker:
-    """An open loudspeaker that says what the microphone heard, `delay_s` later.
+    """An open loudspeaker that plays the microphone's sound `delay_s` later.
 
     Args:
         settings: Which device.
         delay_s: From the microphone to the loudspeaker, seconds.
         sample_rate: Of the sound, Hz; the device may have another.
-        block_s: Sound is given to the device in pieces this long.
-        silent_s: A device that takes nothing for this long counts as unplugged.
+        block_s: Length of the blocks that the device asks for, seconds.
+        silent_s: A device that asks for nothing for this long counts as unplugged, seconds.
 
     Raises:
         ConfigError: If PyAudio is not installed.
-        DeviceError: If the device is not there or cannot be opened; it names those there are.
+        DeviceError: If there is no such device (the message lists those there are) or it cannot be opened.
     """
 
     def __init__(
@@ -56,28 +56,30 @@ class Speaker:
         silent_s: float = 2.0,
     ) -> None:
         if settings.device is None:
-            raise DeviceError("speaker.device = null: there is to be no sound")
+            raise DeviceError("speaker.device = null: no loudspeaker is used")
         self._rate = sample_rate
         self._silent_s = silent_s
         self._line = DelayLine(delay_s, sample_rate)
         self._lock = threading.Lock()
         self._clock = Clock()
         self._latency_s = 0.0
-        self._n_silent = 0  # this and the next in the device's own samples: before the first sound, and from then on
-        self._n_given = 0
+        self._n_silent = 0  # this and the next in samples at the device's rate: silence at the start, and sound
+        self._n_played = 0
         self._n_pulled = 0
         self._n_underruns = 0
-        self._ready: FloatArray = np.zeros(0, np.float32)  # made for the device, not yet taken
-        self._device = portaudio.Device("output", settings.device, "speaker.device", sample_rate, block_s, self._give)
-        self._own_rate, self._n_channels = self._device.rate, self._device.n_channels
-        self._resampler = Resampler(sample_rate, self._own_rate)
+        self._ready: FloatArray = np.zeros(0, np.float32)  # resampled, not yet played
+        self._device = portaudio.Device(
+            "output", settings.device, "speaker.device", sample_rate, block_s, self._on_request
+        )
+        self._device_rate, self._n_channels = self._device.rate, self._device.n_channels
+        self._resampler = Resampler(sample_rate, self._device_rate)
         self._stated_latency_s = self._device.output_latency_s
-        self._taken_s = time.monotonic()
+        self._asked_s = time.monotonic()
         self._device.start()
 
     @property
     def name(self) -> str:
-        """Of the device."""
+        """The device's name."""
         return self._device.name
 
     def __enter__(self) -> "Speaker":
@@ -88,46 +90,46 @@ class Speaker:
     ) -> None:
         self.close()
 
-    def _give(self, _: object, n: int, moments: Mapping[str, float], flags: int) -> Tuple[bytes, int]:
-        """PortAudio's thread: `n` samples that are heard a latency from now."""
+    def _on_request(self, _: object, n: int, times: Mapping[str, float], flags: int) -> Tuple[bytes, int]:
+        """PortAudio's callback, in its thread: the next `n` samples, heard after the device's latency."""
         now = time.monotonic()
         with self._lock:
-            self._taken_s = now
+            self._asked_s = now
             self._n_underruns += bool(flags & _OUTPUT_UNDERFLOW)
-            latency_s = moments["output_buffer_dac_time"] - moments["current_time"]
+            latency_s = times["output_buffer_dac_time"] - times["current_time"]
             if not _LATENCIES_S[0] < latency_s < _LATENCIES_S[1]:
                 latency_s = self._stated_latency_s
             self._latency_s = latency_s
-            if self._n_silent < _WARM_UP_S * self._own_rate:
+            if self._n_silent < _WARM_UP_S * self._device_rate:
                 self._n_silent += n
                 return bytes(2 * self._n_channels * n), _CONTINUE
-            self._clock.tick(now + latency_s, self._n_given / self._own_rate)
+            self._clock.tick(now + latency_s, self._n_played / self._device_rate)
             while len(self._ready) < n:
-                n_more = max(1, round((n - len(self._ready)) * self._rate / self._own_rate))
+                n_more = max(1, round((n - len(self._ready)) * self._rate / self._device_rate))
                 sound = self._line.pull(n_more, self._clock.at(self._n_pulled / self._rate))
                 self._n_pulled += n_more
                 self._ready = np.concatenate([self._ready, self._resampler.push(sound)])
-            own, self._ready = self._ready[:n], self._ready[n:]
-            self._n_given += n
-        loud = np.rint(np.clip(own, -1, 1) * 32767).astype(np.int16)
-        return np.repeat(loud[:, None], self._n_channels, axis=1).tobytes(), _CONTINUE
+            block, self._ready = self._ready[:n], self._ready[n:]
+            self._n_played += n
+        pcm = np.rint(np.clip(block, -1, 1) * 32767).astype(np.int16)
+        return np.repeat(pcm[:, None], self._n_channels, axis=1).tobytes(), _CONTINUE
 
     def hear(self, heard: Heard) -> None:
-        """Take what the microphone heard."""
+        """Add sound from the microphone."""
         with self._lock:
             self._line.push(heard.samples, heard.at_s)
 
     def check(self) -> None:
-        """See that it still plays.
+        """Check that the device still plays.
 
         Raises:
             DeviceError: If it does not.
         """
-        self._device.check(time.monotonic() - self._taken_s, self._silent_s, "has taken nothing")
+        self._device.check(time.monotonic() - self._asked_s, self._silent_s, "has accepted no sound")
 
     @property
     def state(self) -> SpeakerState:
-        """For `status`."""
+        """For the status."""
         line = self._line
         return SpeakerState(
             open=True,
@@ -140,7 +142,7 @@ class Speaker:
         )
 
     def close(self) -> None:
-        """Let go of the device; takes at most `portaudio.CLOSE_S`."""
+        """Close the device; takes at most `portaudio.CLOSE_S`."""
         self._device.close()
 
 

@@ -1,8 +1,8 @@
-"""The screen: one mpv process, driven through its JSON IPC; it shows the live stream, else a clip, else the idle scene.
+"""The screen: one mpv process, controlled over JSON IPC; it shows the live stream, else a clip, else the idle scene.
 
-mpv keeps the last picture until the next file's first one is there (``--keep-open=always``), so that nothing flashes
-black in between. It is told from here what to show, asked now and then whether it still lives, and started again when
-it does not. `screen` knows what is to be shown, `player` is the process, `words` is what it can say.
+mpv keeps the last picture until the next file's first one is ready (``--keep-open=always``), so that the screen never
+flashes black in between. mpv is pinged regularly, and restarted if it does not answer. `screen` decides what is shown,
+`player` is the process, `words` holds the texts.
 """
 
 from .screen import Screen, Stream

@@ -1,17 +1,17 @@
-"""What the screen can say, and how it is drawn: words and a bar, as events of ASS (the format of subtitles)."""
+"""The texts that the screen can show, and how text and progress bar are drawn: as events of ASS, a subtitle format."""
 
 from typing import Dict, Optional
 
 FONT_NAME = "Noto Sans CJK SC"
 LONGEST_NAME = 16.0
-"""How much of a job's name is shown, in Chinese characters; of Latin letters it is half as many again."""
+"""How much of a job's name is shown, in widths of a Chinese character; that is 24 Latin letters."""
 
 LINES = 720
-"""Of the screen, in which words are placed."""
+"""Height of the screen in the units in which text is placed."""
 
 _MARGIN = 40.0
 _LEFT_OF_LABEL = 0.72
-_PLATE = 9.0  # around words
+_PADDING = 9.0  # between a text and the edge of its box
 _FONT_SIZE = 38.0  # a line of the font is 1.45 times as high as its Chinese characters
 
 WORDS: Dict[str, Dict[str, str]] = {
@@ -19,8 +19,8 @@ WORDS: Dict[str, Dict[str, str]] = {
     "listening": {"zh": "请讲话", "en": "Please speak"},
     "recording": {"zh": "正在录音", "en": "Recording"},
     "muted": {"zh": "麦克风已关闭", "en": "The microphone is off"},
-    "no_microphone": {"zh": "没有找到麦克风，正在重试", "en": "No microphone; trying again"},
-    "no_camera": {"zh": "没有找到摄像头，使用默认照片", "en": "No camera; using the configured portrait"},
+    "no_microphone": {"zh": "没有找到麦克风，正在重试", "en": "No microphone found; retrying"},
+    "no_camera": {"zh": "没有找到摄像头，使用默认照片", "en": "No camera found; using the configured portrait"},
     "no_face": {"zh": "没有找到人脸，使用默认照片", "en": "No face found; using the configured portrait"},
     "no_portrait": {"zh": "没有照片", "en": "No portrait"},
     "snapshot": {"zh": "请看镜头", "en": "Please look at the camera"},
@@ -28,19 +28,19 @@ WORDS: Dict[str, Dict[str, str]] = {
     "failed": {"zh": "未能生成 {name}", "en": "{name} could not be made"},
     "job_waiting": {"zh": "等待 {n} 个", "en": "{n} waiting"},
     "starting": {"zh": "正在启动", "en": "Starting"},
-    "disk_full": {"zh": "磁盘已满，任务等待中", "en": "The disk is full; jobs wait"},
+    "disk_full": {"zh": "磁盘已满，任务等待中", "en": "Disk full; jobs are waiting"},
     "usb_reading": {"zh": "正在读取 U 盘，请勿拔出", "en": "Reading the USB stick; leave it in"},
-    "usb_working": {"zh": "正在处理 U 盘里的任务，请勿拔出", "en": "Working for the USB stick; leave it in"},
+    "usb_working": {"zh": "正在处理 U 盘里的任务，请勿拔出", "en": "Processing the USB stick's jobs; leave it in"},
     "usb_writing": {"zh": "正在写入 U 盘，请勿拔出", "en": "Writing to the USB stick; leave it in"},
-    "usb_done": {"zh": "可以拔出 U 盘了", "en": "The USB stick can be pulled out"},
-    "usb_none": {"zh": "U 盘里没有新任务，可以拔出了", "en": "Nothing new on the stick; it can be pulled"},
-    "usb_failed": {"zh": "U 盘读写失败，请检查后再插", "en": "USB stick failed; check it, plug it in again"},
+    "usb_done": {"zh": "可以拔出 U 盘了", "en": "You can remove the USB stick now"},
+    "usb_none": {"zh": "U 盘里没有新任务，可以拔出了", "en": "No new jobs on the USB stick; you can remove it"},
+    "usb_failed": {"zh": "U 盘读写失败，请检查后再插", "en": "USB stick error; check it and plug it in again"},
 }
-"""What the screen can say, by key and language. The font must have every character."""
+"""Text by key and language. The font must have every character."""
 
 
 def words(key: str, language: str, **values: object) -> str:
-    """What the screen says; names are cut short."""
+    """The text for a key, in a language; long names are shortened."""
     short = {k: _short(v) if isinstance(v, str) else v for k, v in values.items()}
     return WORDS[key][language].format(**short)
 
@@ -54,16 +54,21 @@ def _short(name: str) -> str:
 
 
 def _ems(text: str) -> float:
-    """How wide it is, in Chinese characters."""
+    """Its width, in Chinese characters."""
     return sum(1.0 if ord(c) >= 0x2E80 else 0.65 for c in text)
 
 
 def overlay(text: str, share: Optional[float], width: float) -> str:
-    """Words and bar as ASS events, on a screen so wide and `LINES` high.
+    """Text and progress bar as ASS events.
 
-    They never cover the AI label, bottom right in the picture: above it where the picture is as high as the screen,
-    left of it where it is as wide. Words that are too long become smaller: libass breaks lines at spaces only, and
-    Chinese has none.
+    They never cover the AI label at the bottom right of the picture: they are above it if the picture fills the height
+    of the screen, and left of it if it fills the width. Text that is too long gets a smaller font: libass breaks lines
+    only at spaces, and Chinese has none.
+
+    Args:
+        text: The text; empty: none.
+        share: Progress, 0..1; None: no bar.
+        width: Of the screen, in units of which it is `LINES` high.
     """
     room = _LEFT_OF_LABEL * width - _MARGIN
     lines = []
@@ -72,19 +77,19 @@ def overlay(text: str, share: Optional[float], width: float) -> str:
         lines += [_box(_MARGIN, 606, bar, 14, "000000", "50")]
         lines += [_box(_MARGIN + 2, 608, max(1.0, (bar - 4) * min(max(share, 0.0), 1.0)), 10, "FFFFFF", "10")]
     if text:
-        size = min(_FONT_SIZE, 1.45 * (room - 2 * _PLATE) / _ems(text))
-        place = f"\\an1\\pos({_MARGIN + _PLATE:.0f},588)\\q2\\fn{FONT_NAME}\\fs{size:.1f}"
-        lines.append(f"{{{place}\\bord0\\shad{_PLATE:.0f}\\1c&HFFFFFF&\\4c&H101010&\\4a&H60&}}{_escaped(text)}")
+        size = min(_FONT_SIZE, 1.45 * (room - 2 * _PADDING) / _ems(text))
+        style = f"\\an1\\pos({_MARGIN + _PADDING:.0f},588)\\q2\\fn{FONT_NAME}\\fs{size:.1f}"
+        lines.append(f"{{{style}\\bord0\\shad{_PADDING:.0f}\\1c&HFFFFFF&\\4c&H101010&\\4a&H60&}}{_escaped(text)}")
     return "\n".join(lines)
 
 
-def _box(x: float, y: float, width: float, height: float, colour: str, through: str) -> str:
+def _box(x: float, y: float, width: float, height: float, colour: str, alpha: str) -> str:
     corners = f"m {x:.0f} {y} l {x + width:.0f} {y} l {x + width:.0f} {y + height} l {x:.0f} {y + height}"
-    return f"{{\\an7\\pos(0,0)\\bord0\\shad0\\1c&H{colour}&\\1a&H{through}&\\4a&HFF&\\p1}}{corners}{{\\p0}}"
+    return f"{{\\an7\\pos(0,0)\\bord0\\shad0\\1c&H{colour}&\\1a&H{alpha}&\\4a&HFF&\\p1}}{corners}{{\\p0}}"
 
 
 def _escaped(text: str) -> str:
-    """Text in which nothing is an instruction to ASS."""
+    """Text without ASS commands."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     # a backslash followed by an invisible word joiner is a backslash
     return plain.replace("\\", "\\\u2060").replace("{", "\\{").replace("}", "\\}")

@@ -32,7 +32,8 @@ from ...live.state import LiveStatus
 from ...live.studio import COMMAND
 from ...live.supervisor import StudioSupervisor
 from ..control import Control, Order
-from ..orders import ORDERS, Answer, find
+from ..messages import Answer
+from ..orders import ORDERS, find
 from ..status import JobStatus, Status
 
 log = logging.getLogger(__name__)

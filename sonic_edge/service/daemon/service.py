@@ -14,7 +14,7 @@ from ...model.store import look
 from ...spool import Job, Spool
 from .. import metrics
 from ..control import Order
-from ..orders import Answer, ChosenModel, Reloaded, Retried
+from ..messages import Answer, ChosenModel, Reloaded, Retried
 from ..settings import RunningSettings, now
 from ..status import Counts, QueueStatus, Status
 from ..worker import Died, Failed, Finished, Progress, Worker

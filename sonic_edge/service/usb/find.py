@@ -1,8 +1,9 @@
-"""What on a stick is a job. Never the whole stick is walked, no link is followed, and names alone decide.
+"""Finds the jobs on a USB stick. It never walks the whole stick, follows no link, and goes by file names alone.
 
-In the stick's root people keep all sorts of things. There only what is plainly meant is a job: a recording and a photo
-of one name, and a folder that holds one recording, one photo and nothing else but its controls. In the folders made for
-it, `FOLDERS`, all that the inbox takes is a job: a recording alone too, if the configured portrait speaks it.
+People keep all sorts of things in a stick's root. There, only what is clearly meant as a job counts: a recording and a
+photo of one name, or a folder that holds one recording, one photo and nothing else but controls. In the folders made
+for jobs, `FOLDERS`, everything that the inbox accepts is a job, including a lone recording if there is a configured
+portrait to speak it.
 """
 
 import hashlib
@@ -18,14 +19,14 @@ from ...errors import RequestError
 from ...spool.job import CONTROLS, PHOTOS, RECORDINGS, suffix_of
 
 FOLDERS = ("任务", "sonic-edge", "sonic-edge/inbox")
-"""On a stick, beside its root."""
+"""Folders for jobs, below the stick's root."""
 RESULTS = "结果 Results"
-"""Where results are put, and no jobs are looked for."""
+"""The folder for results; it is not searched for jobs."""
 MAX_ENTRIES = 2000
-"""Of a folder that are looked at."""
+"""Most entries of a folder that are looked at."""
 
-_PIECE_BYTES = 1 << 20
-_MAX_IN_FOLDER = 20  # a folder in the root that holds more is not a job
+_CHUNK_BYTES = 1 << 20
+_MAX_IN_FOLDER = 20  # a folder in the root with more files is not a job
 
 
 @dataclass(frozen=True)
@@ -40,56 +41,61 @@ class Found:
 
 @dataclass(frozen=True)
 class Refused:
-    """What was meant as a job and cannot be one."""
+    """Something that was meant as a job but cannot be one."""
 
     name: str
     why: str
     error: str = "RequestError"
-    """Kind of the error."""
+    """The error's class name, which decides the advice in the note on the stick."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What tells a job from all others."""
+    """Hashes that identify a job."""
 
     job: str
-    """Of its name and all it holds: renamed or changed it is another."""
+    """sha256 of its name and all its files: if one of them changes, it is another job."""
     recording: str
     """sha256 of the recording alone."""
 
 
-def look(stick: Path, has_portrait: bool) -> Tuple[List[Found], List[Refused]]:
-    """The jobs on a stick, by name.
+def find_jobs(mount: Path, has_portrait: bool) -> Tuple[List[Found], List[Refused]]:
+    """The jobs on a stick, sorted by name, and what cannot be one.
 
     Args:
-        stick: Where it is mounted.
-        has_portrait: Whether a recording may come alone.
+        mount: Where the stick is mounted.
+        has_portrait: Whether a recording may come without a photo.
 
     Raises:
         OSError: If the stick cannot be read.
     """
     found: List[Found] = []
     refused: List[Refused] = []
-    files, folders = _entries(stick)
+    files, folders = _entries(mount)
     for name, kinds in _grouped(files).items():
         if kinds["recording"] and kinds["photo"]:
-            _sort_in(name, kinds, found, refused)
+            _add(name, kinds, found, refused)
     for folder in folders:
         if folder.name != RESULTS and folder.name not in FOLDERS:
-            plain = _plainly_a_job(folder)
-            if plain is not None:
-                _sort_in(folder.name, plain, found, refused)
+            kinds_inside = _job_folder(folder)
+            if kinds_inside is not None:
+                _add(folder.name, kinds_inside, found, refused)
     for place in FOLDERS:
-        if _is_folder(stick, place):
-            _look_where_jobs_are_put(stick / place, has_portrait, found, refused)
+        if _is_folder(mount, place):
+            _search_jobs_folder(mount / place, has_portrait, found, refused)
     return sorted(found, key=lambda f: f.name), refused
 
 
-def open_plain(path: Path, what: str, most_bytes: int) -> BinaryIO:
-    """A file on the stick, opened to be read; never through a link.
+def open_regular(path: Path, what: str, max_bytes: int) -> BinaryIO:
+    """Open a file on the stick for reading; never through a link.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages: ``a recording``.
+        max_bytes: Its largest size.
 
     Raises:
-        RequestError: If it is not a plain file, is empty or too large, or cannot be read.
+        RequestError: If it is not a regular file, is empty or too large, or cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -99,11 +105,11 @@ def open_plain(path: Path, what: str, most_bytes: int) -> BinaryIO:
     info = os.fstat(handle)
     why = ""
     if not stat.S_ISREG(info.st_mode):
-        why = f"is not a plain file; {what} is needed"
+        why = f"is not a regular file; {what} is needed"
     elif info.st_size == 0:
         why = f"is empty (0 bytes); {what} is needed"
-    elif info.st_size > most_bytes:
-        why = f"{info.st_size} bytes; {what} may have at most {most_bytes}"
+    elif info.st_size > max_bytes:
+        why = f"has {info.st_size} bytes; {what} may have at most {max_bytes}"
     if why:
         file.close()
         raise RequestError(f"{path.name}: {why}")
@@ -111,12 +117,12 @@ def open_plain(path: Path, what: str, most_bytes: int) -> BinaryIO:
 
 
 def digest(found: Found, files: Dict[str, BinaryIO], tick: Callable[[], None]) -> Digest:
-    """Read a job through; its files stand at their beginning again.
+    """Hash a job's files, and rewind them.
 
     Args:
         found: The job.
-        files: What it holds, opened: "recording", "photo", "controls".
-        tick: Called now and then.
+        files: Its open files, by kind: "recording", "photo", "controls".
+        tick: Called after each chunk.
 
     Raises:
         RequestError: If the stick cannot be read.
@@ -126,8 +132,8 @@ def digest(found: Found, files: Dict[str, BinaryIO], tick: Callable[[], None]) -
     for kind, file in sorted(files.items()):
         one = hashlib.sha256()
         try:
-            while piece := file.read(_PIECE_BYTES):
-                one.update(piece)
+            while chunk := file.read(_CHUNK_BYTES):
+                one.update(chunk)
                 tick()
             file.seek(0)
         except OSError as e:
@@ -142,7 +148,7 @@ _Kinds = Dict[str, List[Path]]
 
 
 def _entries(folder: Path) -> Tuple[List[Path], List[Path]]:
-    """Plain files and folders in it, hidden ones and links left out."""
+    """The regular files and the folders in a folder, without hidden ones and links."""
     files: List[Path] = []
     folders: List[Path] = []
     with os.scandir(folder) as entries:
@@ -156,9 +162,9 @@ def _entries(folder: Path) -> Tuple[List[Path], List[Path]]:
     return sorted(files), sorted(folders)
 
 
-def _is_folder(stick: Path, place: str) -> bool:
-    """Whether there is such a folder, with no link on the way."""
-    path = stick
+def _is_folder(mount: Path, place: str) -> bool:
+    """Whether there is such a folder, reached without a link."""
+    path = mount
     for part in place.split("/"):
         path = path / part
         try:
@@ -179,14 +185,15 @@ def _kinds(files: List[Path]) -> _Kinds:
 
 
 def _grouped(files: List[Path]) -> Dict[str, _Kinds]:
-    """Files by what they are called without the suffix; sticks do not tell A from a."""
+    """Files by name without suffix; upper and lower case are the same, as on FAT."""
     groups: Dict[str, List[Path]] = {}
     for path in files:
         groups.setdefault(unicodedata.normalize("NFC", path.stem).casefold(), []).append(path)
     return {group[0].stem: _kinds(group) for group in groups.values()}
 
 
-def _plainly_a_job(folder: Path) -> Optional[_Kinds]:
+def _job_folder(folder: Path) -> Optional[_Kinds]:
+    """The files of a folder in the root that is clearly a job; None if it is not one."""
     try:
         files, folders = _entries(folder)
     except OSError:
@@ -196,11 +203,12 @@ def _plainly_a_job(folder: Path) -> Optional[_Kinds]:
     return kinds if len(files) <= _MAX_IN_FOLDER and n_each == (1, 1, 0, 0) else None
 
 
-def _look_where_jobs_are_put(place: Path, has_portrait: bool, found: List[Found], refused: List[Refused]) -> None:
+def _search_jobs_folder(place: Path, has_portrait: bool, found: List[Found], refused: List[Refused]) -> None:
+    """Add all jobs of a folder that is made for them."""
     files, folders = _entries(place)
     groups = list(_grouped(files).items())
     for folder in folders:
-        if folder.name != "inbox":  # a place of its own
+        if folder.name != "inbox":  # searched by itself
             try:
                 groups.append((folder.name, _kinds(_entries(folder)[0])))
             except OSError as e:
@@ -209,16 +217,18 @@ def _look_where_jobs_are_put(place: Path, has_portrait: bool, found: List[Found]
         if not kinds["recording"]:
             continue
         if kinds["photo"] or has_portrait:
-            _sort_in(name, kinds, found, refused)
+            _add(name, kinds, found, refused)
         else:
-            refused.append(Refused(name, f"{name}: comes without a photo; put a photo of the same name beside it"))
+            refused.append(Refused(name, f"{name}: there is no photo with it; put a photo of the same name beside it"))
 
 
-def _sort_in(name: str, kinds: _Kinds, found: List[Found], refused: List[Refused]) -> None:
+def _add(name: str, kinds: _Kinds, found: List[Found], refused: List[Refused]) -> None:
     for kind in ("recording", "photo", "controls"):
         if len(kinds[kind]) > 1:
             listed = ", ".join(p.name for p in kinds[kind][:5])
-            refused.append(Refused(name, f"{name}: holds {len(kinds[kind])} of kind {kind} ({listed}); one is needed"))
+            refused.append(
+                Refused(name, f"{name}: holds {len(kinds[kind])} files of kind {kind} ({listed}); it must hold one")
+            )
             return
     first = {kind: paths[0] if paths else None for kind, paths in kinds.items()}
     recording = first["recording"]

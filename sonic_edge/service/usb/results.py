@@ -1,4 +1,4 @@
-"""What is written onto a stick: videos, and in words why there is none."""
+"""What is written onto a USB stick: videos, and notes that say why there is none."""
 
 import errno
 import logging
@@ -14,8 +14,8 @@ from .find import RESULTS
 
 log = logging.getLogger(__name__)
 
-_PIECE_BYTES = 1 << 20
-_MAX_NAME_BYTES = 200  # FAT counts 255 letters, Linux 255 bytes, and ours grow a little while they are written
+_CHUNK_BYTES = 1 << 20
+_MAX_NAME_BYTES = 200  # FAT allows 255 characters, Linux 255 bytes; drafts have slightly longer names
 _REFUSED_BY_FAT = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _DRAFT = re.compile(r"\..+\.part")
@@ -28,27 +28,27 @@ _ZH = {
 
 
 class Results:
-    """The folder for results on a stick, made when something is written.
+    """The folder for results on a stick, created by the first write.
 
     Args:
-        stick: Where it is mounted.
-        tick: Called now and then while writing.
+        mount: Where the stick is mounted.
+        tick: Called after each chunk that is written.
     """
 
-    def __init__(self, stick: Path, tick: Callable[[], None]) -> None:
-        self._stick = stick
+    def __init__(self, mount: Path, tick: Callable[[], None]) -> None:
+        self._mount = mount
         self._tick = tick
 
     def video(self, name: str, video: Path) -> None:
-        """Write a video, unless one of this name and size is there.
+        """Write a video, unless the stick has one of this name and size already.
 
         Args:
             name: What the job is called on the stick.
             video: The file in outbox.
 
         Raises:
-            ReadOnlyStick: If nothing can be written.
-            DeviceError: If the stick is full, broken or pulled; or the video went.
+            ReadOnlyUsb: If the stick is read-only.
+            DeviceError: If the stick is full, broken or pulled out, or the video cannot be read.
         """
         try:
             source = os.open(video, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -57,9 +57,9 @@ class Results:
         with os.fdopen(source, "rb") as file:
             n_bytes = os.fstat(source).st_size
             for tried in disk.numbered(fat_name(name)):
-                place = self._stick / RESULTS / f"{tried}.mp4"
+                place = self._mount / RESULTS / f"{tried}.mp4"
                 if not disk.exists(place):
-                    self._write(place, iter(lambda: file.read(_PIECE_BYTES), b""))
+                    self._write(place, iter(lambda: file.read(_CHUNK_BYTES), b""))
                     return
                 if disk.is_plain(place) and place.lstat().st_size == n_bytes:
                     return
@@ -69,31 +69,31 @@ class Results:
 
         Args:
             name: What the job is called on the stick.
-            error: Kind of the error: ``RequestError``...
+            error: The error's class name: ``RequestError`` ...
             what: Why, in words.
 
         Raises:
-            ReadOnlyStick, DeviceError: As `video`.
+            ReadOnlyUsb, DeviceError: As `video`.
         """
         lines = [name, "", "没有生成视频。" + _ZH.get(error, _ZH["DeviceError"]), f"原因：{what}", ""]
         lines += ["No video was made.", f"Why: {what}", ""]
-        # a byte order mark and CR LF: Windows' editor shows it right
+        # a byte order mark and CR LF, for Notepad on Windows
         text = "\r\n".join(lines).encode("utf-8-sig", errors="replace")
-        place = self._stick / RESULTS / f"{fat_name(name)} 失败 failed.txt"
+        place = self._mount / RESULTS / f"{fat_name(name)} 失败 failed.txt"
         with suppress(OSError):
             if disk.is_plain(place) and place.read_bytes() == text:
                 return
         self._write(place, iter((text,)))
 
-    def _write(self, place: Path, pieces: Iterator[bytes]) -> None:
+    def _write(self, place: Path, chunks: Iterator[bytes]) -> None:
         draft = place.with_name(f".{place.name}.part")
         try:
             self._make_folder(place.parent)
             try:
                 handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
                 with os.fdopen(handle, "wb") as out:
-                    for piece in pieces:
-                        out.write(piece)
+                    for chunk in chunks:
+                        out.write(chunk)
                         self._tick()
                     out.flush()
                     os.fsync(handle)
@@ -105,28 +105,28 @@ class Results:
             disk.sync(place.parent)
         except OSError as e:
             if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise ReadOnlyStick(f"the stick cannot be written: {e.strerror}") from e
+                raise ReadOnlyUsb(f"the stick cannot be written to: {e.strerror}") from e
             if e.errno == errno.ENOSPC:
                 raise DeviceError(f"{place.name}: the stick is full") from e
             raise DeviceError(f"{place.name}: cannot be written onto the stick: {e.strerror}") from e
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_symlink() or (disk.exists(folder) and not folder.is_dir()):
-            raise OSError(errno.EACCES, f"{RESULTS} is no folder")
+            raise OSError(errno.EACCES, f"{RESULTS} is not a folder")
         if not disk.exists(folder):
             folder.mkdir()
             disk.sync(folder.parent)
-        for name in disk.entries(folder):  # left by a stick that was pulled
+        for name in disk.entries(folder):  # left over from when the stick was pulled out
             if _DRAFT.fullmatch(name):
                 (folder / name).unlink()
 
 
-class ReadOnlyStick(DeviceError):
-    """Nothing can be written onto the stick: results stay in outbox."""
+class ReadOnlyUsb(DeviceError):
+    """The stick is read-only: results stay in outbox."""
 
 
 def fat_name(name: str) -> str:
-    """A name that FAT, exFAT, NTFS and Windows take, and a person still recognises."""
+    """A name that FAT, exFAT, NTFS and Windows accept, and that people still recognise."""
     text = _REFUSED_BY_FAT.sub("_", name)
     while len(text.encode(errors="replace")) > _MAX_NAME_BYTES:
         text = text[:-1]
