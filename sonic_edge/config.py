@@ -21,7 +21,7 @@ def share_dir() -> Path:
 
 
 class Section(BaseModel):
-    """A group of settings: unknown names and wrong types are errors."""
+    """A section of the settings; unknown names and wrong types are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -36,7 +36,7 @@ def _unit(unit: str) -> Dict[str, Any]:
 
 
 class Controls(Section):
-    """What a person can ask of one video. Names are those of Sonic's own user controls."""
+    """What a person can choose for one video. The names are those of Sonic's own user controls."""
 
     duration: Union[Literal["auto"], PositiveFloat] = "auto"
     """Length of the video, seconds. auto is exactly the recording; any other length is refused, because it would cut
@@ -49,17 +49,17 @@ class Controls(Section):
     """Animate the face inside the whole photo instead of in a crop around it."""
     inference_steps: int = Field(25, ge=1, le=50, json_schema_extra=_unit("steps"))
     """Denoising steps for head, eyes and brows: 20 to 30; under 10 is visibly worse."""
-    dynamic_scale: float = Field(1.1, ge=0, le=2, json_schema_extra=_unit("times"))
-    """How strongly the mouth and the face move."""
-    motion_scale: float = Field(1.05, ge=0, le=2, json_schema_extra=_unit("times"))
-    """How strongly the head moves; 0 keeps it still."""
+    dynamic_scale: float = Field(1.1, ge=0, le=2)
+    """How strongly the mouth and the face move; 1 leaves the motion as the model gives it."""
+    motion_scale: float = Field(1.05, ge=0, le=2)
+    """How strongly the head moves; 1 leaves the motion as the model gives it, 0 keeps the head still."""
     align_offset: float = Field(0.03, ge=-0.5, le=0.5, json_schema_extra=_unit("seconds"))
     """How far the lips lead the sound; 0.03 is what speakers' lips do."""
     smooth: bool = True
-    """Take frame-to-frame jitter out of the motion (closures stay sharp)."""
+    """Remove frame-to-frame jitter from the motion; lip closures stay sharp."""
     fps: int = Field(25, ge=10, le=60, json_schema_extra=_unit("frames a second"))
     """Frame rate of the video."""
-    seed: int = Field(0, ge=0, lt=2**32, json_schema_extra=_unit(""))
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Another seed gives another take of head, eyes and brows. The same seed gives the same frames."""
 
 
@@ -67,7 +67,7 @@ class ModelSettings(Section):
     """Which model runs, and on what."""
 
     bundle: str = ""
-    """Which model. Empty: the one that `sonic-edge model use` chose; until then the one that comes with the product. A
+    """Which model. Empty: the one chosen with `sonic-edge model use`; until then the one that comes with the product. A
     name or name@version: that bundle, whatever was chosen. A path: the bundle in that folder."""
     store: str = Field("/var/lib/sonic-edge/models", min_length=1)
     """Where `sonic-edge model install` keeps bundles; upgrades leave it alone."""
@@ -76,9 +76,13 @@ class ModelSettings(Section):
     (`.mindir`); acl an Ascend chip through pyACL (a bare `.om`). Never changed behind your back: if it fails, that is
     an error."""
     threads: int = Field(2, ge=1, le=64, json_schema_extra=_unit("threads"))
-    """CPU threads the model may use; with mindspore_lite: for what the chip leaves to the CPU."""
-    device_id: int = Field(0, ge=0, le=63, json_schema_extra=_unit("as `npu-smi info` numbers them"))
-    """Which Ascend chip; a board has one, 0."""
+    """CPU threads for the model; with mindspore_lite: for the part of it that runs on the CPU."""
+    device_id: int = Field(
+        0,
+        ge=0,
+        le=63,
+    )
+    """Which Ascend chip, as `npu-smi info` numbers them; a board has one, 0."""
     precision: Literal["enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"] = (
         "enforce_fp16"
     )
@@ -90,14 +94,14 @@ class ModelSettings(Section):
 
 
 class LabelSettings(Section):
-    """The mark that tells viewers that the picture was made by AI (GB 45438-2025)."""
+    """The visible label that says that the video was made by AI (GB 45438-2025)."""
 
     text: str = Field("AI生成", min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
-    """The words on the picture. They must name both AI and generation."""
+    """The text on the picture. It must name both AI and generation."""
     position: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "bottom-right"
-    """The corner they stand in."""
+    """The corner it is in."""
     height: float = Field(0.055, ge=0.05, le=0.2, json_schema_extra=_unit("of the picture's short side"))
-    """Height of the characters; the rules ask for at least 0.05."""
+    """Height of the characters; the standard requires at least 0.05."""
     producer: str = Field("", max_length=200, pattern=r'^[^"\\\x00-\x1f\x7f-\x9f\u2028\u2029]*$')
     """Your code as a provider of generated content, written into each file's AIGC metadata. Empty: the report says
     so."""
@@ -108,24 +112,24 @@ class EncodeSettings(Section):
 
     encoder: str = Field("libx264", min_length=1, max_length=40)
     """FFmpeg's name of the H.264 encoder: libx264 runs on the processor; h264_v4l2m2m, h264_ascend and others use a
-    chip (docs/VIDEO.md). It is tried before the first job, and never changed behind your back."""
+    chip (docs/VIDEO.md). It is tried before the first job, and never replaced by another without notice."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
-    """libx264's speed. ultrafast looks as good as the others and takes a quarter of faster's time, for files up to
-    twice as large (docs/VIDEO.md)."""
-    crf: Optional[int] = Field(None, ge=0, le=40, json_schema_extra=_unit("(lower is better)"))
-    """libx264's quality. null: what keeps each picture within 40 dB of what was drawn; that is 21 for ultrafast, 17 for
+    """libx264's speed. ultrafast looks as good as the others and takes a quarter of the time of faster; its files are
+    up to twice as large (docs/VIDEO.md)."""
+    crf: Optional[int] = Field(None, ge=0, le=40)
+    """libx264's quality; lower is better. null: a value that gives a PSNR of at least 40 dB: 21 for ultrafast, 17 for
     veryfast and 18 for the others."""
     bits_per_pixel: float = Field(0.25, ge=0.01, le=8, json_schema_extra=_unit("bits"))
-    """What another encoder than libx264 may spend on each pixel of each picture: 0.25 is 1640 kbit/s for 512x512 at 25
-    pictures a second."""
+    """Bit rate of an encoder other than libx264, for each pixel of each frame: 0.25 is 1640 kbit/s for 512x512 at 25
+    frames a second."""
     options: List[str] = []
-    """What another encoder than libx264 is told besides, by FFmpeg's names, for example [rc_mode=1, profile=2]."""
+    """More options for an encoder other than libx264, by FFmpeg's names, for example [rc_mode=1, profile=2]."""
     audio_kbps: int = Field(128, ge=32, le=320, json_schema_extra=_unit("kbit/s"))
-    """AAC rate of the sound."""
+    """Bit rate of the sound (AAC)."""
 
 
 class LimitSettings(Section):
-    """What is refused, so that no file can fill the memory or the day."""
+    """Largest inputs, so that no file can use up the memory or block the box for a day."""
 
     portrait_bytes: int = Field(64 << 20, ge=1, json_schema_extra=_unit("bytes"))
     """Largest photo file."""
@@ -145,39 +149,39 @@ class SpoolSettings(Section):
     root: str = Field("/var/spool/sonic-edge", min_length=1)
     """Holds inbox, work, outbox and failed; made when missing."""
     portrait: Optional[str] = None
-    """Photo for a recording that comes alone. null: such a recording fails with a word about it."""
+    """The photo for a recording that comes without one. null: such a recording fails, and its reason says so."""
     keep_inputs: bool = True
     """Keep a finished job's photo and recording in outbox beside the result; false deletes them."""
     settle_s: float = Field(1.0, ge=0.1, le=60, json_schema_extra=_unit("seconds"))
     """A file whose size has not changed for this long is complete."""
     pair_s: float = Field(10.0, ge=0, le=600, json_schema_extra=_unit("seconds"))
-    """How long a recording waits for a photo of the same name before it is taken alone, and a photo for a recording
-    before it is only left lying."""
+    """How long a recording waits for a photo of the same name before spool.portrait is used. A photo without a
+    recording stays where it is."""
     poll_s: float = Field(0.5, ge=0.05, le=60, json_schema_extra=_unit("seconds"))
-    """How often the inbox is looked through. Works on every file system, network shares too."""
+    """How often the inbox is scanned. This works on every file system, network shares included."""
 
 
 class WorkerSettings(Section):
-    """The process that reads strangers' files, holds the model and makes the pictures."""
+    """The process that opens untrusted files, runs the model and renders the video."""
 
     memory_mb: int = Field(1500, ge=500, json_schema_extra=_unit("MB"))
-    """It may not take more. The model alone takes about 350; a job at 1024 pixels about 600; a large photo more."""
+    """Its memory limit. The model alone takes about 350; a job at 1024 pixels about 600; a large photo more."""
     stall_s: float = Field(60.0, ge=1, json_schema_extra=_unit("seconds"))
-    """Without progress for this long it is ended, which counts as an attempt at the job."""
+    """Without progress for this long it is killed, which counts as an attempt at the job."""
     start_s: float = Field(300.0, ge=1, json_schema_extra=_unit("seconds"))
-    """Loading the model may take this long; then the worker is ended and started again."""
+    """Loading the model may take this long; then the worker is killed and started again."""
     job_s: float = Field(14400.0, ge=10, json_schema_extra=_unit("seconds"))
-    """A job may take this long, progress or not; then the worker is ended, which counts as an attempt."""
-    attempts: int = Field(3, ge=1, le=10, json_schema_extra=_unit("times"))
-    """A job during which the worker died is tried this often in all."""
+    """A job may take this long, progress or not; then the worker is killed, which counts as an attempt."""
+    attempts: int = Field(3, ge=1, le=10, json_schema_extra=_unit("attempts"))
+    """How often a job is tried in all when the worker dies on it."""
 
 
 class DiskSettings(Section):
     """The disk that holds the spool, and how long results are kept on it."""
 
     floor_mb: int = Field(500, ge=10, json_schema_extra=_unit("MB"))
-    """With less free than this no job is begun; with less than half of it the running one is stopped and counted as an
-    attempt. Jobs go on by themselves when there is room again."""
+    """With less free space than this no job is started; with less than half of it the running job is stopped, which
+    counts as an attempt. Jobs continue by themselves when there is room again."""
     keep_days: Optional[float] = Field(90.0, gt=0, json_schema_extra=_unit("days"))
     """Results older than this are deleted from outbox. null: never because of their age."""
     keep_mb: Optional[int] = Field(8000, ge=1, json_schema_extra=_unit("MB"))
@@ -185,11 +189,11 @@ class DiskSettings(Section):
 
 
 class MetricsSettings(Section):
-    """Figures for a monitoring system: a text file in the form of Prometheus."""
+    """Metrics for a monitoring system: a file in Prometheus' text format."""
 
     path: Optional[str] = ""
-    """The file, for example in the folder that node_exporter's textfile collector reads; it must lie where the daemon
-    may write. Empty: run/sonic-edge.prom in the spool. null: none."""
+    """The file, for example in the folder that node_exporter's textfile collector reads; the daemon must be
+    allowed to write there. Empty: run/sonic-edge.prom in the spool. null: none."""
     every_s: float = Field(15.0, ge=1, json_schema_extra=_unit("seconds"))
     """How often it is written."""
 
@@ -198,11 +202,12 @@ class MicrophoneSettings(Section):
     """Where live sound comes from."""
 
     device: Union[int, str] = ""
-    """Part of the device's name, or its number as `sonic-edge devices` tells it; empty: the system's default."""
+    """Part of the device's name, or its number, as `sonic-edge devices` lists it; empty: the system's default."""
     block_s: float = Field(0.01, ge=0.005, le=0.1, json_schema_extra=_unit("seconds"))
-    """Sound is taken from the device in pieces this long; shorter costs more and answers sooner."""
+    """Sound is read from the device in blocks this long; shorter ones cost more processor time and delay less."""
     buffer_s: float = Field(2.0, ge=0.5, le=30, json_schema_extra=_unit("seconds"))
-    """Sound that waits to be worked on; when more comes the oldest is dropped and counted."""
+    """Length of the buffer for sound that is not processed yet; if it overflows the oldest sound is dropped and
+    counted."""
     silent_s: float = Field(2.0, ge=0.5, le=60, json_schema_extra=_unit("seconds"))
     """A device that delivers nothing for this long counts as unplugged."""
 
@@ -211,55 +216,54 @@ class SpeakerSettings(Section):
     """Where live sound goes to: the screen's own loudspeaker."""
 
     device: Union[int, str, None] = ""
-    """Part of the device's name, or its number; empty: the system's default; null: no sound. A loudspeaker that the
-    microphone hears will howl: use null, a headset or an echo-cancelling source."""
+    """Part of the device's name, or its number; empty: the system's default; null: no sound. If the microphone
+    picks up the loudspeaker it howls: use null, a headset or an echo-cancelling source."""
     screen_s: float = Field(0.01, ge=-0.5, le=1, json_schema_extra=_unit("seconds"))
-    """How long the screen takes from being given a picture to showing it; the sound waits as long. Televisions take
-    0.02 to 0.1 longer."""
+    """Delay of the screen; the sound is delayed as much. Televisions take 0.02 to 0.1 more."""
 
 
 class CameraSettings(Section):
     """Where snapshots come from."""
 
     device: Union[int, str, None] = None
-    """Number of a V4L2 camera, its path (/dev/video0), or a video file to take pictures out of; null: no camera, the
+    """Number of a V4L2 camera, its path (/dev/video0), or a video file to take pictures from; null: no camera, the
     configured portrait speaks."""
     width: int = Field(1280, ge=160, le=4096, json_schema_extra=_unit("pixels"))
-    """Asked of the camera; it may give another size."""
+    """Requested from the camera; it may deliver another size."""
     height: int = Field(720, ge=120, le=4096, json_schema_extra=_unit("pixels"))
-    """Asked of the camera; it may give another size."""
+    """Requested from the camera; it may deliver another size."""
     warm_up_s: float = Field(0.8, ge=0, le=10, json_schema_extra=_unit("seconds"))
-    """Pictures before this are thrown away: cameras need time for light and focus."""
+    """Pictures before this are discarded: cameras need time for exposure and focus."""
     n_pictures: int = Field(8, ge=1, le=100, json_schema_extra=_unit("pictures"))
-    """The sharpest of so many that shows one face is taken."""
+    """How many pictures are taken; the sharpest that shows one face is used."""
     timeout_s: float = Field(8.0, ge=1, le=60, json_schema_extra=_unit("seconds"))
-    """A camera that has not delivered them by then has failed."""
+    """A camera that has not delivered them after this time has failed."""
 
 
 class LiveSettings(Section):
     """Speaking in front of the box."""
 
     mode: Literal["none", "record", "mirror"] = "none"
-    """record: a spoken passage becomes a job like any other and is played when done. mirror: the portrait speaks while
-    the person does."""
+    """record: a spoken passage becomes a job like any other, and its video is played when it is done. mirror: the
+    portrait speaks along with the person."""
     trigger: Literal["command", "voice"] = "command"
     """command: from `sonic-edge talk start` to `sonic-edge talk stop`. voice: record begins when somebody speaks and
-    ends by silence; mirror is always on."""
+    ends with silence; mirror is always on."""
     delay_s: float = Field(0.15, ge=0.05, le=2, json_schema_extra=_unit("seconds"))
-    """mirror: a picture is shown this long after its sound was at the microphone, and the sound is played with it. Less
-    answers sooner; too little and pictures come late and are dropped (`sonic-edge status` counts them)."""
+    """mirror: a picture is shown, and its sound played, this long after the sound reached the microphone. If it is too
+    short pictures come late and are dropped (`sonic-edge status` counts them)."""
     pause_s: float = Field(1.5, ge=0.3, le=30, json_schema_extra=_unit("seconds"))
     """record: a silence this long ends the passage."""
     longest_s: float = Field(600.0, ge=1, le=1800, json_schema_extra=_unit("seconds"))
-    """record: a passage is ended when it is this long."""
+    """record: a passage ends at the latest after this time."""
 
 
 class DisplaySettings(Section):
     """The attached screen."""
 
     output: Literal["none", "auto", "drm", "window"] = "none"
-    """none: the box has no screen. drm: straight to the display, without a desktop. window: full screen on a desktop.
-    auto: window where there is a desktop, else drm."""
+    """none: the box has no screen. drm: directly on the display, without a desktop. window: full screen on a desktop.
+    auto: window if there is a desktop, otherwise drm."""
     player: str = Field("mpv", min_length=1)
     """The mpv program: a name or a path."""
     options: List[str] = []
@@ -267,24 +271,25 @@ class DisplaySettings(Section):
     fullscreen: bool = True
     """Fill the screen; false: a window as large as the picture."""
     idle: Literal["alive", "still", "black"] = "alive"
-    """Between clips: the portrait breathing and blinking, standing still, or nothing. Without a portrait: nothing."""
+    """What is shown between videos: the portrait breathing and blinking, a still of it, or nothing. Without
+    spool.portrait: nothing."""
     clips: Literal["once", "loop", "none"] = "once"
-    """Finished videos are played in order: once, again and again, or not."""
+    """Whether finished videos are played: each once, all of them in a loop, or none."""
     language: Literal["zh", "en"] = "zh"
-    """Of the words on the screen."""
+    """Language of the texts on the screen."""
     deadline_s: float = Field(5.0, ge=1, le=60, json_schema_extra=_unit("seconds"))
-    """A player that does not answer for this long is ended and started again."""
+    """A player that does not answer for this long is killed and started again."""
 
 
 class Config(Section):
     """Everything that can be set."""
 
     controls: Controls = Controls()
-    """What is asked of a video unless the job says otherwise."""
+    """The look of a video, unless its job says otherwise."""
     model: ModelSettings = ModelSettings()
     """The model."""
     label: LabelSettings = LabelSettings()
-    """The AI label."""
+    """The visible AI label."""
     encode: EncodeSettings = EncodeSettings()
     """The video file."""
     limits: LimitSettings = LimitSettings()
@@ -292,9 +297,9 @@ class Config(Section):
     spool: SpoolSettings = SpoolSettings()
     """The watched folders."""
     worker: WorkerSettings = WorkerSettings()
-    """The working process."""
+    """The process that renders."""
     disk: DiskSettings = DiskSettings()
-    """Room for jobs and results."""
+    """The spool's disk."""
     live: LiveSettings = LiveSettings()
     """Speaking in front of the box."""
     microphone: MicrophoneSettings = MicrophoneSettings()
@@ -306,7 +311,7 @@ class Config(Section):
     display: DisplaySettings = DisplaySettings()
     """The attached screen."""
     metrics: MetricsSettings = MetricsSettings()
-    """Figures for monitoring."""
+    """Metrics for monitoring."""
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -321,7 +326,7 @@ def load_config(path: Optional[Path]) -> Config:
 
 
 def spool_root(path: Optional[Path]) -> Path:
-    """Where the spool is, whatever else is wrong in the file: one must be able to ask the daemon that serves it.
+    """Where the spool is, whatever else is wrong in the file, so that its daemon can be asked.
 
     Raises:
         ConfigError: If that much cannot be read from it.

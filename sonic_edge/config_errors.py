@@ -57,18 +57,23 @@ def _type_words(annotation: Any) -> str:
         return _TYPE_WORDS[annotation]
     args: Tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is Literal:
-        return " or ".join(str(a) or "empty" for a in args)
+        return _either([str(a) or "empty" for a in args])
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
         return f"{_type_words(annotation.__origin__)} over 0"
     if getattr(annotation, "__origin__", None) is Union:
-        return " or ".join(_type_words(a) for a in args)
+        return _either([_type_words(a) for a in args])
     if getattr(annotation, "__origin__", None) is list:
         return f"a list of {_type_words(args[0])}"
     return getattr(annotation, "__name__", str(annotation))
 
 
+def _either(words: List[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def allowed(field: FieldInfo) -> str:
-    """What a field takes: ``a whole number, 128 to 1024 pixels, a multiple of 2``."""
+    """What a field takes: ``a whole number from 128 to 1024 pixels, a multiple of 2``."""
     limits: Dict[str, Any] = {}
     for rule in field.metadata:
         for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"):
@@ -76,21 +81,34 @@ def allowed(field: FieldInfo) -> str:
                 limits[name] = getattr(rule, name)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     unit = str(extra.get("unit", ""))
-    parts = [_type_words(field.annotation)]
-    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
-    above, below = "over " if "gt" in limits else "", "under " if "lt" in limits else ""
-    if low is not None and high is not None:
-        parts.append(f"{above}{low} to {below}{high} {unit}".rstrip())
-    elif low is not None:
-        parts.append(f"{above or 'at least '}{low} {unit}".rstrip())
-    elif unit:
-        parts.append(unit)
+    words, null, rest = _type_words(field.annotation).partition(" or null")
+    parts = [" ".join(filter(None, (words, _range(limits), unit))) + null + rest]
     if "multiple_of" in limits:
         parts.append(f"a multiple of {limits['multiple_of']}")
     if "min_length" in limits or "max_length" in limits:
-        counted = "entries" if getattr(field.annotation, "__origin__", None) is list else "characters"
-        parts.append(f"{limits.get('min_length', 0)} to {limits.get('max_length', 'any')} {counted}")
+        is_list = getattr(field.annotation, "__origin__", None) is list
+        parts.append(_length(limits, "entries" if is_list else "characters"))
     if "pattern" in limits:
         quotes = "quotation marks, backslashes or " if '"' in limits["pattern"] else ""
         parts.append(f"without {quotes}control characters")
     return ", ".join(parts)
+
+
+def _range(limits: Dict[str, Any]) -> str:
+    """``from 1 to 50``, ``from 0 to less than 8``, ``of at least 1``, ``over 0``."""
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if low is not None and high is not None:
+        above, below = "over " if "gt" in limits else "", "less than " if "lt" in limits else ""
+        return f"from {above}{low} to {below}{high}"
+    if low is not None:
+        return f"over {low}" if "gt" in limits else f"of at least {low}"
+    return ""
+
+
+def _length(limits: Dict[str, Any], what: str) -> str:
+    low, high = limits.get("min_length", 0), limits.get("max_length")
+    if high is None:
+        return "not empty" if low == 1 else f"at least {low} {what}"
+    if low == high:
+        return f"{low} {what}"
+    return f"{low} to {high} {what}" if low else f"at most {high} {what}"

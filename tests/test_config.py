@@ -49,14 +49,14 @@ encode: {preset: quick}
     found = mistakes(text, tmp_path)
     assert set(found) == {
         "controls.min_resolutoin: there is no such setting; did you mean min_resolution?",
-        "controls.fps = 'fast': must be a whole number, 10 to 60 frames a second",
-        "controls.min_resolution = 513: must be a whole number, 128 to 1024 pixels, a multiple of 2",
+        "controls.fps = 'fast': must be a whole number from 10 to 60 frames a second",
+        "controls.min_resolution = 513: must be a whole number from 128 to 1024 pixels, a multiple of 2",
         "controls.smooth = 1: must be true or false",
-        "controls.inference_steps = 0: must be a whole number, 1 to 50 steps",
+        "controls.inference_steps = 0: must be a whole number from 1 to 50 steps",
         "modle: there is no such setting; did you mean model?",
         "label = 'big': must hold `key: value` lines",
-        "limits.speech_s = -1: must be a number, over 0 seconds",
-        "encode.preset = 'quick': must be ultrafast or superfast or veryfast or faster or fast or medium",
+        "limits.speech_s = -1: must be a number over 0 seconds",
+        "encode.preset = 'quick': must be ultrafast, superfast, veryfast, faster, fast or medium",
     }
 
 

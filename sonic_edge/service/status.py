@@ -72,7 +72,7 @@ class WorkerStatus:
 
     state: Text = "none"
     """none, ready or working."""
-    pid: Annotated[Optional[int], IfRight] = field(default=None, metadata=LEFT_OUT)
+    pid: Optional[int] = field(default=None, metadata=LEFT_OUT)
     memory_mb: Optional[float] = field(default=None, metadata=LEFT_OUT)
 
 
@@ -97,7 +97,7 @@ class Status:
     error: Text = ""
     """As every answer of the daemon's has it: empty."""
     version: Text = ""
-    pid: Optional[int] = field(default=None, metadata=LEFT_OUT)
+    pid: Annotated[Optional[int], IfRight] = field(default=None, metadata=LEFT_OUT)
     started: Text = ""
     """ISO 8601."""
     settings: Annotated[Optional[SettingsStatus], IfRight] = field(default=None, metadata=LEFT_OUT)

@@ -25,14 +25,14 @@ def test_check_config_tells_every_mistake_and_exits_78(tmp_path, capsys):
     path.write_text("controls: {fps: 5, sead: 1}\n")
     assert main(["check-config", "--config", str(path)]) == 78
     said = capsys.readouterr().err
-    assert "controls.fps = 5: must be a whole number, 10 to 60 frames a second" in said
+    assert "controls.fps = 5: must be a whole number from 10 to 60 frames a second" in said
     assert "did you mean seed?" in said
 
 
 @pytest.mark.parametrize(
     "words, status, said",
     [
-        (["--set", "fps=5"], 78, "--set: fps = 5: must be a whole number, 10 to 60 frames a second"),
+        (["--set", "fps=5"], 78, "--set: fps = 5: must be a whole number from 10 to 60 frames a second"),
         (["--set", "nonsense"], 78, "must be of the form key=value"),
         (["--config", "/nowhere.yaml"], 78, "/nowhere.yaml: cannot be read"),
         (["-o", "out.avi"], 2, "must end in .mp4"),

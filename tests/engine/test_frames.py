@@ -149,7 +149,7 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
         ("sonic", "tensors.speech", "mel", "stages.painter.inputs.speech: tensors does not say what it is"),
         ("sonic", "stream.prior", [], "stream.prior: 0 values; mel.normalise = speech needs 80"),
         ("wav2lip", "stream.prior", [-5.0] * 80, "stream.prior: means nothing where mel.normalise is range"),
-        ("wav2lip", "stream.look_ahead_s", -0.1, "stream.look_ahead_s = -0.1: must be a number, 0 to 2"),
+        ("wav2lip", "stream.look_ahead_s", -0.1, "stream.look_ahead_s = -0.1: must be a number from 0 to 2"),
         ("wav2lip", "window.start_s", 0.5, "must be over window.start_s = 0.5"),
         ("wav2lip", "mel.normalise", "speech", "mel.normalise = speech: needs mel.summed = power"),
         ("wav2lip", "mel.fmax", 9000.0, "mel.fmin, fmax = 55, 9000: must rise and end at 8000 Hz"),
