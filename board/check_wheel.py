@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import List
 
 from packaging.utils import parse_wheel_filename
-from wheelhouse import extensions
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from board.wheelhouse import extensions
 
 NEEDED = (
     "sonic_edge/py.typed",

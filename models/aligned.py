@@ -16,7 +16,7 @@ import tempfile
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -481,7 +481,7 @@ def open_net(folder: Path) -> SonicNet:
 
 def grey(net: SonicNet) -> Samples:
     """A picture without a face, as image_input: what is measured here does not ask whose lips they are."""
-    size = net.bundle.spec.face.size
+    size = net.bundle.motion.face.size
     return np.full((1, 3, size, size), 0.5, np.float32)
 
 
@@ -500,7 +500,7 @@ class Mouth:
         self._face = grey(self._net)
         self.bundle = self._net.bundle
         self.controls = Controls()
-        self.lead_s = self.controls.align_offset - self.bundle.spec.lips.lead_s
+        self.lead_s = self.controls.align_offset - self.bundle.motion.lips.lead_s
         """By how much the video's lips are ahead of where the model has them, seconds."""
 
     def hear(self, recording: Spoken) -> Heard:
@@ -525,7 +525,7 @@ class Mouth:
 
 def sweep(mouth: Mouth, heard: Sequence[Heard]) -> List[Dict[str, float]]:
     """Closure figures for some choices of `closure.enter` and `leave`; the bundle's own comes first."""
-    own = mouth.bundle.spec.closure
+    own = mouth.bundle.motion.closure
     pairs = [(enter / 20, round(enter / 20 * share, 3)) for enter in range(4, 20) for share in (0.5, 0.8)]
     rows = []
     for enter, leave in [(own.enter, own.leave), *pairs]:
@@ -568,12 +568,12 @@ def main() -> None:
         recordings = in_noise(recordings, args.noise_db)
     mouth = Mouth(args.bundle)
     heard = [mouth.hear(one) for one in recordings]
-    found = figures(mouth.show(heard, mouth.bundle.spec.closure), mouth.lead_s)
+    found = figures(mouth.show(heard, mouth.bundle.motion.closure), mouth.lead_s)
     marks = MARKS if args.noise_db is None else MARKS_IN_NOISE
     rows = sweep(mouth, heard)
     seconds = sum(len(one.samples) for one in recordings) / RATE
     if args.json:
-        told: Dict[str, Any] = {
+        told: Dict[str, object] = {
             "recordings": len(recordings), "seconds": round(seconds, 1), "noise_db": args.noise_db,
             "figures": {
                 name: {"value": f.value, "n": f.n, "mark": marks.get(name),

@@ -78,4 +78,5 @@ def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
     first, count = rng.integers(0, _N, (batch, 1, 1)), rng.integers(0, 9, (batch, 1, 1)) * often(0.4)
     lost = (_BAND[None, :, None] >= first) & (_BAND[None, :, None] < first + count)
     out = np.where(lost, out.mean((1, 2), keepdims=True), out)
-    return out.astype(np.float32)
+    made: FloatArray = out.astype(np.float32)
+    return made

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from models import faces, life
 from models.augment import augment
 from models.corpus import is_held_out
-from models.network import FACE, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_VISEMES
+from models.life import FACE
+from models.network import FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_VISEMES
 from sonic_edge.model.mel import MelSettings, loud_level, loudness, normalise, speech_mean
 
 STREAM = 480  # mel frames of a training stream: three windows share one normalisation, as in a clip
@@ -46,7 +47,8 @@ class Corpus:
 
     def mel(self, i: int) -> NDArray[np.float32]:
         """Utterance i, [n_frames, 80]."""
-        return self.arrays["mel"][self.starts[i] : self.ends[i]].astype(np.float32)
+        mel: NDArray[np.float32] = self.arrays["mel"][self.starts[i] : self.ends[i]].astype(np.float32)
+        return mel
 
     def viseme_lips(self) -> NDArray[np.float32]:
         """[16, 5] mean lips that the teacher gives each viseme: how the network reads its class probabilities."""
@@ -162,7 +164,8 @@ def random_face(rng: np.random.Generator) -> NDArray[np.float32]:
 def heard_level(mel: NDArray[np.float32]) -> NDArray[np.float64]:
     """Loudness of speech [80, 4 n], 0 (30 dB under the loud parts) .. 1, 25 frames a second [n]: what life goes by."""
     level = loudness(mel).astype(np.float64)
-    level = np.clip((level - loud_level(level)) / 3 + 1, 0, 1)
+    loud = loud_level(level)  # type: ignore[arg-type]  # what it takes as single precision it counts in double as well
+    level = np.clip((level - loud) / 3 + 1, 0, 1)
     out: NDArray[np.float64] = level.reshape(-1, MEL_PER_FRAME).mean(1)
     return out
 
@@ -215,7 +218,7 @@ def life_takes(level: NDArray[np.float64], starts: NDArray[np.int64], rng: np.ra
         take = np.pad(life.sample(clip, face, rng).T, ((0, 0), (LEAD, 0)))  # before the clip: the portrait's own pose
         read = face + FACE_ERROR * rng.standard_normal(len(FACE)).astype(np.float32)
         for first in firsts:
-            n_known = int(rng.choice([0, PAST, PAST_LIVE, rng.integers(1, FRAMES)], p=[0.08, 0.35, 0.32, 0.25]))
+            n_known = int(rng.choice([0, PAST, PAST_LIVE, int(rng.integers(1, FRAMES))], p=[0.08, 0.35, 0.32, 0.25]))
             n_known = min(max(n_known, LEAD - int(first)), FRAMES - 1)
             faces_read.append(read)
             motion.append(take[:, first : first + FRAMES])

@@ -68,8 +68,10 @@ def _at_16k(samples: NDArray[np.int16], rate: int) -> NDArray[np.float32]:
     from scipy.signal import resample_poly  # here, so that the tests of the rest do without scipy
 
     common = gcd(16000, rate)
-    out = samples.astype(np.float32) / 32768
-    return out if rate == 16000 else resample_poly(out, 16000 // common, rate // common).astype(np.float32)
+    out: NDArray[np.float32] = samples.astype(np.float32) / np.float32(32768)
+    if rate != 16000:
+        out = resample_poly(out, 16000 // common, rate // common).astype(np.float32)
+    return out
 
 
 def _read_wave(path: Path) -> Tuple[NDArray[np.int16], int]:
@@ -242,7 +244,7 @@ def main() -> None:
     voices = np.array([str(record["voice"]) for record in records])
     languages = np.array([str(record["language"]) for record in records])
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(args.out, lengths=lengths, voices=voices, languages=languages, **joined)
+    np.savez(args.out, lengths=lengths, voices=voices, languages=languages, **joined)  # type: ignore[arg-type]  # numpy: its own allow_pickle
     print(f"{len(records)} utterances, {lengths.sum() / 6000:.1f} minutes, {len(set(voices))} voices")
     held_out = np.array([is_held_out(voice) for voice in voices])
     for name in SYNTHESIZERS:

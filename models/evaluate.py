@@ -81,9 +81,9 @@ Hear = Callable[[Speech], Motion]
 
 def report_lips(net: SonicNet, clips: List[Clip], hear: Hear) -> None:
     """Prints r with the teacher, and the figures of `models.aligned`, for each group of clips."""
-    controls, closure = Controls(), net.bundle.spec.closure
-    lead_s = controls.align_offset - net.bundle.spec.lips.lead_s
-    names = net.bundle.spec.lips.channels
+    controls, closure = Controls(), net.bundle.motion.closure
+    lead_s = controls.align_offset - net.bundle.motion.lips.lead_s
+    names = net.bundle.motion.lips.channels
     columns: Dict[str, Dict[str, Figure]] = {}
     for group in sorted({clip.group for clip in clips}):
         takes, made, taught = [], [], []

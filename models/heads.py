@@ -80,7 +80,8 @@ class Mesh:
         """What vertices have [n, 3], at samples [k, 3]."""
         few, of = values.astype(np.float32), self.quads[self.quad_of[samples]]
         weight = self.weight[samples]
-        out: NDArray[np.float32] = sum(few[of[:, c]] * weight[:, c, None] for c in range(4))  # type: ignore[assignment]
+        parts = (few[of[:, c]] * weight[:, c, None] for c in range(4))
+        out: NDArray[np.float32] = sum(parts)  # type: ignore[assignment]  # not the 0 that a sum of nothing is
         return out
 
 
@@ -149,7 +150,8 @@ class Heads:
 
     def _mask(self, name: str, texture: Array) -> NDArray[np.float32]:
         data = np.frombuffer(self._archive.read(f"{DATA}textures/mpfb_{name}.jpg"), np.uint8)
-        mask = cv2.GaussianBlur(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), (0, 0), 2.0)
+        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
+        mask = cv2.GaussianBlur(grey, (0, 0), 2.0)
         side = mask.shape[0]
         x = np.clip(texture[:, 0] * side, 0, side - 1).astype(int)
         y = np.clip((1 - texture[:, 1]) * side, 0, side - 1).astype(int)
@@ -172,8 +174,10 @@ class Heads:
             start = f"{DATA}targets/{folder}/"
             names = sorted(n for n in self._names if n.startswith(start) and n.endswith(".target.gz"))
             names = [n for n in names if not any(word in n for word in MISPLACE)]
-            whole = [(n,) for n in names if not n[len(start) :].startswith(("l-", "r-"))]
-            pairs = [(n, n.replace(f"{start}l-", f"{start}r-")) for n in names if n[len(start) :].startswith("l-")]
+            whole: List[Tuple[str, ...]] = [(n,) for n in names if not n[len(start) :].startswith(("l-", "r-"))]
+            pairs: List[Tuple[str, ...]] = [
+                (n, n.replace(f"{start}l-", f"{start}r-")) for n in names if n[len(start) :].startswith("l-")
+            ]
             out[folder] = whole + pairs
         return out
 
@@ -284,7 +288,9 @@ class Heads:
         lit = np.clip(colour * light[:, None] + glint[:, None], 0, 1)
         return compose(known, height, lit, background(rng), rng)
 
-    def _light(self, n: Array, shine: NDArray[np.float32], rng: np.random.Generator) -> Tuple[Array, Array]:
+    def _light(
+        self, n: NDArray[np.float32], shine: NDArray[np.float32], rng: np.random.Generator
+    ) -> Tuple[Array, Array]:
         """Diffuse light [k] and highlights [k] on samples with normals [k, 3]."""
         ambient = rng.uniform(0.35, 0.7)
         total = np.full(len(n), ambient)
@@ -352,7 +358,12 @@ class Heads:
         return colour, shine
 
     def _eyes(
-        self, colour: Array, shine: NDArray[np.float32], place: Array, kind: NDArray[np.int64], rng: np.random.Generator
+        self,
+        colour: Array,
+        shine: NDArray[np.float32],
+        place: NDArray[np.float32],
+        kind: NDArray[np.int64],
+        rng: np.random.Generator,
     ) -> None:
         """White, iris and pupil, where the eye looks."""
         look = np.array([rng.normal(0, 0.12), rng.normal(0, 0.06)])
@@ -412,7 +423,7 @@ def compose(
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """A picture, BGR, on a background: colours [k, 3] of the known pixels [SIDE, SIDE], holes between them closed."""
-    picture = np.zeros((SIDE, SIDE, 3), np.float32)
+    picture: NDArray[np.float32] = np.zeros((SIDE, SIDE, 3), np.float32)
     picture[known] = colour
     # seen between the samples of what is nearer
     through = (height < cv2.medianBlur(height, 3) - 0.04) & known
@@ -424,7 +435,7 @@ def compose(
     solid = np.maximum(solid, near > 0.45).astype(np.float32)
     soft = cv2.GaussianBlur(solid, (0, 0), 0.8)[..., None]
     mixed = picture * solid[..., None] + behind * (1 - solid[..., None])
-    picture = cv2.GaussianBlur(mixed, (0, 0), rng.uniform(0.5, 0.8))
+    picture = np.asarray(cv2.GaussianBlur(mixed, (0, 0), rng.uniform(0.5, 0.8)), np.float32)
     mixed = picture * soft + behind * (1 - soft)
     out: NDArray[np.uint8] = np.clip(mixed**0.8 * 255, 0, 255).astype(np.uint8)
     return out

@@ -150,7 +150,7 @@ def _glances(
         x[frame:], y[frame:] = at_x + (to_x - at_x) * part, at_y + (to_y - at_y) * part
         at_x, at_y = to_x, to_y
         stay = n_moving + 2 + int(FPS * (rng.gamma(2.0, 0.35) if away else rng.gamma(1.5, 0.9)))
-        over = np.flatnonzero(ends[frame + 8 : frame + stay] > 0.5) if away else ()
+        over = np.flatnonzero(ends[frame + 8 : frame + stay] > 0.5) if away else np.zeros(0, np.intp)
         frame += 8 + int(over[0]) if len(over) and rng.random() < 0.6 else stay
     return x, y, large
 
@@ -170,7 +170,8 @@ def _nods(accent: FloatArray, ends: FloatArray, rng: np.random.Generator) -> Flo
             shape = rng.uniform(0.03, 0.07) * np.sin(np.pi * np.arange(length) / length) ** 2
             first, last = max(0, frame - 4), min(n, frame - 4 + length)
             out[first:last] += shape[first - frame + 4 : last - frame + 4]
-    return out - out.mean()
+    nods: FloatArray = out - out.mean()
+    return nods
 
 
 def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -224,4 +225,5 @@ def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generato
 
     motion = np.stack([blink, brow, gaze_x, gaze_y, *(head[name] for name in ("yaw", "pitch", "roll", "tx", "ty"))], 1)
     low, high = np.array([media.CHANNELS[name] for name in CHANNELS]).T
-    return np.clip(motion, low, high).astype(np.float32)
+    out: NDArray[np.float32] = np.clip(motion, low, high).astype(np.float32)
+    return out

@@ -4,7 +4,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from models.network import FACE, FRAMES, N_VISEMES, Denoiser, Encoder
+from models.life import FACE
+from models.network import FRAMES, N_VISEMES, Denoiser, Encoder
 
 ANSWERS_SPREAD = (0.10, 0.11, 0.17, 0.05, 0.05, 0.15, 0.09)
 """Of the answers among the faces trained on: what counts as a large mistake."""
@@ -20,7 +21,7 @@ class FaceLoss(nn.Cell):
         self.weight = Tensor(1 / np.array([ANSWERS_SPREAD], np.float32))
         self.mean = ops.ReduceMean()
 
-    def construct(self, image, answers):
+    def construct(self, image: Tensor, answers: Tensor) -> Tensor:
         """As the class says."""
         error = (self.branch(image) - answers) * self.weight
         return self.mean(error * error)
@@ -46,7 +47,7 @@ class LipLoss(nn.Cell):
         ends[0, 0, :4] = ends[0, 0, -2:] = 0.4  # half of what they need is outside the window
         self.ends = Tensor(ends)
 
-    def construct(self, audio, lips, held, visemes):
+    def construct(self, audio: Tensor, lips: Tensor, held: Tensor, visemes: Tensor) -> Tensor:
         """As the class says."""
         raw, closure, logits = self.heads(self.trunk(audio))
         error = raw - lips
@@ -72,7 +73,9 @@ class FlowLoss(nn.Cell):
         self.mean = ops.ReduceMean()
         self.cat = ops.Concat(axis=1)
 
-    def construct(self, features, face, motion, known, weight, noise, step):
+    def construct(
+        self, features: Tensor, face: Tensor, motion: Tensor, known: Tensor, weight: Tensor, noise: Tensor, step: Tensor
+    ) -> Tensor:
         """As the class says; known and weight [B, 1, 40]."""
         condition = self.condition(features, ops.reshape(face, (-1, len(FACE), 1)))
         past = self.cat((motion * known, known))

@@ -10,6 +10,8 @@ channels, then a 1x1 convolution; the same sums as a 3-wide convolution. The fac
 reason.
 """
 
+from typing import Tuple
+
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
@@ -46,7 +48,7 @@ class Splice(nn.Cell):
         self.pad = ops.Pad(((0, 0), (0, 0), (0, 0), (dilation, dilation)))
         self.cat_channels = ops.Concat(axis=1)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         """As the class says."""
         padded = self.pad(x)  # [B, C, 1, T + 2d]
         n = x.shape[3]
@@ -74,7 +76,7 @@ class Residual(nn.Cell):
         self.norm = nn.BatchNorm2d(channels, gamma_init=0.5)
         self.relu6 = nn.ReLU6()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         """As the class says."""
         return self.relu6(x + self.norm(self.conv(self.splice(x))))
 
@@ -101,7 +103,7 @@ class SpeechTrunk(nn.Cell):
         self.relu6 = nn.ReLU6()
         self.blocks = nn.SequentialCell([Residual(WIDTH, dilation) for dilation in DILATIONS])
 
-    def construct(self, audio):
+    def construct(self, audio: Tensor) -> Tensor:
         """As the class says."""
         x = self.pad(ops.reshape(audio, (-1, N_MELS, MEL_FRAMES)))  # [B, 80, 164]
         x = ops.reshape(x, (-1, N_BANDS, BANDS_AT_ONCE, FRAMES + 1, MEL_PER_FRAME))
@@ -115,7 +117,7 @@ class SpeechTrunk(nn.Cell):
         x = ops.reshape(x, (-1, OCTAVE_WIDTH * N_OCTAVES, 1, FRAMES))
         return self.blocks(self.relu6(self.norm(self.stem(x))))
 
-    def _beside(self, x, n):
+    def _beside(self, x: Tensor, n: int) -> Tensor:
         """Each band beside the ones under and over it: [B, C, n, T] -> [B, 3C, n, T]."""
         padded = self.pad_bands(x)
         return self.cat_channels((padded[:, :, 0:n, :], x, padded[:, :, 2 : n + 2, :]))
@@ -134,7 +136,7 @@ class LipHeads(nn.Cell):
         self.closure = nn.Conv2d(3 * WIDTH, 1, 1, has_bias=True)
         self.visemes = nn.Conv2d(3 * WIDTH, N_VISEMES, 1, has_bias=True)
 
-    def construct(self, features):
+    def construct(self, features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """As the class says."""
         x = self.splice(features)
         lips = ops.reshape(self.lips(x), (-1, N_LIPS, FRAMES))
@@ -154,7 +156,7 @@ class Shift(nn.Cell):
         self.pad = ops.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
         self.cat_channels = ops.Concat(axis=1)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         """As the class says."""
         h, w, q = x.shape[2], x.shape[3], self.quarter
         padded = self.pad(x)
@@ -186,7 +188,7 @@ class FaceBranch(nn.Cell):
         self.relu = nn.ReLU()
         self.relu6 = nn.ReLU6()
 
-    def construct(self, image):
+    def construct(self, image: Tensor) -> Tensor:
         """As the class says."""
         grey = self.mean(image, 1)  # [B, 1, 224, 224]
         x = grey - self.mean(grey, (2, 3))
@@ -201,7 +203,7 @@ class FaceBranch(nn.Cell):
         x = self.relu6(self.coarse_norm(self.coarse(self._merge(x, 64, 7))))
         return self.out(self.relu6(self.hidden(ops.reshape(x, (-1, 96 * 49)))))
 
-    def _merge(self, x, channels, side):
+    def _merge(self, x: Tensor, channels: int, side: int) -> Tensor:
         """Four neighbours beside each other: [B, C, 2 side, 2 side] -> [B, 4 C, side, side]."""
         x = ops.transpose(ops.reshape(x, (-1, channels, side, 2, side, 2)), (0, 1, 3, 5, 2, 4))
         return ops.reshape(x, (-1, 4 * channels, side, side))
@@ -219,7 +221,7 @@ class Condition(nn.Cell):
         self.typical = Tensor(np.array(FACE_TYPICAL, np.float32).reshape(1, -1, 1))
         self.scale = Tensor(1 / np.array(FACE_SPREAD, np.float32).reshape(1, -1, 1))
 
-    def construct(self, features, face):
+    def construct(self, features: Tensor, face: Tensor) -> Tensor:
         """As the class says."""
         speech = ops.reshape(self.norm(self.conv(features)), (-1, N_SPEECH, FRAMES))
         return self.cat((speech, (face - self.typical) * self.scale * self.ones))
@@ -244,7 +246,7 @@ class InThisFace(nn.Cell):
         self.relu = nn.ReLU()
         self.cat = ops.Concat(axis=1)
 
-    def construct(self, lips, face):
+    def construct(self, lips: Tensor, face: Tensor) -> Tensor:
         """Lips [B, 5, 40] and face [B, 7, 1] -> [B, 5, 40]."""
         wide, teeth, thick = face[:, 1:2, :], face[:, 2:3, :], face[:, 3:4, :]
         smile = self._cut((wide - self.SMILE_FROM) / self.SMILE_SPAN, 0.0, 1.0) * self._cut(2.0 * teeth, 0.0, 1.0)
@@ -254,7 +256,7 @@ class InThisFace(nn.Cell):
         width = width - 0.5 * smile * self.relu(width) - 0.35 * smile * rounding
         return self.cat((jaw * size, width, rounding * thick, lips[:, 3:N_LIPS, :]))
 
-    def _cut(self, x, low, high):
+    def _cut(self, x: Tensor, low: float, high: float) -> Tensor:
         """x cut to low..high, in operators that every backend has."""
         return low + self.relu(x - low) - self.relu(x - high)
 
@@ -283,7 +285,7 @@ class SpokenLips(nn.Cell):
         self.cat = ops.Concat(axis=1)
         self.cat_time = ops.Concat(axis=2)
 
-    def construct(self, raw, logits):
+    def construct(self, raw: Tensor, logits: Tensor) -> Tuple[Tensor, Tensor]:
         """As the class says."""
         visemes = self.softmax(logits)
         smooth = ops.reshape(self._smooth(visemes), (-1, 1, N_VISEMES, FRAMES))
@@ -292,11 +294,11 @@ class SpokenLips(nn.Cell):
         width = self._unit(0.5 * moved[:, 1:2, :] + 0.5) * 2.0 - 1.0
         return self.cat((self._unit(moved[:, 0:1, :]), width, self._unit(moved[:, 2:N_LIPS, :]))), visemes
 
-    def _unit(self, x):
+    def _unit(self, x: Tensor) -> Tensor:
         """x cut to 0..1, in operators that every backend has."""
         return self.relu(x) - self.relu(x - 1.0)
 
-    def _smooth(self, x):
+    def _smooth(self, x: Tensor) -> Tensor:
         """Quarter, half, quarter over three frames; the ends count twice."""
         padded = self.cat_time((x[:, :, 0:1], x, x[:, :, FRAMES - 1 : FRAMES]))
         return 0.25 * padded[:, :, 0:FRAMES] + 0.5 * x + 0.25 * padded[:, :, 2 : FRAMES + 2]
@@ -318,7 +320,7 @@ class Shut(nn.Cell):
         self.log = ops.Log()
         self.sigmoid = nn.Sigmoid()
 
-    def construct(self, closure, visemes):
+    def construct(self, closure: Tensor, visemes: Tensor) -> Tensor:
         """As the class says."""
         p = visemes[:, self.CLASS : self.CLASS + 1, :]
         odds = self.log(p + self.LEAST) - self.log((1.0 + self.LEAST) - p)
@@ -340,7 +342,7 @@ class Rest(nn.Cell):
         self.relu = nn.ReLU()
         self.cat_time = ops.Concat(axis=2)
 
-    def construct(self, lips, visemes):
+    def construct(self, lips: Tensor, visemes: Tensor) -> Tensor:
         """As the class says."""
         x = visemes[:, 0:1, :]
         first, last = x[:, :, 0:1], x[:, :, FRAMES - 1 : FRAMES]
@@ -372,7 +374,7 @@ class Encoder(nn.Cell):
         self.relu = nn.ReLU()
         self.sum_last = ops.ReduceSum()
 
-    def construct(self, audio_input, image_input):
+    def construct(self, audio_input: Tensor, image_input: Tensor) -> Tuple[Tensor, ...]:
         """As the class says."""
         features = self.trunk(audio_input)
         raw, closure, logits = self.heads(features)
@@ -408,14 +410,14 @@ class Denoiser(nn.Cell):
         waves = np.exp(np.linspace(0, np.log(60), N_FREQUENCIES)).astype(np.float32)
         self.frequencies = Tensor(waves.reshape(1, N_FREQUENCIES))
 
-    def construct(self, condition, noisy_motion, past_motion, step):
+    def construct(self, condition: Tensor, noisy_motion: Tensor, past_motion: Tensor, step: Tensor) -> Tensor:
         """As the class says."""
         t = ops.reshape(step, (-1, 1, 1))
         q = t * t + (1.0 - t) * (1.0 - t)
         residual = self.residual(condition, noisy_motion, past_motion, step)
         return noisy_motion * ((2.0 * t - 1.0) / q) + residual / ops.sqrt(q)
 
-    def residual(self, condition, noisy_motion, past_motion, step):
+    def residual(self, condition: Tensor, noisy_motion: Tensor, past_motion: Tensor, step: Tensor) -> Tensor:
         """What a line does not tell, [B, 9, 40]."""
         angle = step * self.frequencies  # [B, N_FREQUENCIES]
         time = self.step_out(self.relu(self.step_hidden(self.cat((ops.sin(angle), ops.cos(angle))))))

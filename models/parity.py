@@ -36,7 +36,7 @@ def agreement(a: NDArray[Any], b: NDArray[Any], limit: float) -> float:
     return float(((a > limit) == (b > limit)).mean())
 
 
-def median_ms(call: Callable[[], Any], n_calls: int = 60) -> float:
+def median_ms(call: Callable[[], object], n_calls: int = 60) -> float:
     """Median time of a call, ms."""
     times: List[float] = []
     for _ in range(n_calls):

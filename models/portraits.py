@@ -25,7 +25,11 @@ from sonic_edge.engine.motion.network import face_image
 from sonic_edge.engine.portrait import FaceFinder, make_portrait
 from sonic_edge.engine.portrait.faces import OVAL
 from sonic_edge.engine.portrait.remarks import INNER_LIPS, LIP_GAPS, OUTER_LIPS, mouth_colours
+from sonic_edge.engine.renderer.geometry import look_up
 from sonic_edge.media import FloatArray, Image, Portrait
+
+Colours = NDArray[np.floating[Any]]
+"""A picture [height, width, 3] BGR 0..1, in single precision or double."""
 
 SIZE = 224
 EYES = ((0.34, 0.40), (0.66, 0.40))
@@ -246,8 +250,8 @@ def reshaped(portrait: Portrait, faces: FaceFinder, rng: np.random.Generator) ->
         np.stack(np.meshgrid(x, y), -1).reshape(-1, 2),
     )
     wide = cv2.resize(back.reshape(GRID, GRID, 2).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    looked_up = cv2.remap(portrait.image, wide, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    image = np.asarray(looked_up, np.uint8)
+    positions = np.asarray(wide, np.float32)
+    image = np.asarray(look_up(portrait.image, positions, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101), np.uint8)
     guess = np.concatenate([moved, portrait.landmarks[:, 2:]], axis=1).astype(np.float32)
     return Portrait(image, faces.refine(image, guess))
 
@@ -261,7 +265,7 @@ def soft(points: FloatArray, shape: Tuple[int, int], blur: float) -> NDArray[np.
 
 def disguised(portrait: Portrait, rng: np.random.Generator) -> Portrait:
     """The same face with other skin, lips, perhaps a beard or glasses. Landmarks stay."""
-    image = portrait.image.astype(np.float32) / 255
+    image: Colours = portrait.image.astype(np.float32) / 255
     points, shape = portrait.landmarks[:, :2], portrait.image.shape[:2]
     unit = float(portrait.interocular)
     lips = soft(points[list(OUTER_LIPS)], shape, 0.02 * unit)
@@ -285,9 +289,7 @@ def disguised(portrait: Portrait, rng: np.random.Generator) -> Portrait:
     return Portrait(np.clip(image * 255, 0, 255).astype(np.uint8), portrait.landmarks)
 
 
-def glasses(
-    image: NDArray[np.float32], points: FloatArray, unit: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def glasses(image: Colours, points: FloatArray, unit: float, rng: np.random.Generator) -> Colours:
     """Rims around the eyes, a bridge, sometimes tinted or mirroring lenses."""
     rims, lenses = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
     half = unit * np.array([rng.uniform(0.33, 0.46), rng.uniform(0.2, 0.36)])
@@ -304,9 +306,10 @@ def glasses(
         cv2.fillPoly(lenses, [outline], 1.0, cv2.LINE_AA, 4)
     gap = max(0.5 * unit - half[0], 1.0)
     ends = [middle - turn[0] * gap, middle + turn[0] * gap]
-    cv2.line(rims, *(tuple(int(v) for v in np.rint(e)) for e in ends), 1.0, thick, cv2.LINE_AA)
+    start, end = ((int(x), int(y)) for x, y in np.rint(ends))
+    cv2.line(rims, start, end, 1.0, thick, cv2.LINE_AA)
     if rng.random() < 0.3:
         image = image * (1 - np.float32(rng.uniform(0, 0.4)) * lenses[..., None])
     colour = np.float32(rng.choice([0.05, 0.2, 0.5, 0.8])) * rng.uniform(0.7, 1.2, 3).astype(np.float32)
-    out: NDArray[np.float32] = image + (colour - image) * (rims * np.float32(rng.uniform(0.6, 1.0)))[..., None]
+    out: Colours = image + (colour - image) * (rims * np.float32(rng.uniform(0.6, 1.0)))[..., None]
     return out

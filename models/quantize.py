@@ -26,7 +26,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from models import BUILD, BUNDLE, life, teacher
 from models.batches import PAST, Corpus, face_batch, life_batch, speech_batch
 from models.export import INPUTS, OUTPUTS
-from models.network import FACE, FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
+from models.life import FACE
+from models.network import FACE_SPREAD, FACE_TYPICAL, FRAMES, MEL_FRAMES, N_LIFE
 from models.phonemes import VISEME_OF
 from models.widen import widened
 from sonic_edge.model.mel import MelSettings, speech_shape

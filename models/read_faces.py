@@ -164,7 +164,7 @@ def main() -> None:
     sets = [(str(f), *seen(images(f, args.skip), finder, TURNS if args.turned else ({},))) for f in args.folders]
     if args.pool:
         unseen = faces.load().held_out()
-        inputs = np.repeat(unseen.pictures[:, None].astype(np.float32) / 255, 3, 1)
+        inputs = np.repeat(unseen.pictures[:, None].astype(np.float32) / np.float32(255), 3, 1)
         sets.append(("heads held out", [f"head {i}" for i in range(len(inputs))], inputs, unseen.answers))
     answers = [reader(inputs) for _, _, inputs, _ in sets]
     for (title, names, _, truth), read in zip(sets, answers):

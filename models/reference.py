@@ -78,7 +78,8 @@ def write(bundle_folder: Path, exact: Optional[Path], speech: Optional[Path], po
     bundle = Bundle(bundle_folder)
     recordings, faces, _ = material(bundle, speech, portraits)
     path = bundle_folder / NAME
-    np.savez_compressed(path, **arrays(bundle, collect(bundle, recordings, faces[:1], N_CALLS, seed=1), exact))
+    held = arrays(bundle, collect(bundle, recordings, faces[:1], N_CALLS, seed=1), exact)
+    np.savez_compressed(path, **held)  # type: ignore[arg-type]  # numpy: a ** might hold its own allow_pickle
     line = f"reference: {{path: {NAME}, sha256: {hashlib.sha256(path.read_bytes()).hexdigest()}}}\n"
     about = bundle_folder / "bundle.yaml"
     text = _LINE.sub("", about.read_text("utf8"))

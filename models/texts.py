@@ -5,6 +5,7 @@ public places with random legal syllables, every initial with every final it tak
 salad in their own spelling: what matters is that their sounds come in every neighbourhood.
 """
 
+from functools import partial
 from random import Random
 from typing import Callable, Dict, List
 
@@ -153,9 +154,7 @@ def salad(language: str, rng: Random) -> str:
     return " ".join(words)
 
 
-OTHERS: Dict[str, Callable[[Random], str]] = {
-    language: (lambda rng, language=language: salad(language, rng)) for language in _SALADS
-}
+OTHERS: Dict[str, Callable[[Random], str]] = {language: partial(salad, language) for language in _SALADS}
 """Languages other than English and Mandarin, by espeak-ng's names."""
 
 LANGUAGES: Dict[str, Callable[[Random], str]] = {"en": english, "cmn": mandarin, **OTHERS}

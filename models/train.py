@@ -14,15 +14,16 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
 from models import BUILD, faces
@@ -50,7 +51,7 @@ N_TAKES, PER_TAKE = 12, 4  # clips of a batch, and windows of each
 STEP_MEAN = -0.6  # of the flow time's logit: earlier than the middle, where events are decided
 
 
-def _produce(make: Callable[[np.random.Generator], Batch], seed: int, queue: Any) -> None:
+def _produce(make: Callable[[np.random.Generator], Batch], seed: int, queue: "Queue[Batch]") -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
     while True:
@@ -77,7 +78,7 @@ def prefetched(make: Callable[[np.random.Generator], Batch], seed: int) -> Itera
 class Averaged:
     """Exponential mean of weights and norm statistics: steadier than where the optimiser last stood."""
 
-    parameters: List[Any]
+    parameters: List[Parameter]
     keep: float = 0.995
 
     def __post_init__(self) -> None:
@@ -196,7 +197,8 @@ def hear(encoder: Encoder, corpus: Corpus, rng: np.random.Generator, n_clips: in
         heard, level = life_speech(corpus, rng, N_TAKES)
         starts = life_starts(rng, N_TAKES * WINDOWS_HEARD).reshape(N_TAKES, WINDOWS_HEARD)
         made = trunk(Tensor(cut(heard, starts))).asnumpy().astype(np.float16)
-        levels.append(level), all_starts.append(starts)
+        levels.append(level)
+        all_starts.append(starts)
         features.append(made.reshape(N_TAKES, WINDOWS_HEARD, *made.shape[1:]))
     return HeardSpeech(np.concatenate(levels), np.concatenate(all_starts), np.concatenate(features))
 

@@ -79,8 +79,10 @@ class _Graph:
         before, after = (helper.make_tensor_value_info(n, onnx.TensorProto.DOUBLE, None) for n in (source, end))
         part = helper.make_model(helper.make_graph(nodes, "moves", [before], [after], constants))
         numbers = np.arange(1, np.prod(shape) + 1, dtype=np.float64).reshape(shape)
-        made: NDArray[np.int64] = np.asarray(ReferenceEvaluator(part).run(None, {source: numbers})[0]).astype(np.int64)
-        return made[0]
+        results = ReferenceEvaluator(part).run(None, {source: numbers})
+        assert isinstance(results, list)  # a dictionary if what is between were asked for
+        made: NDArray[np.int64] = np.asarray(results[0])[0].astype(np.int64)
+        return made
 
 
 def _line(at: NDArray[np.int64], known: NDArray[np.bool_]) -> Optional[Tuple[int, NDArray[np.int64]]]:
@@ -105,7 +107,8 @@ def reach(positions: NDArray[np.int64], shape: Tuple[int, ...]) -> Optional[Reac
     kernel, strides, dilations, begins, ends, taps = [], [], [], [], [], [channel]
     for axis, (n_in, n_out) in enumerate(zip(size, out)):
         across = 2 - axis
-        line = _line(np.where(known, places[1 + axis], -1).max(axis=across), known.any(axis=across))
+        somewhere: NDArray[np.bool_] = np.asarray(known.any(axis=across))
+        line = _line(np.where(known, places[1 + axis], -1).max(axis=across), somewhere)
         if line is None:
             return None
         stride, offsets = line

@@ -8,14 +8,12 @@ import time
 from pathlib import Path
 from typing import Callable, Sequence
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "virtual"))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "virtual" / "inside"))
 
-import debian
-import fast_tests
-import product
-from debian import BUILD, RESULT, Wrong
-from pieces import NotRun
+from board.arm64 import debian, fast_tests, product
+from board.arm64.debian import BUILD, RESULT, Wrong
+from board.virtual.pieces import NotRun
 
 Tell = Callable[[str], None]
 Step = Callable[[], str]

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, Sequence, Set
 
-import nspawn
-import pieces
-from pieces import CHECKOUT, NotRun
+from board.virtual import nspawn, pieces
+from board.virtual.pieces import CHECKOUT, NotRun
 
 CACHE = pieces.CACHE.parent / "arm64"
 BUILD = CHECKOUT / "build" / "arm64"

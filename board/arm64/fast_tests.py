@@ -5,9 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
-from debian import ROOT, Wrong, inside, wheels
-from pieces import CHECKOUT
-from product import CURRENT
+from board.arm64.debian import ROOT, Wrong, inside, wheels
+from board.arm64.product import CURRENT
+from board.virtual.pieces import CHECKOUT
 
 _MODULES = "model/backends model/bundle service/control engine/drawn engine/geometry hardware/machine model/mel "
 _MODULES += "service/metrics engine/motion engine/pixels engine/renderer"

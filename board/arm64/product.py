@@ -13,9 +13,9 @@ from typing import List
 import av
 import compare
 import numpy as np
-import pieces
-from debian import BUILD, RESULT, ROOT, SUITE, Wrong, inside
 
+from board.arm64.debian import BUILD, RESULT, ROOT, SUITE, Wrong, inside
+from board.virtual import pieces
 from sonic_edge.config import Config
 from sonic_edge.engine.label import Label
 

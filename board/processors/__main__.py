@@ -10,20 +10,20 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "arm64"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "virtual"))
 
 import numpy as np
 import onnx
-from kinds import ARM, X86, arm64, as_it_is, build, features, hiding, measured_on_arm, played
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from pieces import CHECKOUT, NotRun
 
+from board.processors.inside.measure import Measured
+from board.processors.kinds import ARM, X86, arm64, as_it_is, build, features, hiding, measured_on_arm, played
+from board.virtual.pieces import CHECKOUT, NotRun
 from models.chip.calibration import collect, material
 from models.chip.graphs import literal_session, rewritten
 from sonic_edge.errors import SonicEdgeError
@@ -81,14 +81,14 @@ def main() -> int:
         except NotRun as e:
             print(f"NOT RUN {name}: {e}", flush=True)
             return None
-        told = json.loads((folder / "told.json").read_text())
+        told = Measured(**json.loads((folder / "told.json").read_text()))
         made = dict(np.load(folder / "made.npz"))
         good = report(name, how, told, made, expected, args.forms) and good
-        return list(told["features"])
+        return told.features
 
     has = run("this machine", as_it_is) or []
     for kind in X86:
-        run(kind.name, lambda folder, kind=kind: played(kind, folder, has))
+        run(kind.name, partial(played, kind, has=has))
     if args.no_arm64:
         print("NOT RUN arm64: left out by --no-arm64")
     else:
@@ -102,21 +102,21 @@ def main() -> int:
 
 def run_on(name: str, command: List[str]) -> int:
     """Run any command with what another kind of processor lacks hidden from it; its exit status, or `NOT_RUN`."""
-    (kind,) = [kind for kind in X86 if kind.name == name] or [None]
+    kind = next((kind for kind in X86 if kind.name == name), None)
     BUILD.mkdir(parents=True, exist_ok=True)
     build(BUILD)
-    hidden = kind and hiding(kind, BUILD, features(BUILD))
+    hidden = hiding(kind, BUILD, features(BUILD)) if kind else None
     if hidden is None:
         print(f"NOT RUN on {name}: {'this machine cannot play it' if kind else 'there is no such kind'}")
         return NOT_RUN
     return subprocess.run(command, env={**os.environ, **hidden}, check=False).returncode
 
 
-def _on_arm(case: Path, run: Callable[[str, Callable[[Path], str]], Any]) -> None:
+def _on_arm(case: Path, run: Callable[[str, Callable[[Path], str]], object]) -> None:
     try:
         with arm64(case):
             for kind in ARM:
-                run(kind.name, lambda folder, kind=kind: measured_on_arm(kind, folder))
+                run(kind.name, partial(measured_on_arm, kind))
     except NotRun as e:
         print(f"NOT RUN arm64: {e}")
 
@@ -137,7 +137,8 @@ def make_case(bundle: Bundle, case: Path, args: argparse.Namespace) -> Dict[str,
     calls = collect(bundle, recordings, faces, args.samples, seed=0)
     expected = {}
     for stage, kept in calls.items():
-        np.savez(case / f"{stage}.npz", **{name: np.stack([call[name] for call in kept]) for name in kept[0]})
+        inputs = {name: np.stack([call[name] for call in kept]) for name in kept[0]}
+        np.savez(case / f"{stage}.npz", **inputs)  # type: ignore[arg-type]  # numpy: a ** might hold its own allow_pickle
         content = bundle.stage(stage, "cpu").path.read_bytes()
         in_floats = rewritten(onnx.load_from_string(content), False).SerializeToString()
         narrowed = read_model(content)
@@ -180,16 +181,16 @@ def _probe() -> bytes:
 def report(
     name: str,
     how: str,
-    told: Dict[str, Any],
+    told: Measured,
     made: Dict[str, NDArray[np.float32]],
     expected: Dict[str, NDArray[np.float32]],
     all_forms: bool,
 ) -> bool:
     """Tell of one processor; whether the product agrees."""
-    sums = "integer sums stop at 16 bits" if told["saturates"] else "integer sums are whole"
+    sums = "integer sums stop at 16 bits" if told.saturates else "integer sums are whole"
     print(
-        f"== {name} ({how}): onnxruntime {told['onnxruntime']}, {' '.join(told['features'])}; its kernels "
-        f"{kernels(told['features'])}; {sums}"
+        f"== {name} ({how}): onnxruntime {told.onnxruntime}, {' '.join(told.features)}; its kernels "
+        f"{kernels(told.features)}; {sums}"
     )
     forms = ("product", *FORMS) if all_forms else ("product",)
     good = True
@@ -199,7 +200,7 @@ def report(
             good = min(agreed.values()) >= LEAST_R
         spent = ""
         if form != "product" and not how.startswith("QEMU"):
-            spent = "; ms a call: " + ", ".join(f"{stage} {ms[form]:.2f}" for stage, ms in told["ms"].items())
+            spent = "; ms a call: " + ", ".join(f"{stage} {ms[form]:.2f}" for stage, ms in told.ms.items())
         print(f"   {form:<12} r " + ", ".join(f"{key.split('/')[1]} {r:.4f}" for key, r in agreed.items()) + spent)
     sys.stdout.flush()
     return good
@@ -207,8 +208,10 @@ def report(
 
 def kernels(features: List[str]) -> str:
     """The integer kernels that onnxruntime takes on such a processor (its platform.cpp, onnxruntime/core/mlas/lib)."""
-    order = (("i8mm", "NEON i8mm"), ("dotprod", "NEON dot product"), ("neon", "NEON"), ("avx512_vnni", "AVX-512 VNNI"))
-    order += (("avx_vnni", "AVX-VNNI"), ("avx512", "AVX-512 vpmaddubsw"), ("avx2", "AVX2 vpmaddubsw"))
+    order = (
+        *(("i8mm", "NEON i8mm"), ("dotprod", "NEON dot product"), ("neon", "NEON"), ("avx512_vnni", "AVX-512 VNNI")),
+        *(("avx_vnni", "AVX-VNNI"), ("avx512", "AVX-512 vpmaddubsw"), ("avx2", "AVX2 vpmaddubsw")),
+    )
     return next((kernel for feature, kernel in order if feature in features), "SSE")
 
 

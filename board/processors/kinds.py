@@ -14,10 +14,9 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import debian
-import nspawn
-import pieces
-from pieces import CHECKOUT, NotRun
+from board.arm64 import debian
+from board.virtual import nspawn, pieces
+from board.virtual.pieces import CHECKOUT, NotRun
 
 _INSIDE = Path(__file__).parent / "inside"
 _MEASURE = _INSIDE / "measure.py"

@@ -4,12 +4,14 @@ import argparse
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Callable, Dict
 
-import nspawn
-import qemu
-from follow import Tell
-from pieces import BUILD, NotRun
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from board.virtual import nspawn, qemu
+from board.virtual.follow import Tell
+from board.virtual.pieces import BUILD, NotRun
 
 TIERS: Dict[str, Callable[[Tell], bool]] = {"1": nspawn.run, "2": qemu.run}
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List
 
-import pieces
-from follow import Tell, bake_in, follow
-from pieces import BUILD, CHECKOUT, NotRun
+from board.virtual import pieces
+from board.virtual.follow import Tell, bake_in, follow
+from board.virtual.pieces import BUILD, CHECKOUT, NotRun
 
 NEEDS = ("systemd-nspawn=systemd-container", "mmdebstrap=mmdebstrap")
 _BROKEN = 'raise RuntimeError("this release was made to fail")\n'

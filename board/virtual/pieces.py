@@ -20,8 +20,10 @@ ROOTS: Dict[str, Sequence[str]] = {
     "tier1": [*_BASE, "python3"],  # for the checks
     "tier2": [*_BASE, "linux-image-amd64", "alsa-utils", "v4l-utils"],
 }
-_CARRIED = ("board", "docs", "models/bundles", "sonic_edge", "systemd", "setup.cfg", "setup.py", "pyproject.toml")
-_CARRIED += ("LICENSE", "README.md", "README.zh.md")
+_CARRIED = (
+    *("board", "docs", "models/bundles", "sonic_edge", "systemd", "setup.cfg", "setup.py", "pyproject.toml"),
+    *("LICENSE", "README.md", "README.zh.md"),
+)
 _KEPT = 2
 _KEPT_S = 30 * 86400.0
 

@@ -8,12 +8,11 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional, TextIO
 
-import nspawn
-import pieces
-from follow import Tell, bake_in, follow
-from pieces import BUILD, CHECKOUT, NotRun
+from board.virtual import nspawn, pieces
+from board.virtual.follow import Tell, bake_in, follow
+from board.virtual.pieces import BUILD, CHECKOUT, NotRun
 
 _PROGRAMS = ("qemu-system-x86_64=qemu-system-x86", "mke2fs=e2fsprogs", "mkfs.vfat=dosfstools", "mcopy=mtools")
 _KVM_S = 20.0
@@ -171,8 +170,12 @@ class _Hands:
     def __init__(self, work: Path) -> None:
         self._work = work
         self._result = work / "result"
-        self._line: Any = None
-        self._doings: Dict[str, Callable[..., object]] = {"look": self._look, "plug": self._plug, "pull": self._pull}
+        self._line: Optional[TextIO] = None
+        self._doings: Dict[str, Callable[..., Dict[str, str]]] = {
+            "look": self._look,
+            "plug": self._plug,
+            "pull": self._pull,
+        }
 
     def serve(self) -> None:
         """Answer a question, if there is one."""
@@ -195,20 +198,20 @@ class _Hands:
             self._line.close()
         Path(_socket(self._work)).unlink(missing_ok=True)
 
-    def _look(self, name: str, n: int, every_s: float) -> object:
+    def _look(self, name: str, n: int, every_s: float) -> Dict[str, str]:
         """Pictures of the screen: ``name-0.png`` ..."""
         for number in range(n):
             self._say("screendump", filename=str(self._result / f"{name}-{number}.png"), format="png")
             time.sleep(every_s)
         return {}
 
-    def _plug(self) -> object:
+    def _plug(self) -> Dict[str, str]:
         stick = {"driver": "file", "filename": str(self._work / "stick.img")}
         self._say("blockdev-add", driver="raw", file=stick, **{"node-name": "stick"})
         self._say("device_add", driver="usb-storage", drive="stick", id="stick", bus="usb.0", removable=True)
         return {}
 
-    def _pull(self) -> object:
+    def _pull(self) -> Dict[str, str]:
         """What is on the stick then: names and their SHA-256."""
         self._say("device_del", id="stick")
         time.sleep(2.0)

@@ -12,18 +12,19 @@ what it fused in memory. Not run with the real AMCT.
 import argparse
 import os
 from pathlib import Path
+from typing import Sequence
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is loaded; as sonic_edge does, which is not here
 
 
-def qat(model, prefix):
+def qat(model: str, prefix: str) -> None:
     """A graph with Q/DQ pairs becomes one with AscendQuant and AscendDequant; its scales stay."""
     import amct_onnx as amct
 
     amct.convert_qat_model(model, prefix, record_file=None)
 
 
-def calibrate(model, prefix, data, skip):
+def calibrate(model: str, prefix: str, data: str, skip: Sequence[str]) -> None:
     """A float graph is quantised by what its tensors hold while it runs on `data`.
 
     Args:
@@ -55,7 +56,7 @@ def calibrate(model, prefix, data, skip):
     amct.save_model(modified_onnx_file=modified, record_file=record, save_path=prefix)
 
 
-def main():
+def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="AMCT for ONNX.")
     parser.add_argument("what", choices=["qat", "calibrate"])

@@ -34,12 +34,16 @@ which is unlike speech; on speech it is over .999."""
 _PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
 
 
+Whole = NDArray[np.integer[Any]]
+"""INT8 or unsigned eight bits."""
+
+
 class Scaled(NamedTuple):
     """A constant as it was quantised: value = (quantised - zero point) x scale."""
 
-    quantised: NDArray[np.int8]
+    quantised: Whole
     scale: NDArray[np.float32]
-    zero: NDArray[np.int8]
+    zero: Whole
 
 
 class Pair(NamedTuple):
@@ -47,7 +51,7 @@ class Pair(NamedTuple):
 
     source: str
     scale: NDArray[np.float32]
-    zero: NDArray[np.int8]
+    zero: Whole
 
 
 class _Quantised:
@@ -55,7 +59,7 @@ class _Quantised:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.constants: Dict[str, NDArray] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+        self.constants: Dict[str, NDArray[Any]] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
         self.scaled: Dict[str, Scaled] = {}
         self.pairs: Dict[str, Pair] = {}
         self.nodes: List[onnx.NodeProto] = []
@@ -72,15 +76,17 @@ class _Quantised:
                 self.constants[node.output[0]] = _dequantised(self.scaled[node.output[0]])
                 continue
             quantiser = quantisers.get(node.input[0])
-            if quantiser is None or any(
-                not np.array_equal(a, b) for a, b in zip((scale, zero), self._parameters(quantiser))
-            ):
+            if quantiser is None or not self._are_parameters(quantiser, scale, zero):
                 raise ValueError(f"{node.name}: its QuantizeLinear is missing or has another scale; AMCT needs a pair")
             self.pairs[node.output[0]] = Pair(quantiser.input[0], scale, zero)
 
-    def _parameters(self, node: onnx.NodeProto) -> Tuple[NDArray[np.float32], NDArray[np.int8]]:
+    def _parameters(self, node: onnx.NodeProto) -> Tuple[NDArray[np.float32], Whole]:
         scale = self.constants[node.input[1]]
         return scale, (self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(scale.shape, np.uint8))
+
+    def _are_parameters(self, node: onnx.NodeProto, scale: NDArray[np.float32], zero: Whole) -> bool:
+        own_scale, own_zero = self._parameters(node)
+        return np.array_equal(own_scale, scale) and np.array_equal(own_zero, zero)
 
     def float_name(self, name: str) -> str:
         """The tensor as it is before any pair on it."""
@@ -147,7 +153,7 @@ def rewritten(model: onnx.ModelProto, quantised: bool) -> onnx.ModelProto:
 
 
 def _int8_layer(
-    node: onnx.NodeProto, pair: Pair, weight: Scaled, constants: Dict[str, NDArray]
+    node: onnx.NodeProto, pair: Pair, weight: Scaled, constants: Dict[str, NDArray[Any]]
 ) -> List[onnx.NodeProto]:
     """A layer with a pair of its own on its data and one on its weights; `constants` gets what they need."""
     before: List[onnx.NodeProto] = []

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from models.chip.operator_lists import AMCT_OPSETS, AMCT_PER_CHANNEL, AMCT_QAT, ATC, LITE, folded
 from sonic_edge.model.bundle import Stage
 
+Constants = Dict[str, NDArray[Any]]
 _PAIR = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -89,9 +91,7 @@ def _pair_problems(model: onnx.ModelProto) -> List[str]:
         if len(after) != 1 or after[0].op_type != "DequantizeLinear":
             found.append(f"{node.name}: goes to {[a.op_type for a in after]}; AMCT wants one DequantizeLinear")
             continue
-        if any(
-            not np.array_equal(constants.get(a), constants.get(b)) for a, b in zip(node.input[1:], after[0].input[1:])
-        ):
+        if not all(_is_same(a, b, constants) for a, b in zip(node.input[1:], after[0].input[1:])):
             found.append(f"{node.name}: its DequantizeLinear has another scale or zero point; AMCT wants the same")
         layers = users.get(after[0].output[0], [])
         if len(layers) != 1 or after[0].output[0] in outputs or layers[0].op_type not in AMCT_QAT:
@@ -111,7 +111,13 @@ def _pair_problems(model: onnx.ModelProto) -> List[str]:
     return found
 
 
-def _weight_problems(node: onnx.NodeProto, layers: List[onnx.NodeProto], constants: Dict[str, np.ndarray]) -> List[str]:
+def _is_same(a: str, b: str, constants: Constants) -> bool:
+    """Whether two tensors hold the same; of two that are computed nobody knows before, and they pass."""
+    one, other = constants.get(a), constants.get(b)
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
+def _weight_problems(node: onnx.NodeProto, layers: List[onnx.NodeProto], constants: Constants) -> List[str]:
     found = []
     for layer in layers:
         if constants[node.input[1]].ndim and layer.op_type not in AMCT_PER_CHANNEL:
@@ -121,7 +127,7 @@ def _weight_problems(node: onnx.NodeProto, layers: List[onnx.NodeProto], constan
     return found
 
 
-def _layer_problems(layer: onnx.NodeProto, constants: Dict[str, np.ndarray]) -> List[str]:
+def _layer_problems(layer: onnx.NodeProto, constants: Constants) -> List[str]:
     found = []
     if len(layer.input) > 2 and layer.input[2] not in constants:
         found.append(f"{layer.name}: its bias is computed; AMCT quantises a constant one")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 LOG = "log.txt"
 RECORD = "step.json"
@@ -158,7 +158,7 @@ def run(step: Step, explain: Callable[[str, int, str], str], lock: int) -> None:
     step.part.rename(step.folder)
 
 
-def _record(step: Step, where: Path) -> Dict[str, Any]:
+def _record(step: Step, where: Path) -> Dict[str, object]:
     command = step.command(step.part)
     return {
         "command": command,

@@ -5,21 +5,18 @@ from pathlib import Path
 
 import pytest
 
-BOARD = Path(__file__).parents[2] / "board"
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def arm64(monkeypatch):
     """Its modules."""
-    for folder in ("virtual/inside", "virtual", "arm64"):
-        monkeypatch.syspath_prepend(str(BOARD / folder))
-    import debian
-    import fast_tests
-    import product
+    for folder in (CHECKOUT, CHECKOUT / "board/virtual/inside"):
+        monkeypatch.syspath_prepend(str(folder))
+    from board.arm64 import debian, fast_tests, product
 
     yield debian, fast_tests, product
-    for name in ("debian", "fast_tests", "product", "compare", "nspawn", "pieces", "follow"):
-        sys.modules.pop(name, None)  # names that are theirs only there
+    sys.modules.pop("compare", None)  # a name that is its only there
 
 
 AUXILIARY = """\

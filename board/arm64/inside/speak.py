@@ -33,7 +33,7 @@ def main() -> None:
         speech, face, controls.inference_steps, controls.seed, lambda done, total: None
     )
     n_frames = round(speech.duration_s * controls.fps)
-    motion = shape_motion(raw, bundle.spec.closure, controls, n_frames, speech.duration_s)
+    motion = shape_motion(raw, bundle.motion.closure, controls, n_frames, speech.duration_s)
     renderer = Renderer(portrait)
     pictures = np.stack([renderer.frame(motion.frame(i)) for i in range(n_frames)])
     np.savez(

@@ -11,9 +11,10 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as sonic_edge does, which is imported later
 
@@ -25,6 +26,19 @@ from sonic_edge.model.bundle import Bundle
 _HWCAP, _HWCAP2 = 16, 26
 _ARM = (("dotprod", _HWCAP, 20), ("sve", _HWCAP, 22), ("i8mm", _HWCAP2, 13))
 """arch/arm64/include/uapi/asm/hwcap.h"""
+
+
+class Measured(NamedTuple):
+    """What ``told.json`` says."""
+
+    features: List[str]
+    """What the processor has, of what decides which kernels run."""
+    onnxruntime: str
+    machine: str
+    saturates: bool
+    """Whether sums of eight-bit products stop at 16 bits."""
+    ms: Dict[str, Dict[str, float]]
+    """Stage -> form -> milliseconds a call."""
 
 
 def features(folder: Path) -> List[str]:
@@ -61,11 +75,9 @@ def main() -> None:
     """Run everything there is, forms in turn, so that what else the machine does falls on all of them."""
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "options.json").read_text())
-    told = {
-        "features": features(folder), "onnxruntime": ort.__version__, "machine": platform.machine(),
-        "saturates": saturates((folder / "probe.onnx").read_bytes()), "ms": {},
-    }  # fmt: skip
-    made = {}
+    stops = saturates((folder / "probe.onnx").read_bytes())
+    told = Measured(features(folder), ort.__version__, platform.machine(), stops, {})
+    made: Dict[str, NDArray[Any]] = {}
     bundle = Bundle(folder / "bundle")
     for stage in bundle.spec.stages:
         calls = dict(np.load(folder / f"{stage}.npz"))
@@ -76,7 +88,7 @@ def main() -> None:
             for form, entries in asked["forms"].items()
         }
         names = list(bundle.spec.stages[stage].outputs)
-        outputs: Dict[str, List[List[np.ndarray]]] = {form: [] for form in ("product", *opened)}
+        outputs: Dict[str, List[List[NDArray[Any]]]] = {form: [] for form in ("product", *opened)}
         times: Dict[str, List[float]] = {form: [] for form in opened}
         for i in range(n_calls):
             feeds = {name: array[i] for name, array in calls.items()}
@@ -89,9 +101,9 @@ def main() -> None:
         for form, found in outputs.items():
             for k, name in enumerate(names):
                 made[f"{form}/{stage}/{name}"] = np.concatenate([call[k] for call in found])
-        told["ms"][stage] = {form: 1000 * float(np.median(spent)) for form, spent in times.items()}
-    np.savez(folder / "made.npz", **made)
-    (folder / "told.json").write_text(json.dumps(told))
+        told.ms[stage] = {form: 1000 * float(np.median(spent)) for form, spent in times.items()}
+    np.savez(folder / "made.npz", **made)  # type: ignore[arg-type]  # numpy: a ** might hold its own allow_pickle
+    (folder / "told.json").write_text(json.dumps(told._asdict()))
 
 
 if __name__ == "__main__":

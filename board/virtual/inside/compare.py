@@ -7,54 +7,67 @@ from typing import List, Tuple
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Sound = NDArray[np.float64]
 
 RATE = 44100
 _WINDOW = RATE // 10
 _LOUD = 200.0  # of 32768
 
 
-def frames(video: Path) -> List[np.ndarray]:
+def frames(video: Path) -> List[Image]:
     """All pictures of a video, BGR."""
     with av.open(str(video)) as film:
-        return [f.to_ndarray(format="bgr24") for f in film.decode(video=0)]
+        return [np.asarray(f.to_ndarray(format="bgr24"), np.uint8) for f in film.decode(video=0)]
 
 
-def as_large_as(seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+def as_large_as(seen: Image, made: Image) -> Image:
     """The second picture in the size of the first."""
-    return cv2.resize(made, (seen.shape[1], seen.shape[0]))
+    return np.asarray(cv2.resize(made, (seen.shape[1], seen.shape[0])), np.uint8)
 
 
-def difference(seen: np.ndarray, made: np.ndarray) -> float:
+def difference(seen: Image, made: Image) -> float:
     """Mean absolute difference of two pictures, 0..255, the second brought to the size of the first."""
     return float(np.abs(as_large_as(seen, made).astype(np.float32) - seen.astype(np.float32)).mean())
 
 
-def of_screen(picture: Path, shape: Tuple[int, ...]) -> np.ndarray:
-    """The part of the screen that a picture of a shape fills, as large as it goes."""
+def of_screen(picture: Path, shape: Tuple[int, ...]) -> Image:
+    """The part of the screen that a picture of a shape fills, as large as it goes.
+
+    Raises:
+        ValueError: If there is no picture of the screen.
+    """
     screen = cv2.imread(str(picture))
+    if screen is None:
+        raise ValueError(f"{picture}: {'is no picture' if picture.exists() else 'is not there'}")
     height, width = screen.shape[:2]
     scale = min(width / shape[1], height / shape[0])
     w, h = round(shape[1] * scale), round(shape[0] * scale)
     top, left = (height - h) // 2, (width - w) // 2
-    return screen[top : top + h, left : left + w]
+    return np.asarray(screen[top : top + h, left : left + w], np.uint8)
 
 
-def nearest(seen: np.ndarray, made: List[np.ndarray]) -> Tuple[int, float, float]:
+def nearest(seen: Image, made: List[Image]) -> Tuple[int, float, float]:
     """Which of the pictures it is: number, its difference, and the largest difference of all."""
-    small = [cv2.resize(m, (96, 96), interpolation=cv2.INTER_AREA) for m in made]
-    look = cv2.resize(seen, (96, 96), interpolation=cv2.INTER_AREA)
+    small, look = [_thumbnail(m) for m in made], _thumbnail(seen)
     rough = [difference(look, s) for s in small]
     number = int(np.argmin(rough))
     return number, difference(seen, made[number]), difference(seen, made[int(np.argmax(rough))])
 
 
-def label_of(picture: np.ndarray) -> np.ndarray:
+def _thumbnail(picture: Image) -> Image:
+    return np.asarray(cv2.resize(picture, (96, 96), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def label_of(picture: Image) -> Image:
     """The corner in which the label stands."""
     height, width = picture.shape[:2]
     return picture[round(height * 0.865) : round(height * 0.97), round(width * 0.72) : round(width * 0.955)]
 
 
-def sound_of(file: Path) -> np.ndarray:
+def sound_of(file: Path) -> Sound:
     """The sound of a film or recording, [n] mono at `RATE`."""
     resampler = av.AudioResampler("s16", "mono", RATE)
     with av.open(str(file)) as film:
@@ -62,16 +75,17 @@ def sound_of(file: Path) -> np.ndarray:
     return np.concatenate(pieces).astype(np.float64)
 
 
-def played(file: Path, since_byte: int) -> np.ndarray:
+def played(file: Path, since_byte: int) -> Sound:
     """What the sound card was given since then, [n] mono at `RATE`: the file is still being written to."""
     data = file.read_bytes()
     channels, rate = struct.unpack_from("<HI", data, 22)
     assert (channels, rate) == (2, RATE), (channels, rate)
     data = data[max(44, since_byte) :]
-    return np.frombuffer(data[: len(data) // 4 * 4], np.int16).reshape(-1, 2).mean(axis=1)
+    out: Sound = np.frombuffer(data[: len(data) // 4 * 4], np.int16).reshape(-1, 2).mean(axis=1)
+    return out
 
 
-def share_heard(made: np.ndarray, heard: np.ndarray, least: float) -> Tuple[float, int]:
+def share_heard(made: Sound, heard: Sound, least: float) -> Tuple[float, int]:
     """How much of what was made is heard, in order.
 
     Args:

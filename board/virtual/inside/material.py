@@ -24,10 +24,10 @@ def main() -> None:
         sound.setparams((1, 2, RATE, 0, "NONE", ""))
         sound.writeframes(np.concatenate(pieces)[: RATE * SECONDS].tobytes())
     shutil.copy(SAMPLES / "portrait.jpg", out)
-    photo = cv2.imread(str(SAMPLES / "portrait.jpg"))[:, ::-1]
+    photo = np.asarray(cv2.imread(str(SAMPLES / "portrait.jpg")), np.uint8)[:, ::-1]
     width, height = CAMERA
     scale = min(width / photo.shape[1], height / photo.shape[0])
-    photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    photo = np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     seen = np.full((height, width, 3), 128, np.uint8)
     top, left = (height - photo.shape[0]) // 2, (width - photo.shape[1]) // 2
     seen[top : top + photo.shape[0], left : left + photo.shape[1]] = photo

@@ -9,7 +9,21 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, NamedTuple
+
+
+class Found(NamedTuple):
+    """What it tells; an outcome is ``ok`` or the name of an error."""
+
+    user: int
+    net: str
+    """The network namespace."""
+    sockets: Dict[str, str]
+    """Family -> outcome."""
+    devices: Dict[str, str]
+    """Node -> outcome."""
+    writes: Dict[str, str]
+    """Folder -> outcome."""
 
 
 def outcome(do: Callable[..., None], *arguments: object) -> str:
@@ -39,17 +53,17 @@ def open_node(path: str) -> None:
 
 def main() -> None:
     """Try all of it."""
-    told: Dict[str, object] = {"user": os.getuid(), "net": str(Path("/proc/self/ns/net").readlink())}
-    told["sockets"] = {
+    sockets = {
         "unix": outcome(ask_for, socket.AF_UNIX, socket.SOCK_STREAM),
         "inet": outcome(ask_for, socket.AF_INET, socket.SOCK_STREAM),
         "inet6": outcome(ask_for, socket.AF_INET6, socket.SOCK_DGRAM),
         "packet": outcome(ask_for, socket.AF_PACKET, socket.SOCK_RAW),
     }
-    told["devices"] = {path: outcome(open_node, path) for path in sys.argv[1:]}
+    devices = {path: outcome(open_node, path) for path in sys.argv[1:]}
     folders = ("/usr", "/etc", "/opt/sonic-edge", "/root", "/var/lib", "/var/spool/sonic-edge/inbox")
-    told["writes"] = {folder: outcome(make, Path(folder, ".probe")) for folder in folders}
-    print(json.dumps(told))
+    writes = {folder: outcome(make, Path(folder, ".probe")) for folder in folders}
+    found = Found(os.getuid(), str(Path("/proc/self/ns/net").readlink()), sockets, devices, writes)
+    print(json.dumps(found._asdict()))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import functools
 import json
 from pathlib import Path
-from typing import Any, Dict
 
 import box
 from box import CURRENT, Wrong, run
+from probe import Found
 
 PROBE = Path(__file__).with_name("probe.py")
 DENIED = "/dev/loop-control"
@@ -14,7 +14,7 @@ ALLOWED = [p for p in ("/dev/video0", "/dev/snd/controlC0", "/dev/dri/card0") if
 
 
 @functools.cache
-def _probe(*more: str) -> Dict[str, Any]:
+def _probe(*more: str) -> Found:
     """Run `probe.py` in the service's own sandbox: a copy of its unit with another program, and maybe more, in it."""
     if not Path(DENIED).exists():
         run("mknod", DENIED, "c", 10, 237)
@@ -28,8 +28,7 @@ def _probe(*more: str) -> Dict[str, Any]:
     other += ["StandardOutput=truncate:/run/probe.json"]
     box.drop_in("probe", *other, unit="probe.service")
     run("systemctl", "start", "probe.service")
-    found: Dict[str, Any] = json.loads(Path("/run/probe.json").read_text())
-    return found
+    return Found(**json.loads(Path("/run/probe.json").read_text()))
 
 
 def has_no_network() -> str:
@@ -37,10 +36,10 @@ def has_no_network() -> str:
     found = _probe()
     pids = [box.main_pid(), *map(int, run("pgrep", "-P", box.main_pid()).split())]
     outside = str(Path("/proc/1/ns/net").readlink())
-    inside = {str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids} | {found["net"]}
+    inside = {str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids} | {found.net}
     links = run("nsenter", f"--net=/proc/{pids[0]}/ns/net", "cat", "/proc/net/dev").splitlines()[2:]
     names = [line.split(":")[0].strip() for line in links]
-    sockets = found["sockets"]
+    sockets = found.sockets
     told = f"daemon and {len(pids) - 1} children in a namespace with {names}; sockets {sockets}"
     refused = all(sockets[family] == "EAFNOSUPPORT" for family in ("inet", "inet6", "packet"))
     if outside in inside or names != ["lo"] or not refused or sockets["unix"] != "ok":
@@ -50,7 +49,7 @@ def has_no_network() -> str:
 
 def denies_devices() -> str:
     """Devices: what the unit does not name cannot be opened, what it names can."""
-    shut, named = _probe()["devices"], _probe(f"DeviceAllow={DENIED} r")["devices"]
+    shut, named = _probe().devices, _probe(f"DeviceAllow={DENIED} r").devices
     others = {path: outcome for path, outcome in shut.items() if path != DENIED}
     told = f"{DENIED} (root outside may): {shut[DENIED]}; were it named: {named[DENIED]}; others: {others}"
     if (shut[DENIED], named[DENIED]) != ("EPERM", "ok") or set(others.values()) != {"ok"}:
@@ -60,7 +59,7 @@ def denies_devices() -> str:
 
 def writes_only_its_spool() -> str:
     """The system is read-only for the service, but for its spool."""
-    writes = _probe()["writes"]
+    writes = _probe().writes
     if [folder for folder, outcome in writes.items() if outcome == "ok"] != ["/var/spool/sonic-edge/inbox"]:
         raise Wrong(str(writes))
     return str(writes)

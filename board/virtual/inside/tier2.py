@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Dict
 
 import box
 import compare
@@ -25,14 +25,14 @@ FAR, NEAR = 12.0, 6.0
 """Mean difference of pictures, 0..255: at least that for another picture, at most this for the same one."""
 
 
-def ask(do: str, **details: object) -> Dict[str, Any]:
+def ask(do: str, **details: object) -> Dict[str, str]:
     """Have the world around the board do something; see `_Hands` outside."""
     part = RESULT / "ask.part"
     part.write_text(json.dumps({"do": do, **details}))
     part.rename(RESULT / "ask.json")
     answer = RESULT / "answer.json"
     box.wait_for(f"an answer to {do}", answer.exists, 120, 0.05)
-    said: Dict[str, Any] = json.loads(answer.read_text())
+    said: Dict[str, str] = json.loads(answer.read_text())
     answer.unlink()
     if "error" in said:
         raise Wrong(f"{do}: {said['error']}")
