@@ -80,7 +80,7 @@ def fails_at_first() -> str:
     enabled = run("systemctl", "is-enabled", UNIT, status=None)
     if box.state() not in ("inactive", "failed") or enabled != "disabled" or box.prop("Job"):
         raise Wrong(f"{UNIT} is {box.state()} and {enabled}")
-    wanted = ("does not start", "made to fail", "none before it")
+    wanted = ("does not start", "made to fail", "no previous release")
     if not all(words in said for words in wanted):
         raise Wrong(f"it says {said!r}; {wanted} must be in it")
     return f"{UNIT} is {box.state()} and {enabled}; it says {said.splitlines()[-2]!r}"
@@ -126,7 +126,7 @@ def goes_back_by_itself() -> str:
     took_s = time.monotonic() - began
     if _state() != before:
         raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
-    if "made to fail" not in said or "runs, as before" not in said or box.prop("Description").startswith("Broken"):
+    if "made to fail" not in said or "runs again" not in said or box.prop("Description").startswith("Broken"):
         raise Wrong(f"it says {said!r}; the unit's description is {box.prop('Description')!r}")
     name = runs(Path(before["current"]))
     box.put("back")
@@ -142,7 +142,7 @@ def waits_no_longer() -> str:
     said = install("next", status=1, READY_S="8")
     took_s = time.monotonic() - began
     box.drop_in("hang")
-    if _state() != before or "runs, as before" not in said:
+    if _state() != before or "runs again" not in said:
         raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
     return f"{runs(Path(before['current']))} runs again after {took_s:.0f} s, 8 s of which it waited"
 
