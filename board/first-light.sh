@@ -76,7 +76,7 @@ main() {
     say "$program, backend $backend; everything goes to $out"
 
     step 1 "The driver: a table of npu-smi, with Health OK"
-    timeout 30 npu-smi info 2>&1 || say "(npu-smi info failed, or did not end within 30 s)"
+    timeout 30 npu-smi info 2>&1 || say "(npu-smi info failed, or did not finish within 30 s)"
     "$python" "$measure" chip "$device" >"$out/chip" || stop "the chip cannot be reached" \
         "see above what to do; docs/CHIP.md, 'When something is wrong'"
     soc=$(cat "$out/chip")

@@ -604,5 +604,5 @@ def test_the_font_has_every_character_the_screen_can_say():
 
 def test_long_names_are_cut():
     assert words("failed", "en", name="x" * 100) == "x" * 23 + "… could not be made"
-    assert words("failed", "zh", name="课" * 100) == "未能生成 " + "课" * 15 + "…"
-    assert words("failed", "zh", name="课" * 16) == "未能生成 " + "课" * 16
+    assert words("failed", "zh", name="课" * 100) == "生成失败：" + "课" * 15 + "…"
+    assert words("failed", "zh", name="课" * 16) == "生成失败：" + "课" * 16

@@ -254,7 +254,7 @@ def test_what_cannot_be_done_comes_back_in_words(box, stick):
     box.plug(stick)
     assert results(stick) == [f"{name} 失败 failed.txt" for name in ("alone", "bad", "empty", "twice")]
     told = (stick / RESULTS / "bad 失败 failed.txt").read_bytes().decode("utf-8-sig")
-    assert "没有生成视频。录音或照片不能用" in told and "Why: bad.jpg: no face found\r\n" in told
+    assert "视频未能生成。录音或照片无法使用" in told and "Why: bad.jpg: no face found\r\n" in told
     for name, words in (
         ("alone", "comes without a photo"),
         ("twice", "holds 2 of kind recording"),
