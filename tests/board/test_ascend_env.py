@@ -162,7 +162,7 @@ def test_one_that_does_not_end_is_given_up(cann, tmp_path):
     quick.write_text(SCRIPT.read_text().replace("timeout 30", "timeout 1"))
     (tmp_path / "set_env.sh").write_text("export LD_LIBRARY_PATH=/a\nsleep 60 & wait\n")
     done = subprocess.run(["sh", quick, tmp_path], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and done.stdout == "" and "did not end" in done.stderr
+    assert done.returncode == 1 and done.stdout == "" and "did not finish" in done.stderr
 
 
 def test_root_runs_it_as_its_owner(cann, tmp_path):
