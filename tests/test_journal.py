@@ -192,7 +192,7 @@ def test_a_process_that_has_a_log_keeps_it():
 
 
 @pytest.mark.parametrize("level, priority", [(10, 7), (20, 6), (25, 6), (30, 4), (40, 3), (50, 2)])
-def test_levels_are_told_as_syslog_does(level, priority):
+def test_levels_are_those_of_syslog(level, priority):
     said = []
     handler = journal._Journal(lambda message, **entry: said.append((message, entry)), logging.NullHandler())
     handler.handle(logging.makeLogRecord({"msg": "m", "levelno": level}))

@@ -62,7 +62,7 @@ def test_blinks_are_whole_and_as_many_as_speakers_do(take: "dict[str, np.ndarray
         assert shape.argmax() <= (shape > 0.1).nonzero()[0].mean()  # down is quicker than up
 
 
-def test_blinks_come_rather_where_a_phrase_ends(take: "dict[str, np.ndarray]") -> None:
+def test_blinks_are_more_frequent_at_phrase_ends(take: "dict[str, np.ndarray]") -> None:
     place = onsets(take["blink"]) % 100
     assert ((place > 68) & (place <= 82)).mean() > 1.8 * 0.14
 

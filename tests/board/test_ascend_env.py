@@ -109,7 +109,7 @@ def test_a_set_env_with_functions_noise_unset_names_and_a_failing_end(cann, tmp_
     assert found["PYTHONPATH"] == f"{here}/python/site-packages" and found["ASCEND_RUNTIME_PATH"] == f"{here}/runtime"
 
 
-def test_a_set_env_that_ends_the_shell_is_still_told(cann):
+def test_a_set_env_that_exits_is_still_read(cann):
     status, lines, _ = cann("Ascend/nnrt/set_env.sh", "export LD_LIBRARY_PATH=/a\nexit 7\nexport ASCEND_LATE=1\n")
     assert status == 0 and _read(lines)["LD_LIBRARY_PATH"] == "/a" and "ASCEND_LATE" not in _read(lines)
 
@@ -143,7 +143,7 @@ def test_a_place_that_was_named_must_hold_one(cann, tmp_path):
     assert (status, lines) == (1, []) and f"{tmp_path}/nowhere: there is no set_env.sh" in said
 
 
-def test_signs_that_mean_something_to_a_shell_come_through(cann):
+def test_shell_metacharacters_survive(cann):
     odd = "a \"b\" $HOME `id` \\ 'c' & ; # % *"
     text = "export LD_LIBRARY_PATH=/a\nexport ASCEND_ODD='" + odd.replace("'", "'\\''") + "'\n"
     text += "export ASCEND_LINES='a\nb'\n"

@@ -231,7 +231,7 @@ def altered(wheel, folder, name=None, **files):
         ("py3-none-any", {}, "py3-none-any is for any Python and processor; its compiled part is for one"),
     ],
 )
-def test_a_wheel_of_the_product_that_is_not_as_it_should_be(tag, files, told, bundle, tmp_path):
+def test_a_wrong_wheel_of_the_product_is_refused(tag, files, told, bundle, tmp_path):
     wheel = own_wheel(bundle)
     done = check_wheel(altered(wheel, tmp_path, tag and f"{'-'.join(wheel.name.split('-')[:2])}-{tag}.whl", **files))
     assert done.returncode == 1
@@ -258,7 +258,7 @@ def test_a_changed_source_is_compiled_anew(bundle, make, tmp_path):
     assert b"sonic-edge-changed" not in zipfile.ZipFile(own_wheel(bundle)).read(PIXELS)
 
 
-def test_what_cannot_be_compiled_is_told(make, tools, tmp_path):
+def test_a_failed_compilation_is_reported(make, tools, tmp_path):
     compiler = tools / f"{OTHER}-linux-gnu-gcc"
     text = compiler.read_text()
     compiler.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
@@ -295,7 +295,7 @@ def test_the_same_inputs_give_the_same_bytes(bundle, make, tmp_path):
     assert hashlib.sha256(again.read_bytes()).hexdigest() == Path(f"{again}.sha256").read_text().split()[0]
 
 
-def test_models_and_the_vendors_wheel_go_along(make, tmp_path):
+def test_models_and_the_vendors_wheel_are_packed(make, tmp_path):
     model = tmp_path / "our own model"
     model.mkdir()
     (model / "bundle.yaml").write_text("name: ours\n")
@@ -395,7 +395,7 @@ def test_a_wheel_for_another_box_is_named(tag, files, told, tmp_path):
         (["live"], "live: unexpected argument"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_refused(words, told):
+def test_an_invalid_command_line_is_refused(words, told):
     done = run(BOARD / "make_bundle.sh", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr
@@ -430,7 +430,7 @@ def test_only_root_changes_a_box(script):
 
 
 @pytest.mark.parametrize("script", ["rollback.sh", "uninstall.sh"])
-def test_a_word_that_means_nothing_is_refused(script):
+def test_an_unexpected_argument_is_refused(script):
     done = run(BOARD / script, "--force")
     assert (done.returncode, done.stdout) == (1, "")
     assert "--force: unexpected argument" in done.stderr

@@ -183,7 +183,7 @@ def test_the_chip_opens_its_devices_and_nothing_else():
     assert values("ascend.conf", "BindReadOnlyPaths") == ["-/home/HwHiAiUser/Ascend"]
 
 
-def test_what_cann_writes_goes_where_the_daemon_may_write_and_is_tidied():
+def test_canns_files_go_where_the_daemon_may_write_and_are_cleaned_up():
     (root,) = values("sonic-edge.service", "ReadWritePaths")
     paths = [v.partition("=")[2] for v in values("ascend.conf", "Environment") if "_PATH=" in v]
     assert len(paths) == 3 and all(path.startswith(f"{root}/run/ascend") for path in paths)

@@ -96,7 +96,7 @@ def chosen(tmp_path):
 # ---- without a daemon ----------------------------------------------------------------------------------------------
 
 
-def test_what_a_box_has_at_first(model, tmp_path):
+def test_a_fresh_box(model, tmp_path):
     status, said, _ = model("list")
     assert status == 0
     assert said.startswith("> sonic-net 0.2.0 (shipped/sonic-net): motion, cpu mindspore_lite, ")
@@ -200,7 +200,7 @@ def test_settings_that_name_a_bundle_are_not_overruled(model, installed, setting
     assert status == 78 and "my-net" in said and "model.bundle = nobody: no such bundle" in complaint
 
 
-def test_what_is_wrong_is_told_and_changes_nothing(model, installed, tmp_path):
+def test_mistakes_are_reported_and_change_nothing(model, installed, tmp_path):
     one = installed()
     model("use", one)
     bad = own_bundle(tmp_path / "bad", "bad-net")
@@ -221,7 +221,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(model, installed, tmp_path):
     assert model("list")[0] == 0
 
 
-def test_a_graph_that_is_not_as_told_does_not_run(model, tmp_path):
+def test_a_graph_unlike_its_declaration_does_not_run(model, tmp_path):
     """Hashes are right, and yet the backend cannot open it, or opens something else."""
     import hashlib
 
@@ -264,7 +264,7 @@ def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, ca
         assert ("Permission denied" in complaint) == (os.geteuid() == 0)
 
 
-def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, settings):
+def test_a_run_that_hangs_or_crashes_is_reported(monkeypatch, model, tmp_path, settings):
     """Whatever the runtime does, the store is as it was, and is free again."""
     from sonic_edge.engine import load
 
@@ -385,7 +385,7 @@ def test_a_bundle_that_the_worker_refuses_leaves_the_old_one_in_service(
     assert chosen(tmp_path) == (one, bad)
 
 
-def test_a_daemon_that_has_other_settings_is_told(daemon, model, installed, settings, tmp_path):
+def test_a_daemon_with_other_settings_is_reported(daemon, model, installed, settings, tmp_path):
     installed()
     settings(model={"bundle": "sonic-net"})
     running = daemon()
@@ -446,7 +446,9 @@ def put_in(tmp_path):
     return put_in
 
 
-def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed, told, tmp_path, short_speech, put_in):
+def test_a_running_daemon_switches_to_another_bundle_and_back(
+    whole, model, installed, told, tmp_path, short_speech, put_in
+):
     one, bad = installed(), installed("bad-net")
     running = whole()
     running.until_logged("ready; watching")

@@ -433,7 +433,7 @@ class TestRefuses:
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (2, 2), (1, 9), (9, 2)])
-def test_what_is_hardly_there_or_not(shape: Tuple[int, int]) -> None:
+def test_shapes_without_pixels(shape: Tuple[int, int]) -> None:
     """Paintings of no pixel, masks of none, at the far corner of the frame."""
     given, _ = a_call("between_lips")
     empty = tuple((np.full((*shape, 4), 255, np.uint8), 0.0, 0.5, 0.2, cubic) for cubic in (False, True))

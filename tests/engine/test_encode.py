@@ -201,7 +201,7 @@ def test_a_picture_of_another_size_is_an_error(tmp_path):
         ({"preset": "medium"}, ["subme=7", "crf=18.0", "rc_lookahead=10"]),
     ],
 )
-def test_x264_is_told_what_the_settings_say(tmp_path, settings, told):
+def test_x264_gets_the_options_of_the_settings(tmp_path, settings, told):
     """It writes into the file how it was called; a name that it does not know it passes over."""
     video(tmp_path / "a.mp4", **settings)
     said = (tmp_path / "a.mp4").read_bytes().split(b"options: ")[1].split(b"\0")[0].decode("ascii", "replace").split()
@@ -223,7 +223,7 @@ def test_pieces_of_sound_of_any_size(tmp_path):
     assert len(digests) == 1
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     told = []
     video(tmp_path / "a.mp4", 0.4, progress=told.append)
     assert told == list(range(1, 11))
@@ -350,7 +350,7 @@ def test_pictures_in_the_other_order(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_an_encoder_that_cannot_be_is_told_before_the_first_job(tmp_path, error, settings, words):
+def test_an_impossible_encoder_is_reported_before_the_first_job(tmp_path, error, settings, words):
     for _ in range(2):  # FFmpeg's words are there again
         with pytest.raises(error, match="^encode\\..*" + words):
             try_encoder(EncodeSettings(**settings), 512, 25)

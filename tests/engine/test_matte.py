@@ -79,7 +79,7 @@ def test_another_person_is_background(finder):
 
 
 @pytest.mark.parametrize("kind", ["noise", "plain"])
-def test_where_nobody_is_there_is_none(finder, sample_face, kind):
+def test_without_a_person_there_is_no_matte(finder, sample_face, kind):
     grey = np.full(photo().shape, 128, np.uint8)
     if kind == "noise":
         grey[:] = np.random.default_rng(0).integers(0, 256, grey.shape[:2], np.uint8)[..., None]

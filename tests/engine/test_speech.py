@@ -86,7 +86,7 @@ def test_a_voice_in_one_channel_is_heard(tmp_path, limits):
     assert np.abs(out[0]).max() == 0 < np.abs(out[1]).max()
 
 
-def test_channels_against_each_other_are_told(tmp_path, limits):
+def test_contradicting_channels_are_reported(tmp_path, limits):
     voice = speech_like(1)
     path = wav(tmp_path / "a.wav", np.stack([voice, -voice]), 16000)
     speech = read_speech(path, MEL, limits)
@@ -185,7 +185,7 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path, limits):
     assert np.abs(out).max() <= 1
 
 
-def test_silence_is_taken_and_told(tmp_path, limits):
+def test_silence_is_accepted_and_reported(tmp_path, limits):
     speech = read_speech(wav(tmp_path / "s.wav", np.zeros((1, 16000)), 16000), MEL, limits)
     assert speech.duration_s == 1
     assert "s.wav: no speech in it, it is silent; the mouth stays shut" in speech.warnings
@@ -312,7 +312,7 @@ def test_too_short(tmp_path, limits):
     assert refused(path, limits) == "greeting.wav: 0.1 s of sound; at least 0.3 s is needed"
 
 
-def test_too_long_is_counted_not_believed(tmp_path):
+def test_the_length_is_counted_and_not_taken_from_the_header(tmp_path):
     path = wav(tmp_path / "a.wav", channels(3, 16000, 1), 16000)
     data = bytearray(path.read_bytes())
     data[40:44] = (1000).to_bytes(4, "little")  # the header says 31 ms

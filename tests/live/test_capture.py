@@ -287,7 +287,7 @@ def test_a_server_that_is_stuck_holds_nobody_up(pulse, caplog):
             pulse.thaw()
 
 
-def test_what_is_opened_too_late_is_closed_again():
+def test_a_device_that_opens_too_late_is_closed_again():
     goes_on, shut = threading.Event(), threading.Event()
     with pytest.raises(DeviceError, match=r"a snail does not answer; it must within 0\.1 s"):
         portaudio.within(0.1, goes_on.wait, "a snail", lambda _: shut.set())
@@ -342,7 +342,7 @@ def test_the_sound_stays_clean(tone):
     assert np.abs(loud - 1).max() < 0.01, "no swelling while the place moves between samples"
 
 
-def test_a_new_delay_is_gone_to_gently_or_jumped_to_softly():
+def test_a_new_delay_is_approached_gradually_or_by_a_soft_jump():
     line = DelayLine(0.19)
     simulate(line, 3)
     line.delay_s = 0.21
@@ -495,7 +495,7 @@ def test_no_camera(tmp_path):
     assert isinstance(cameras(), list)
 
 
-def test_a_film_that_is_over_gives_what_it_has(tmp_path, face):
+def test_a_video_file_that_ends_gives_what_was_read(tmp_path, face):
     path = film(tmp_path / "camera.avi", [face] * 3)
     assert snapshot(CameraSettings(device=path, warm_up_s=0), lambda picture: True).shape == face.shape
     with pytest.raises(DeviceError, match="delivered no picture"):
@@ -521,7 +521,7 @@ class Camera:
 
 
 @pytest.mark.parametrize("ends", ["well", "badly"])
-def test_the_camera_is_always_let_go(tmp_path, face, monkeypatch, ends):
+def test_the_camera_is_always_released(tmp_path, face, monkeypatch, ends):
     released = []
 
     class Watched(Camera):

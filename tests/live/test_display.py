@@ -240,7 +240,7 @@ def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, display, monkeypatch, is_told):
+def test_an_end_counts_by_event_or_by_query(room, tmp_path, display, monkeypatch, is_told):
     understand = Player._understand
 
     def deaf(self, said):
@@ -261,7 +261,7 @@ def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, d
         seen.until("rgbwr")
 
 
-def test_an_end_that_is_told_and_asked_for_at_once_is_one(room, tmp_path):
+def test_an_end_by_event_and_by_query_counts_once(room, tmp_path):
     here = room()
     one = clip(tmp_path / "1.mp4", GREEN)
     here.do("play", one)
@@ -398,7 +398,7 @@ def test_a_player_that_was_stuck_in_a_picture_shows_the_next_ones_where_they_bel
         until(is_seen, "the next picture")
 
 
-def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, display):
+def test_a_live_stream_without_a_writer_does_not_hang_the_player(room, tmp_path, display):
     here = room(deadline_s=4.0)
     here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
     here.until_shown(RED)
@@ -530,7 +530,7 @@ def test_a_player_that_is_not_there(room, monkeypatch):
 
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
-def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
+def test_a_program_that_is_not_a_player(room, tmp_path, manner, monkeypatch):
     monkeypatch.setattr("sonic_edge.live.display.screen._AGAIN_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(

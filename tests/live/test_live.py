@@ -39,7 +39,7 @@ def order(folder, what, on=True):
     return ask(folder / "spool" / "run", {"order": what, "on": on})
 
 
-def test_mirror_through_all_that_can_be_unplugged(tmp_path):
+def test_mirror_survives_every_device_being_unplugged(tmp_path):
     # whoever is held up for less than five seconds loses no sound, but pictures
     with room(tmp_path, microphone={"device": "mic", "buffer_s": 5.0}) as (pulse, environment, status, daemon):
         display = environment["DISPLAY"]
@@ -126,7 +126,7 @@ def test_record_a_talk_with_a_snapshot_and_see_it(tmp_path, person):
         assert (blue[0][0] > blue[1][0]) != (photo[100:200, :80, 0].mean() > photo[100:200, -80:, 0].mean())
 
 
-def test_no_camera_and_no_face_are_said_and_the_configured_photo_speaks(tmp_path):
+def test_without_camera_or_face_the_configured_photo_speaks(tmp_path):
     film(tmp_path / "wall.avi", [np.full((240, 320, 3), 128, np.uint8)] * 20)
     with room(tmp_path, camera={"device": str(tmp_path / "wall.avi")}) as (_, environment, status, _):
         with pytest.raises(RequestError, match="none of 8 pictures shows one person"):

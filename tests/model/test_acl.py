@@ -76,7 +76,7 @@ def calls_of_a_life(stage):
     return [(name, nth) for name, n in counted.items() if name != harmless for nth in range(1, n + 1)]
 
 
-def test_a_life_makes_the_calls_it_must(stage):
+def test_a_session_makes_the_expected_calls(stage):
     names = {name for name, _ in calls_of_a_life(stage)}
     for made, given_back in (
         ("acl.rt.set_device", "acl.rt.reset_device"),
@@ -131,7 +131,7 @@ def test_a_run_that_failed_leaves_a_session_that_works(stage):
     session.close()
 
 
-def test_what_failed_first_is_what_is_told(stage):
+def test_the_first_failure_is_reported(stage):
     session = AclBackend(0).open(stage)
     faults.order("acl.mdl.execute", 1, 507018)
     with pytest.raises(DeviceError, match="507018"):
@@ -221,7 +221,7 @@ def test_names_as_an_om_has_them_and_another_order(stage, tmp_path):
     np.testing.assert_array_equal(made["velocity"], expected["velocity"])
 
 
-def test_outputs_without_their_names_are_told_by_shape(bundle, tmp_path):
+def test_outputs_without_names_are_identified_by_shape(bundle, tmp_path):
     shipped = find_bundle("sonic-net").stage("encoder", "cpu")
     order = ["face", "condition", "lips", "visemes", "closure"]
     path = compiled(shipped, "acl", tmp_path, outputs=order, output_names=[f"Op_{i}:0" for i in range(5)])
@@ -260,7 +260,7 @@ def test_an_old_pyacl_without_messages(stage, monkeypatch):
         live(stage)
 
 
-def test_the_vendors_own_message_is_told(stage):
+def test_the_vendors_own_message_is_shown(stage):
     faults.order("acl.mdl.execute", 1, 500002)
     with pytest.raises(DeviceError, match=r"\[EZ9999: Inner Error! acl\.mdl\.execute was told to fail\]"):
         live(stage)

@@ -201,7 +201,7 @@ def test_weights_that_two_layers_share_and_what_nobody_reads():
     assert {t.name for t in after.graph.initializer} <= read
 
 
-def test_a_constant_of_the_graph_is_one_too():
+def test_a_constant_of_the_graph_counts_as_an_input():
     made, _ = layer("Conv", bias=False)
     (weight,) = (t for t in made.graph.initializer if t.name == "w")
     made.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=weight))

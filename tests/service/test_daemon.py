@@ -72,7 +72,7 @@ def test_a_bad_job_goes_to_failed_and_the_daemon_goes_on(ready):
         ("device", "DeviceError", "the NPU is on fire"),
     ],
 )
-def test_a_job_that_keeps_failing_is_tried_so_often_and_no_more(ready, action, kind, words):
+def test_a_job_that_keeps_failing_has_an_attempt_limit(ready, action, kind, words):
     daemon = ready(attempts=2)
     drop(daemon, "a", action)
     daemon.until_there("failed/a/reason.json")
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced(ready):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_job_under_way_is_parked_and_done_again(ready, tmp_path, number):
+def test_a_running_job_is_parked_and_redone(ready, tmp_path, number):
     daemon = ready()
     drop(daemon, "a", "slow 600")
     daemon.until_logged("a: started")

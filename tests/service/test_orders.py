@@ -193,7 +193,7 @@ def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, told):
 # ---- seen from outside ---------------------------------------------------------------------------------------------
 
 
-def test_status_tells_what_was_and_what_is(ready, order, told, capsys):
+def test_status_shows_the_past_and_the_present(ready, order, told, capsys):
     daemon = ready()
     drop(daemon, "bad", "refuse")
     daemon.until_there("failed/bad/reason.json")
@@ -234,7 +234,7 @@ def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch,
         order("status", "--watch", "--json")
 
 
-def test_words_about_a_stick(ready, tmp_path):
+def test_notices_about_a_stick(ready, tmp_path):
     ready()
     ask(tmp_path / "spool/run", {"order": "say", "name": "usb_done"})
     with pytest.raises(RequestError, match="say hello: is not known; usb_reading"):

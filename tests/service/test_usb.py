@@ -242,7 +242,7 @@ def test_a_second_take_of_a_name_stands_beside_the_first(box, stick):
     assert results(stick) == ["a-2.mp4", "a.mp4"]
 
 
-def test_what_cannot_be_done_comes_back_in_words(box, stick):
+def test_an_impossible_order_is_answered_with_a_message(box, stick):
     put(stick, "bad", recording=b"noise")
     put(stick / "任务", "alone", photo=None)
     put(stick / "任务", "twice")
@@ -526,7 +526,7 @@ def test_nothing_is_written_through_a_link(box, folder, tmp_path):
     assert not any(elsewhere.iterdir())
 
 
-def test_junk_is_passed_over(folder):
+def test_junk_is_skipped(folder):
     for name in (".hidden.wav", "._a.wav", "~$a.jpg", "Thumbs.db", "a.txt"):
         (folder / name).write_bytes(b"junk")
     for name in ("System Volume Information", "$RECYCLE.BIN", ".Trashes", RESULTS):
@@ -619,7 +619,7 @@ def test_the_memory_is_bounded_and_forgets_the_oldest(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', '{"a": {"name": 1, "what": 2}}', ""])
-def test_a_memory_that_makes_no_sense_is_begun_anew(tmp_path, text):
+def test_a_corrupt_memory_of_sticks_is_replaced(tmp_path, text):
     (tmp_path / "sticks.json").write_text(text)
     with memory.opened(tmp_path) as held:
         held.put("a", memory.Taken("n", "sha"))
@@ -627,7 +627,7 @@ def test_a_memory_that_makes_no_sense_is_begun_anew(tmp_path, text):
         assert held.get("a") == memory.Taken("n", "sha")
 
 
-def test_the_memory_fails_in_words(tmp_path, monkeypatch):
+def test_a_failing_memory_gives_a_message(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
