@@ -86,8 +86,8 @@ def test_tests_that_passed(end, arm64):
         ("1 failed, 34 passed in 2.00s", "1 failed, 34 passed; all must pass"),
         ("34 passed, 1 skipped in 2.00s", "34 passed, 1 skipped; all must pass"),
         ("34 passed, 2 warnings in 2.00s", "34 passed, 2 warnings; all must pass"),
-        ("no tests ran in 0.01s", "pytest told no result"),
-        ("Killed", "pytest told no result"),
+        ("no tests ran in 0.01s", "pytest printed no result"),
+        ("Killed", "pytest printed no result"),
     ],
 )
 def test_tests_that_did_not(end, told, arm64):

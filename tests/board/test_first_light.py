@@ -127,7 +127,7 @@ def test_a_board_without_a_driver(board):
 
 def test_a_chip_that_is_not_there(board):
     status, said = board("--device", "3")
-    assert status == 1 and "there is no chip 3 -> say another --device" in said
+    assert status == 1 and "there is no chip 3 -> choose another with --device" in said
 
 
 def test_a_chip_in_alarm_stops_the_script(board):

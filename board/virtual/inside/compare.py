@@ -1,4 +1,4 @@
-"""Is what is seen and heard what was made? Pictures by their mean difference, sound by its correlation."""
+"""Compare screen and sound with the videos made: pictures by mean difference, sound by correlation."""
 
 import struct
 from pathlib import Path
@@ -20,17 +20,17 @@ def frames(video: Path) -> List[np.ndarray]:
 
 
 def as_large_as(seen: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """The second picture in the size of the first."""
+    """The second picture, resized to the first."""
     return cv2.resize(made, (seen.shape[1], seen.shape[0]))
 
 
 def difference(seen: np.ndarray, made: np.ndarray) -> float:
-    """Mean absolute difference of two pictures, 0..255, the second brought to the size of the first."""
+    """Mean absolute difference of two pictures, 0..255, the second resized to the first."""
     return float(np.abs(as_large_as(seen, made).astype(np.float32) - seen.astype(np.float32)).mean())
 
 
 def of_screen(picture: Path, shape: Tuple[int, ...]) -> np.ndarray:
-    """The part of the screen that a picture of a shape fills, as large as it goes."""
+    """The part of the screen that a picture of this shape fills at its largest."""
     screen = cv2.imread(str(picture))
     height, width = screen.shape[:2]
     scale = min(width / shape[1], height / shape[0])
@@ -40,7 +40,7 @@ def of_screen(picture: Path, shape: Tuple[int, ...]) -> np.ndarray:
 
 
 def nearest(seen: np.ndarray, made: List[np.ndarray]) -> Tuple[int, float, float]:
-    """Which of the pictures it is: number, its difference, and the largest difference of all."""
+    """The most similar picture: its number, its difference, and the largest difference of all."""
     small = [cv2.resize(m, (96, 96), interpolation=cv2.INTER_AREA) for m in made]
     look = cv2.resize(seen, (96, 96), interpolation=cv2.INTER_AREA)
     rough = [difference(look, s) for s in small]
@@ -49,7 +49,7 @@ def nearest(seen: np.ndarray, made: List[np.ndarray]) -> Tuple[int, float, float
 
 
 def label_of(picture: np.ndarray) -> np.ndarray:
-    """The corner in which the label stands."""
+    """The corner with the label."""
     height, width = picture.shape[:2]
     return picture[round(height * 0.865) : round(height * 0.97), round(width * 0.72) : round(width * 0.955)]
 
@@ -63,7 +63,7 @@ def sound_of(file: Path) -> np.ndarray:
 
 
 def played(file: Path, since_byte: int) -> np.ndarray:
-    """What the sound card was given since then, [n] mono at `RATE`: the file is still being written to."""
+    """Sound card output since then, [n] mono at `RATE`; the file is still being written."""
     data = file.read_bytes()
     channels, rate = struct.unpack_from("<HI", data, 22)
     assert (channels, rate) == (2, RATE), (channels, rate)
@@ -72,12 +72,12 @@ def played(file: Path, since_byte: int) -> np.ndarray:
 
 
 def share_heard(made: np.ndarray, heard: np.ndarray, least: float) -> Tuple[float, int]:
-    """How much of what was made is heard, in order.
+    """How much of the sound is found in the recording, in order.
 
     Args:
-        made: The sound as it should be.
-        heard: Where to look for it; gaps are allowed between its tenths of a second.
-        least: Correlation from which on a tenth of a second counts as found.
+        made: The expected sound.
+        heard: The recording to search; there may be gaps between tenths of a second.
+        least: Smallest correlation at which a tenth of a second counts as found.
 
     Returns:
         The share of the loud tenths that are found, and how many loud ones there are.
