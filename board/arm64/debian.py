@@ -52,7 +52,7 @@ def translated() -> Iterator[str]:
     if not register.exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)], check=False, capture_output=True)
     if not register.exists():
-        raise NotRun(f"{_BINFMT} cannot be mounted, so no emulator for arm64 programs can be registered with this kernel")
+        raise NotRun(f"{_BINFMT} cannot be mounted, so no emulator can be registered with this kernel")
     interpreter = shutil.which("qemu-aarch64-static")
     try:
         # F: opened now, so that it need not be in the root

@@ -49,7 +49,7 @@ is needed; narrowed, as the product does; and not at all."""
 
 def main() -> int:
     """Make the inputs, run them on every kind, print a table; 0 if the product agrees to `LEAST_R` wherever it ran."""
-    parser = argparse.ArgumentParser(description="Run a model on every kind of processor that this machine can emulate.")
+    parser = argparse.ArgumentParser(description="Run a model on every kind of processor to be had here.")
     parser.add_argument("--bundle", type=Path, default=CHECKOUT / "models/bundles/sonic-net")
     parser.add_argument("--speech", type=Path, help="folder of recordings (default: the sample)")
     parser.add_argument("--portraits", type=Path, help="folder of photos (default: the sample)")

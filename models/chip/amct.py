@@ -24,7 +24,7 @@ def qat(model, prefix):
 
 
 def calibrate(model, prefix, data, skip):
-    """A float graph is quantised by what its tensors hold while it runs on `data`.
+    """Quantise a float graph by the ranges of its tensors on `data`.
 
     Args:
         model: The float graph.
