@@ -19,7 +19,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def done(spool):
-    """A job that went well, and one that failed as it should."""
+    """A job that succeeded, and one that failed as expected."""
     giver = Giver(spool, seed=1)
     given = [giver.give("folder", "a"), giver.give("two photos", "b")]
     (spool / "inbox" / "a").rename(spool / "outbox" / "a.inputs")

@@ -1,4 +1,4 @@
-"""The simulated power cuts of `make torture`, for one kind of job; and that they find what they are there to find."""
+"""The simulated power cuts of `make torture`, for one kind of job; and that they detect planted defects."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The road to the chip, walked with stand-ins for the vendors' tools (stand_ins/)."""
+"""The conversion for the chip, with stand-ins for the vendors' tools (stand_ins/)."""
 
 import hashlib
 import os
@@ -126,7 +126,7 @@ def test_only_the_backend_that_is_asked_for(tools, tmp_path):
 
 
 def test_a_model_that_paints(tools, tmp_path, capsys):
-    """Another kind of bundle, in floating point: any graph goes the way that quantises nothing."""
+    """Another kind of bundle, in floating point: any graph takes the route that quantises nothing."""
     bundle = frames_bundle(tmp_path / "painter", "wav2lip")
     assert convert.main([*words(tmp_path, "--route", "calibrate"), "--bundle", str(bundle)]) == 78
     assert "is of kind frames" in capsys.readouterr().err
@@ -222,7 +222,7 @@ def test_interrupted_at_any_step_it_continues_from_there(tools, tmp_path, capsys
 
 
 def test_kill_9_leaves_a_tool_behind(tools, tmp_path, capsys):
-    """While what was left of the first conversion still writes, a second one does not begin."""
+    """A second conversion does not begin while a process of the first one is still writing."""
     script(
         tools / "atc", f'echo $$ >"{tmp_path}/begun.part"; mv "{tmp_path}/begun.part" "{tmp_path}/begun"; exec sleep 60'
     )
@@ -248,14 +248,14 @@ def test_a_step_whose_command_or_files_changed_is_done_again(tools, tmp_path, ca
     assert convert.main(words(tmp_path)) == 0
     capsys.readouterr()
     om = tmp_path / "work" / "encoder-om" / "encoder.om"
-    om.write_bytes(om.read_bytes()[:-9])  # damaged: made again, and what came of it is the same as before
+    om.write_bytes(om.read_bytes()[:-9])  # damaged: made again, with the same result as before
     assert convert.main(words(tmp_path)) == 0
     said = capsys.readouterr().out
     assert said.count("  $ ") == 1 and "encoder: ATC\n  $ atc" in said
     with (tools / "atc").open("a") as file:
         file.write("# another release\n")
     assert convert.main(words(tmp_path)) == 0
-    assert capsys.readouterr().out.count("  $ atc ") == 2  # and what it makes is the same, so that nothing follows
+    assert capsys.readouterr().out.count("  $ atc ") == 2  # and its result is the same, so that no later step runs
     other = [w if w != SOC else "Ascend310" for w in words(tmp_path)]
     other[other.index("--out") + 1] = str(tmp_path / "other")
     assert convert.main(other) == 0
@@ -381,7 +381,7 @@ def turned_inputs(model):
 
 
 def test_a_graph_with_its_inputs_in_another_order(tools, tmp_path, speech):
-    """An .om knows its tensors by their place: what is told of it follows the graph, not bundle.yaml."""
+    """An .om identifies tensors by their position: the order of the graph counts, not that of bundle.yaml."""
     bundle = changed(tmp_path, turned_inputs)
     assert convert.main([*words(tmp_path, "--route", "float"), "--bundle", str(bundle)]) == 0
     told = (tmp_path / "work" / "denoiser-mindir" / "om.cfg").read_text()

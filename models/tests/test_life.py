@@ -10,7 +10,7 @@ FPS = int(life.FPS)
 
 
 def portrait(**unusual: float) -> np.ndarray:
-    """A frontal face with open eyes but for what is said."""
+    """A frontal face with open eyes, except as given."""
     face = {"mouth_width": 0.85, "lips": 0.22, "eye_opening": 0.16, **unusual}
     return np.array([face.get(name, 0.0) for name in life.FACE], np.float32)
 

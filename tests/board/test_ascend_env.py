@@ -1,6 +1,6 @@
 """board/ascend_env.sh, on trees that look like CANN's. Nobody here has a real one.
 
-The set_env.sh files are ours, after what CANN's do: lists of exports that put themselves before what is there, set or
+The set_env.sh files are ours, modelled on CANN's: lists of exports that prepend themselves to a value, set or
 not (5 to 8.0, as people have copied them into their own scripts); since 8.5 a bash script that finds itself and asks
 the set-up files of its parts (github repo-mirror-test/opbase scripts/package/ops_base/scripts/setenv.bash).
 """
@@ -48,7 +48,7 @@ echo "CANN is set up"
 
 @pytest.fixture
 def cann(tmp_path):
-    """Puts a set_env.sh below a home and runs the script with that home: its status, its lines, its words."""
+    """Puts a set_env.sh below a home and runs the script with that home; returns status, output lines, messages."""
 
     def run(place, text, *words, **around):
         if place is not None:
@@ -65,7 +65,7 @@ def cann(tmp_path):
 
 
 def _read(lines):
-    """As a shell reads them; systemd.exec(5) reads what stands in double quotes alike."""
+    """As a shell reads them; systemd.exec(5) reads text in double quotes in the same way."""
     names = [line.partition("=")[0] for line in lines]
     assert all(line.partition("=")[2][0] == line[-1] == '"' for line in lines)
     script = "\n".join([*lines, *(f'printf "%s\\0" "${name}"' for name in names)])

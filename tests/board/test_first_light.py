@@ -1,6 +1,6 @@
 """board/first-light.sh from end to end, with npu-smi, CANN, its devices and its runtimes made up (tests/doubles).
 
-It proves that the script goes its way and says what is wrong; nothing about a chip.
+It proves that the script runs and reports what is wrong, but nothing about a chip.
 """
 
 import hashlib

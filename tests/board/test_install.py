@@ -1,4 +1,4 @@
-"""The file for a box without a network: what makes it, what is in it, and what board/install.sh refuses.
+"""The offline bundle: how it is made, its contents, and what board/install.sh refuses.
 
 board/virtual has it installed, upgraded, rolled back and taken off, on a board with a real systemd.
 """
@@ -20,13 +20,13 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 BOARD = CHECKOUT / "board"
 OTHER = "x86_64" if platform.machine() == "aarch64" else "aarch64"
-"""Not what this machine is: nothing that is made here can be installed here."""
+"""Unlike this machine, so that nothing made here can be installed here."""
 DISTRIBUTION, SUITE, PYTHON = (
     ("debian", "bullseye", "3.11")
     if Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists()
     else ("ubuntu", "jammy", "3.12")
 )
-"""Not the Python of that suite: without Debian packages for the box, of which there are none here."""
+"""Not the Python of that suite, so that no Debian packages are needed; there are none here."""
 TAG = f"cp{PYTHON.replace('.', '')}"
 PIXELS = f"sonic_edge/engine/renderer/_pixels.cpython-{PYTHON.replace('.', '')}-{OTHER}-linux-gnu.so"
 PARTS = ["--without", "live", "--without", "journal", "--without", "screen"]
@@ -84,7 +84,7 @@ def make_wheel(folder, name, version, tag, needs=(), files=()):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A package index with nothing but what the product needs, on the other processor."""
+    """A package index with only the product's requirements, for the other processor."""
     folder = tmp_path_factory.mktemp("index")
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
@@ -102,7 +102,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory):
-    """A folder with an apt-get that has what is compiled with, and a compiler for the other processor.
+    """A folder with an apt-get that provides headers, and a compiler for the other processor.
 
     `make arm64-test` has the real ones.
     """

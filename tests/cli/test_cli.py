@@ -96,7 +96,7 @@ def test_help_names_every_control_with_its_range(capsys):
 
 @pytest.fixture
 def with_ctrl_c():
-    """A shell leaves what it starts in the background deaf to Ctrl-C, and whatever that starts."""
+    """A shell's background processes, and their children, ignore Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

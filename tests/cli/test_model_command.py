@@ -50,7 +50,7 @@ def damage(folder):
 
 @pytest.fixture
 def settings(tmp_path):
-    """The settings file; what is given is added to it."""
+    """The settings file, with the given settings added."""
 
     def settings(**sections):
         path = tmp_path / "box.yaml"
@@ -66,7 +66,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def model(settings, capfd):
-    """Give a command: exit status, what it printed, what it complained of."""
+    """Run a command: exit status, standard output, standard error."""
 
     def model(what, *words):
         status = main(["model", what, "--config", str(settings()), *map(str, words)])
@@ -243,13 +243,13 @@ def test_a_graph_unlike_its_declaration_does_not_run(model, tmp_path):
 
 
 def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, capfd):
-    """Whoever asks that is not root stays what they are, and can read what is theirs."""
+    """A user other than root stays that user, and can read their own files."""
     from sonic_edge.process import isolated
 
     nobody = pwd.getpwnam("nobody")
     account = isolated.Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin"})
     monkeypatch.setattr(isolated, "account_of", lambda unit: account)
-    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, where nobody else may look
+    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, which others may not enter
         folder = Path(name)
         folder.chmod(0o755)
         settings = folder / "box.yaml"
@@ -462,7 +462,7 @@ def test_a_running_daemon_switches_to_another_bundle_and_back(
     status, said, _ = model("use", "my-net")
     assert status == 0 and "the daemon works with it now" in said
 
-    # one that is whole when it is chosen, and damaged when the worker comes to it
+    # intact when it is chosen, and damaged when the worker loads it
     with held_up(told()["worker"]["pid"]):
         put_in(running, "b", short_speech)
         running.until_logged("b: started")

@@ -304,7 +304,7 @@ def test_the_line_has_no_terminal_control_characters():
 
 
 def _other_user():
-    """Somebody who is not us, if we may be somebody else."""
+    """Another user, if we may switch users."""
     nobody = pwd.getpwnam("nobody")
     return Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin", "HOME": "/"})
 
@@ -706,7 +706,7 @@ def _plant(tmp_path):
 
 
 def _journalctl(folder):
-    """In place of journalctl: what journald would have had of a daemon that met these people."""
+    """In place of journalctl: the entries that journald would have from a daemon that served these people."""
     entries = []
     for i, name in enumerate(NAMES):
         entry = {

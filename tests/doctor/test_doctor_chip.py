@@ -1,4 +1,4 @@
-"""The doctor, on boxes with an Ascend chip: npu-smi, devices and CANN are made up, as nobody here has one."""
+"""The doctor, on boxes with an Ascend chip: npu-smi, devices and CANN are simulated: there is no chip here."""
 
 import grp
 import hashlib

@@ -1,4 +1,4 @@
-"""Hostile and broken inputs through the whole product: a good video, or words and the right exit status."""
+"""Hostile and broken inputs through the whole product: a good video, or a message and the right exit status."""
 
 import json
 import shutil

@@ -38,7 +38,7 @@ def test_the_person_and_not_the_wall(sample_face, sample_matte):
 
 
 def test_its_edge_is_that_of_the_photo(sample_matte):
-    """Beside the brim of the cap, black on blue, it goes from person to wall where the photo does."""
+    """Beside the brim of the cap, black on blue, it changes from person to wall where the photo does."""
     rows = slice(115, 140)
     edge = 320 + np.abs(
         np.diff(cv2.GaussianBlur(photo()[rows, 320:420], (3, 3), 0).astype(int).sum(-1), axis=1)

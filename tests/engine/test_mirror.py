@@ -30,7 +30,7 @@ def mirror(performer, portrait):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The mirror's clock: it goes on by a little each time it is looked at, whatever holds us up."""
+    """The mirror's clock: it advances a little at each reading, however slow the machine is."""
     made = SimpleNamespace(now=1000.0)
 
     def monotonic():

@@ -57,7 +57,7 @@ def test_wav_of_any_depth_and_rate(tmp_path, limits, kind, rate):
 
 
 def test_a_compressed_stream_in_a_wav_is_not_taken_for_samples(tmp_path, limits):
-    """As a CD or a receiver's digital output is recorded (IEC 61937): it says PCM and would be noise."""
+    """As recorded from a CD player's or receiver's digital output (IEC 61937): declared as PCM, but noise."""
     stream = encoded(tmp_path / "a.spdif", "ac3", channels(2.0, 48000, 2), 48000, "spdif").read_bytes()
     path = wav(tmp_path / "a.wav", np.frombuffer(stream, "<i2").reshape(-1, 2).T / np.float32(32767), 48000)
     speech = read_speech(path, MEL, limits)
@@ -120,7 +120,7 @@ def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
             frame.sample_rate, frame.pts = 48000, start
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-    # in a process of its own: it would end the tests
+    # in a process of its own: it could crash the tests
     told, _, _ = alone(f"""
 from pathlib import Path
 from sonic_edge.model.store import find_bundle
@@ -287,12 +287,12 @@ def test_an_unknown_kind_of_sound(tmp_path, limits, alone):
 from test_speech import *
 print(refused(Path({!r}), LimitSettings()))
 """
-    printed, _, _ = alone(code.format(str(path)))  # PyAV ends the process if it is asked to decode this
+    printed, _, _ = alone(code.format(str(path)))  # PyAV crashes the process when decoding this
     assert printed == "a.wav: its sound is of an unknown kind and cannot be decoded"
 
 
 def test_streams_that_appear_late(tmp_path, alone):
-    """A programme stream says nothing of its streams at the front; PyAV has ended the process over that."""
+    """A programme stream does not list its streams at the front; PyAV has crashed over that."""
     path = encoded(tmp_path / "a.mpg", "mp2", channels(1, 48000, 2), 48000, "mpeg")
     code = """
 from test_speech import *

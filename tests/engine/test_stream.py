@@ -1,4 +1,4 @@
-"""The walk over sound that is still arriving: with graphs whose right answers are known, and with the shipped model."""
+"""SonicNet on sound that is still arriving: with graphs whose right answers are known, and with the shipped model."""
 
 import tracemalloc
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_each_frame_is_of_its_own_moment(tmp_path, ahead):
         tracker.push(heard[:, 4 * i : 4 * i + 4])
         means.append(tracker.mean)
 
-    def said(frame, known):  # what the double says of a frame when so many are heard
+    def said(frame, known):  # the double's answer for a frame when this many are heard
         return normalise(heard[:, 4 * frame : 4 * frame + 4], means[known - 1], bundle.mel).mean()
 
     frames = range(150 - 2 * ahead)

@@ -1,4 +1,4 @@
-"""What a machine says of itself, read from copies of its /sys and /proc."""
+"""Facts about a machine, read from copies of its /sys and /proc."""
 
 import os
 from datetime import datetime, timezone

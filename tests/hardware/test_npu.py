@@ -1,4 +1,4 @@
-"""What `npu-smi info` says, and what becomes of one that does not."""
+"""The output of `npu-smi info`, and an npu-smi that does not answer."""
 
 import logging
 import os

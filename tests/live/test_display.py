@@ -1,4 +1,4 @@
-"""The screen for real: mpv on an X server nobody sees."""
+"""The real screen: mpv on a virtual X server."""
 
 import contextlib
 import os
@@ -69,7 +69,7 @@ def grab(display):
 
 
 class Recording:
-    """What is on the screen from now on: the colours in their order, and what is none of them."""
+    """The colours that the screen shows from now on, in order, and anything that is none of them."""
 
     def __init__(self, display, **colours):
         self.order, self.other = "", []
@@ -152,7 +152,7 @@ class Room:
         until(lambda: is_near(grab(self.display), colour), lambda: f"{colour} on the screen; {self.status}")
 
     def until_it_waits(self):
-        """For the next writer; what came sooner the player would take for more of the last one's."""
+        """For the next writer; earlier data would be taken as part of the last one's stream."""
         until(lambda: self.screen._held is not None and self.screen._player._has_begun_loading, "it waits")
 
     @property
@@ -183,7 +183,7 @@ def room(tmp_path, display):
 
 @contextlib.contextmanager
 def writer(path, pictures, period_s=0.04):
-    """Writes live pictures as the studio does, as long as somebody reads."""
+    """Writes live pictures like the studio, as long as somebody reads."""
     ends = threading.Event()
 
     def run():

@@ -40,7 +40,7 @@ def order(folder, what, on=True):
 
 
 def test_mirror_survives_every_device_being_unplugged(tmp_path):
-    # whoever is held up for less than five seconds loses no sound, but pictures
+    # a delay of less than five seconds loses no sound, only pictures
     with room(tmp_path, microphone={"device": "mic", "buffer_s": 5.0}) as (pulse, environment, status, daemon):
         display = environment["DISPLAY"]
         speaking = threading.Thread(target=pulse.play, args=(sentence(8, clicks=False), RATE))
@@ -87,7 +87,7 @@ def test_mirror_survives_every_device_being_unplugged(tmp_path):
 
 @pytest.fixture
 def person(tmp_path):
-    """A camera: a film of somebody who sits still."""
+    """A camera: a video of somebody who sits still."""
     photo = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
     small = cv2.resize(photo, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]
@@ -180,7 +180,7 @@ def test_sound_and_picture_stay_together():
     told = measure(0.3)
     skew = told["sound_after_picture_ms"]
     assert told["clicks"] >= 5
-    # a player is at liberty to take a picture or two of its own; the marks for the product are in `make bench-live`
+    # a player may drop a picture or two itself; the targets for the product are in `make bench-live`
     assert -55 < skew["median"] < 75, told
     assert told["microphone_to_screen_ms"] < 300, told
     assert told["pictures"]["shown"] > 300, told

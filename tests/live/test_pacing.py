@@ -21,7 +21,7 @@ def picture(pose):
 
 
 class Clock:
-    """In the place of `time` in the show: it goes on only when the show sleeps, however long that really takes."""
+    """Replaces `time` in the pacer: it advances only when the pacer sleeps, however long that really takes."""
 
     def __init__(self):
         self.now = 1000.0

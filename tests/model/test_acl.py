@@ -1,4 +1,4 @@
-"""pyACL: every failure at every call is told with what to do, and whatever happens nothing stays open on the chip."""
+"""pyACL: every failure at every call is reported with a remedy, and nothing ever stays open on the chip."""
 
 import subprocess
 import sys
@@ -72,7 +72,7 @@ def calls_of_a_life(stage):
     live(stage)
     counted = dict(faults.calls)
     faults.clear()
-    harmless = "acl.mdl.get_output_name_by_index"  # without its name an output is told by its shape
+    harmless = "acl.mdl.get_output_name_by_index"  # without its name an output is identified by its shape
     return [(name, nth) for name, n in counted.items() if name != harmless for nth in range(1, n + 1)]
 
 
@@ -137,7 +137,7 @@ def test_the_first_failure_is_reported(stage):
     with pytest.raises(DeviceError, match="507018"):
         session.run(inputs(stage))
     faults.order("acl.destroy_data_buffer", 1, 507899)
-    session.close()  # a chip that is gone gives nothing back; that is not told again
+    session.close()  # a lost chip releases nothing; this is not reported again
 
 
 @pytest.mark.parametrize("run_mode", [0, 1])

@@ -1,4 +1,4 @@
-"""MindSpore Lite: what it is given, what it gives, and every failure at every call with what to do about it."""
+"""MindSpore Lite: inputs, outputs, and every failure at every call with a remedy."""
 
 import sys
 import threading
@@ -141,7 +141,7 @@ def test_not_enough_memory_and_another_chip(stage, monkeypatch, capfd):
     monkeypatch.setitem(mindspore_lite.settings, "soc", "Ascend310")
     with pytest.raises(DeviceError, match=r"compiled for Ascend310B4.*npu-smi"):
         live(stage)
-    assert "207001" in capfd.readouterr().err  # the real one, too, says why in the log only
+    assert "207001" in capfd.readouterr().err  # the real one also says why only in its log
 
 
 def test_settings_reach_the_context(stage, monkeypatch):

@@ -1,4 +1,4 @@
-"""A graph cut at what depends on some inputs alone: the two parts together give what the whole gives."""
+"""A graph cut at what depends on some inputs alone: the two parts together compute the same as the whole."""
 
 import numpy as np
 import onnx

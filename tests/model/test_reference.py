@@ -1,4 +1,4 @@
-"""What a model must compute comes with it; a box that computes something else is told."""
+"""A model comes with a reference result; a box that computes something else is reported."""
 
 import io
 import shutil

@@ -498,7 +498,7 @@ def test_damaged_archives_are_reported_as_such(tmp_path, store, files):
                 except ConfigError as e:
                     n_refused += 1
                     assert str(path) in str(e) or "bundle.yaml" in str(e)
-                else:  # what was spoiled means nothing: padding, a date
+                else:  # the damaged bytes have no meaning: padding, a date
                     check_files(resolve("my-net", store).folder)
                     change.remove(store, "my-net", lambda entry: "")
     assert n_refused > 100 and names(store) == []
@@ -583,7 +583,7 @@ def cut(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", os.fstat)
 
     def cut(before, act, allowed):
-        """Every power cut: what is in use is one of `allowed` and whole, the last one of them once all is done."""
+        """At every power cut, the model in use is complete and one of `allowed`; at the end, the last of them."""
 
         def wrong(root, is_done):
             try:

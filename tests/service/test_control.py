@@ -32,7 +32,7 @@ def call(folder):
 
 @pytest.fixture
 def serve(folder):
-    """A daemon that answers each order with what `answer` makes of it."""
+    """A daemon that answers each order by `answer`."""
     ends = threading.Event()
     threads = []
 

@@ -1,4 +1,4 @@
-"""The daemon's thread for what people see, with a stub for the studio and no screen; test_live has the real parts."""
+"""The daemon's thread for screen and studio, with a stub for the studio and no screen; test_live has the real parts."""
 
 import json
 import sys

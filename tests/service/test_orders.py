@@ -62,7 +62,7 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
     ("action", "goes_on"), [("stall", "a: started"), ("crash", "a: the worker was killed by SIGSEGV")]
 )
 def test_a_job_that_hangs_or_keeps_dying_is_cancelled_at_once(ready, order, action, goes_on):
-    """What the daemon waits for lasts longer than whoever cancels waits for an answer."""
+    """The daemon is busy for longer than the canceller waits for an answer."""
     patient = RUN_WITH_STUB.replace("path =", "daemon.service.FIRST_WAIT_S = 600.0\npath =")
     assert patient != RUN_WITH_STUB
     daemon = ready(run=patient, stall_s=600)

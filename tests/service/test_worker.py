@@ -166,7 +166,7 @@ def test_what_libraries_print_does_not_get_into_the_pipe(ready, give, capfd):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The daemon's clock: it goes only as a test says, so that nobody is late by being held up."""
+    """The daemon's clock: it advances only by the test, so that a slow machine causes no delays."""
     made = SimpleNamespace(now=1000.0)
     made.monotonic = lambda: made.now
     monkeypatch.setattr(link, "time", made)

@@ -24,7 +24,7 @@ SETTLE_S, PAIR_S = 1.0, 10.0
 
 
 class Clock:
-    """A clock that goes on only when somebody waits, and stops the watching after a while."""
+    """A clock that advances only when somebody waits, and stops the watching after a while."""
 
     def __init__(self):
         self.now = 1000.0
@@ -51,7 +51,7 @@ def clock(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """No test here can tell a disk that was synced from one that was not; where it matters, `disk.sync` is watched."""
+    """No test here can distinguish a synced disk from an unsynced one; where it matters, `disk.sync` is watched."""
     monkeypatch.setattr(os, "fsync", os.fstat)
 
 
@@ -808,7 +808,7 @@ def test_an_inbox_whose_disk_goes_away_is_waited_for(spool, clock, caplog, monke
     assert caplog.text.count("No such file") == 1 and "works again" in caplog.text
 
 
-# ---- the power goes ----------------------------------------------------------------------------------------------
+# ---- power cuts --------------------------------------------------------------------------------------------------
 
 
 class PowerCut(BaseException):

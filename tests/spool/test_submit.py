@@ -192,7 +192,7 @@ def test_two_at_once_lose_nothing(root):
 
 
 def test_a_stranger_is_told_which_group_may():
-    """As root, for a while, nobody; otherwise a folder one may not write."""
+    """As root, become nobody for a while; otherwise use a folder that one may not write."""
     folder = Path(tempfile.mkdtemp())
     try:
         folder.chmod(0o755)
@@ -225,7 +225,7 @@ def test_there_is_no_inbox(tmp_path):
 
 @pytest.fixture
 def box(tmp_path):
-    """A spool, its configuration, a recording and a photo; `serve` ends jobs as the daemon does."""
+    """A spool, its configuration, a recording and a photo; `serve` finishes jobs as the daemon does."""
 
     class Box:
         root = tmp_path / "spool"
