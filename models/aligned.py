@@ -109,11 +109,13 @@ class Aligner:
         said = [phone for phone in phones if phone.name.lower() in ARPABET]
         n_frames = sum(phone.n_frames for phone in said)
         if not n_frames:
-            raise NotAligned("the text fits nowhere")
+            raise NotAligned("the text matches nowhere")
         distance = -sum(phone.score for phone in said) * SCORE_NATS / n_frames
         rate = len(said) / (n_frames * FRAME_S)
         if distance > WORST_NATS:
-            raise NotAligned(f"{distance:.1f} nats a frame from what is heard; {WORST_NATS:g} at most: another text?")
+            raise NotAligned(
+                f"{distance:.1f} nats per frame from the sound; at most {WORST_NATS:g} allowed: another text?"
+            )
         if not PHONES_PER_S[0] <= rate <= PHONES_PER_S[1]:
             raise NotAligned(f"{rate:.1f} phones a second; {PHONES_PER_S[0]:g} to {PHONES_PER_S[1]:g} can be spoken")
         events = [
@@ -130,13 +132,13 @@ class Aligner:
             decoder.set_align_text(" ".join(words))
             self._hear(pcm)
             if decoder.hyp() is None:
-                raise NotAligned("the text fits nowhere")
+                raise NotAligned("the text matches nowhere")
             decoder.set_alignment()
             self._hear(pcm)  # no hyp() after this one: it would end the process
             alignment = decoder.get_alignment()
             return [_Phone(p.name, p.start, p.duration, p.score) for word in alignment for p in word]
         except RuntimeError as e:
-            raise NotAligned(f"the text fits nowhere ({e})") from e
+            raise NotAligned(f"the text matches nowhere ({e})") from e
 
     def _hear(self, pcm: bytes) -> None:
         self._decoder.start_utt()
@@ -181,7 +183,7 @@ def read_times(path: Path) -> List[Segment]:
     for line in path.read_text("utf8").splitlines():
         start, end, symbol = line.split()
         if symbol not in VISEME_OF:
-            raise ValueError(f"{path.name}: {symbol!r} is none of the symbols of models.phonemes")
+            raise ValueError(f"{path.name}: {symbol!r} is not a symbol of models.phonemes")
         out.append(Segment(float(start), float(end), symbol))
     return out
 

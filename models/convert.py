@@ -60,7 +60,7 @@ def read_choice(argv: Optional[List[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.backend = args.backend or ("mindspore_lite" if args.route == "lite" else "both")
     if args.route == "lite" and args.backend != "mindspore_lite":
-        parser.error(f"--backend {args.backend}: route lite makes no .om; it makes mindspore_lite alone")
+        parser.error(f"--backend {args.backend}: route lite makes no .om, only a .mindir for mindspore_lite")
     if args.in_place and args.out:
         parser.error("--in-place and --out exclude each other")
     if args.samples < 1:
@@ -197,7 +197,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(e, file=sys.stderr)
         return e.exit_code
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return 130
     return 0
 

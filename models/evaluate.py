@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     args = parser.parse_args()
     net, clips = open_net(args.bundle), held_out_clips(args.corpus, 180)
-    print("lips of a whole recording, on voices that training never heard")
+    print("lips of a whole recording, on voices held out of training")
     report_lips(net, clips, lambda speech: net.motion(speech, grey(net), 1, 0, lambda done, total: None))
     print("\nlips streamed, 80 ms behind")
     report_lips(net, clips, lambda speech: streamed_motion(net, speech, grey(net), 1, 0))

@@ -68,7 +68,7 @@ def prefetched(make: Callable[[np.random.Generator], Batch], seed: int) -> Itera
             try:
                 yield queue.get(timeout=60)
             except Empty:
-                raise RuntimeError(f"the process that makes batches is gone: exit code {process.exitcode}") from None
+                raise RuntimeError(f"the process that makes batches has exited: exit code {process.exitcode}") from None
     finally:
         process.terminate()
 

@@ -107,7 +107,7 @@ def run_on(name: str, command: List[str]) -> int:
     build(BUILD)
     hidden = kind and hiding(kind, BUILD, features(BUILD))
     if hidden is None:
-        print(f"NOT RUN on {name}: {'this machine cannot play it' if kind else 'there is no such kind'}")
+        print(f"NOT RUN on {name}: {'this machine cannot emulate it' if kind else 'there is no such kind'}")
         return NOT_RUN
     return subprocess.run(command, env={**os.environ, **hidden}, check=False).returncode
 

@@ -165,7 +165,7 @@ def test_alignments_become_segments_and_absurd_ones_are_refused() -> None:
     far = [phone._replace(score=-2000) for phone in phones]
     slow = [_Phone("M", 20, 40, -200)]
     for told, text, why in (
-        (far, "my", "nats a frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
+        (far, "my", "nats per frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
         (phones, "...", "no text"),
     ):  # fmt: skip
         with pytest.raises(aligned.NotAligned, match=why):

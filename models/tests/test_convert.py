@@ -280,11 +280,11 @@ def test_the_option_in_place_changes_the_bundle_itself(tools, tmp_path):
 def test_another_bundle_is_not_written_over(tools, tmp_path, capsys):
     shutil.copytree(BUNDLE, tmp_path / "out")
     assert convert.main(words(tmp_path)) == 78
-    assert f"{tmp_path / 'out'}: is there and holds sonic-net 0.2.0;" in capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: already holds sonic-net 0.2.0;" in capsys.readouterr().err
     assert (tmp_path / "out" / "bundle.yaml").read_bytes() == (BUNDLE / "bundle.yaml").read_bytes()
     (tmp_path / "out" / "bundle.yaml").unlink()
     assert convert.main(words(tmp_path)) == 78
-    assert "is there and is no bundle" in capsys.readouterr().err
+    assert "exists and is not a bundle" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()  # told before anything ran
 
 
