@@ -1,19 +1,19 @@
-# make demo    a photo speaks, from nothing
-# make test    the tests, from nothing
-# make demo-live   a sentence is spoken into a virtual microphone; leaves a recording of screen and sound
+# make demo    make a photo speak; sets everything up first
+# make test    run the tests; sets everything up first
+# make demo-live   play a sentence into a virtual microphone and record screen and sound
 # make bench-live  live mode: latency by part, skew of sound and picture, drops, CPU share; MINUTES=1
-# make bench     processor time of every stage, of whole videos and of the box at rest; ARGS="--only stages"
-# make torture     what no test run has the time for: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
+# make bench     processor time of every stage, of whole videos and of an idle box; ARGS="--only stages"
+# make torture     stress tests too long for a test run: kills, power cuts, bad disks, junk, broken files; ARGS="--only kills"
 # make board-test  the service on a virtual board: a real systemd, camera, microphone, screen, USB stick
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
-# make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; 10 to 20 minutes
-# make processors  the model on every kind of processor that this machine can play; ARGS="--forms --speech FOLDER"
-# make check   lint, types, import floors
-# make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
-# make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
+# make arm64-test  the offline bundle, the sample and the fast tests on an emulated arm64 Debian; 10 to 20 minutes
+# make processors  the model on every kind of processor that this machine can emulate; ARGS="--forms --speech FOLDER"
+# make check   lint, types, import contracts
+# make render-eval   the quality of the renderer alone; PEOPLE=folder of measure.py and its clips, SIZE=512
+# make model   the network from scratch: corpus, training, export, INT8, parity (about an hour on two cores)
 # make model-test   the tests that need MindSpore
-# make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
-# make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
+# make convert     compile the model for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run only shows the commands
+# make model-eval   the quality of the model; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
@@ -30,7 +30,7 @@ demo: .venv/ready
 demo-live: .venv/ready-test
 	@mkdir -p demo
 	.venv/bin/python tests/measure_live.py demo demo/live.mp4
-	@echo "The screen and the loudspeaker of a box that hears a sentence: $$PWD/demo/live.mp4"
+	@echo "Screen and loudspeaker while a sentence is spoken to the box: $$PWD/demo/live.mp4"
 
 ARGS =
 
@@ -87,7 +87,7 @@ example-config: .venv/ready
 SOC =
 
 convert: .venv/ready-convert
-	@test -n "$(SOC)" || { echo "SOC=chip is needed, as ATC calls it: Ascend310, Ascend310B4; see npu-smi info"; exit 2; }
+	@test -n "$(SOC)" || { echo "SOC=chip is needed, by the name ATC uses: Ascend310, Ascend310B4; see npu-smi info"; exit 2; }
 	.venv/bin/python -m models.convert --soc "$(SOC)" $(ARGS)
 
 .venv/ready-convert: $(SETUP)
@@ -128,7 +128,7 @@ model-eval: models/.venv/ready .venv/ready
 	@if [ -n "$(PEOPLE)" ]; then $(MODELS) -m models.read_faces "$(PEOPLE)/dev/portraits" --turned && \
 	    "$(PEOPLE)/venv/bin/python" "$(PEOPLE)/measure.py" suite "$(PEOPLE)/dev/manifest.yaml" \
 	    --cmd "$$PWD/.venv/bin/sonic-edge render {portrait} {speech} -o {out}" --out models/build/people --only t_; \
-	    else echo "NOT RUN: what is read of faces; lips against people on video: PEOPLE=folder is not given"; fi
+	    else echo "NOT RUN: what is estimated from faces; lips compared with people on video: PEOPLE=folder is not given"; fi
 
 clean:
 	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/engine/renderer/*.so

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Print the environment that CANN, the chip's software, wants: what its set_env.sh adds, as lines of an
-# EnvironmentFile of systemd (see systemd.exec(5)) that a shell can read too. Nothing, and success, without CANN.
+# Print the environment that CANN, the chip's software, needs: what its set_env.sh adds, as lines of a systemd
+# EnvironmentFile (see systemd.exec(5)) that a shell can read too. Without CANN it prints nothing and succeeds.
 #
 #   board/ascend_env.sh [PLACE] >/etc/sonic-edge/ascend.env
 #
-#   PLACE    a set_env.sh, or the folder that holds it; without it ASCEND_HOME, else where CANN's installers put it
+#   PLACE    a set_env.sh or its folder; default: ASCEND_HOME, else the places where CANN's installers put it
 #
 # Places: "Environment Variable Configuration" of CANN 8.0 (hiascend.com, appdevg/aclpythondevg_02_0004): toolkit, nnae
 # or nnrt below /usr/local/Ascend or $HOME/Ascend, /opt/ascend on an Atlas 500. Since CANN 8.5 /usr/local/Ascend/cann*.
@@ -13,7 +13,7 @@ set -eu
 
 say() { echo "ascend_env: $*" >&2; }
 
-first_of() { # FILE ...: the first that is there
+first_of() { # FILE ...: the first that exists
     for file; do
         if [ -f "$file" ]; then
             echo "$file"
@@ -35,7 +35,7 @@ if [ -n "$place" ]; then
         [ -n "$found" ] || found=$(below "$place") ;;
     esac
     if [ -z "$found" ]; then
-        say "$place: there is no set_env.sh, neither there nor in its ascend-toolkit, cann, nnae or nnrt"
+        say "$place: there is no set_env.sh, neither in it nor in its ascend-toolkit, cann, nnae or nnrt"
         exit 1
     fi
 else
@@ -51,20 +51,20 @@ case $found in
 /home/* | /root/*) say "$found: the service sees no home; install CANN as root, with --install-for-all" ;;
 esac
 command -v bash >/dev/null || {
-    say "$found needs bash, which is not here: apt install bash"
+    say "$found needs bash, which is missing: apt install bash"
     exit 1
 }
-say "as $found says"
-as= # root runs nothing that somebody else may change
+say "reading $found"
+as= # root runs no file that somebody else may change
 owner=$(stat -c %u "$found")
 if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
     as="setpriv --reuid=$owner --regid=$(stat -c %g "$found") --clear-groups"
 fi
 
-# In a clean environment, so that nothing of this shell gets into the service; not under set -u, which these files do
-# not stand; with a deadline; and told at the end even if the file ends the shell.
-# Empty entries are left out of paths: the loader takes one for the folder that the program is run in.
-# shellcheck disable=SC2016,SC2086 # bash expands it; a word each
+# In a clean environment, so that nothing of this shell gets into the service; not under set -u, with which these files
+# fail; with a deadline; and printed by an exit trap, in case the file ends the shell.
+# Empty entries are left out of paths: the loader would take one as the working directory.
+# shellcheck disable=SC2016,SC2086 # bash expands it; each is a word
 lines=$(env -i HOME=/nonexistent PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     timeout 30 $as bash --noprofile --norc -c '
 ours=/opt/sonic-edge/current/bin
@@ -100,11 +100,11 @@ exec 3>&1 >/dev/null 2>&1 </dev/null
 trap tell EXIT
 source "$1"
 ' set_env "$found") || {
-    say "$found did not end within 30 s"
+    say "$found did not finish within 30 s"
     exit 1
 }
 case $lines in *LD_LIBRARY_PATH=*) ;; *)
-    say "$found names no libraries (LD_LIBRARY_PATH): is this installation whole?"
+    say "$found names no libraries (LD_LIBRARY_PATH): is this installation complete?"
     exit 1 ;;
 esac
 printf '%s\n' "$lines"

@@ -28,7 +28,7 @@ NEEDED = (
 
 
 def check(wheel: Path) -> List[str]:
-    """What is missing, what should not be there, and what is not for the Python and the processor of its name."""
+    """List missing and unwanted files, and compiled parts that do not match the wheel's name."""
     names = zipfile.ZipFile(wheel).namelist()
     wrong = [f"{n} is missing" for n in NEEDED if not any(n in name for name in names)]
     wrong += [f"{n} should not be there" for n in names if n.startswith(("tests/", "models/", "board/"))]
@@ -48,7 +48,7 @@ def check(wheel: Path) -> List[str]:
 
 
 def main() -> int:
-    """Name what is wrong with it."""
+    """Print what is wrong with the wheel."""
     wheel = Path(sys.argv[1])
     wrong = check(wheel)
     for line in wrong:

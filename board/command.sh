@@ -1,5 +1,5 @@
 #!/bin/sh
-# The command sonic-edge for people: with the environment that the service has. On a box it is /usr/local/bin/sonic-edge.
+# The command sonic-edge for people, in the service's environment. On a box this is /usr/local/bin/sonic-edge.
 if [ -r /etc/sonic-edge/ascend.env ]; then
     set -a
     . /etc/sonic-edge/ascend.env

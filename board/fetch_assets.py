@@ -1,10 +1,10 @@
-"""Fetch what is not ours to commit, out of pinned wheels, each file checked by its sha256.
+"""Fetch files that are not ours to commit from pinned wheels, and check each by its sha256.
 
     python board/fetch_assets.py SHARE_FOLDER
 
 Takes four networks (face, mesh, iris, person) from mediapipe (Apache-2.0) and the sample photo from matplotlib (a
-portrait of Grace Hopper by the US Navy, public domain). The wheels are only opened, never installed. What is already
-there and right is left alone, so a second run needs no network.
+portrait of Grace Hopper by the US Navy, public domain). The wheels are only opened, never installed. Files that
+are already there and correct are kept, so a second run needs no network.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ WHEELS: Dict[str, Dict[str, Tuple[str, str]]] = {
 
 
 def main() -> int:
-    """Fetch what is missing or not what it should be."""
+    """Fetch files that are missing or have a wrong hash."""
     share = Path(sys.argv[1])
     for requirement, members in WHEELS.items():
         missing = {m: t for m, t in members.items() if _sha256(share / t[0]) != t[1]}

@@ -1,15 +1,15 @@
-# Sourced by make_bundle.sh: Debian packages of any suite and architecture, through a root of apt's own in a folder.
-# Nothing of this machine's own apt and dpkg is changed.
+# Sourced by make_bundle.sh: Debian packages of any suite and architecture, downloaded by an apt with a root folder of
+# its own. This machine's own apt and dpkg are not changed.
 
 distribution() { # SUITE
     case $1 in jammy | noble) echo ubuntu ;; *) echo debian ;; esac
 }
 
-mirror_for() ( # SUITE: lines of "URI suite components"; of what --mirror said, or else of what this machine uses
+mirror_for() ( # SUITE: lines of "URI suite components", from --mirror or else from this machine's own sources
     name=$(distribution "$1")
     case $name in ubuntu) parts="main universe" uri=$ubuntu_mirror ;; *) parts=main uri=$debian_mirror ;; esac
     uri=${uri:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
-    [ -n "$uri" ] || refuse "$1: this machine's apt knows no mirror of it; say which, ending with /$name: --mirror URI"
+    [ -n "$uri" ] || refuse "$1: this machine's apt has no mirror of it; name one that ends in /$name: --mirror URI"
     uri=${uri%/}
     echo "$uri $1 $parts"
     case $name in
@@ -18,7 +18,7 @@ mirror_for() ( # SUITE: lines of "URI suite components"; of what --mirror said, 
     esac
 )
 
-fetch_debs() ( # ROOT SUITE ARCH PACKAGE ...: with all they need, into ROOT/var/cache/apt/archives
+fetch_debs() ( # ROOT SUITE ARCH PACKAGE ...: with their dependencies, into ROOT/var/cache/apt/archives
     root=$1 suite=$2 deb_arch=$3
     shift 3
     ring=$(distribution "$suite")
@@ -31,13 +31,13 @@ fetch_debs() ( # ROOT SUITE ARCH PACKAGE ...: with all they need, into ROOT/var/
         mirror_for "$suite" >"$root/mirrors"
         while read -r line; do echo "deb [arch=$deb_arch signed-by=$keys] $line"; done \
             <"$root/mirrors" >"$root/etc/apt/sources.list"
-        : >"$root/var/lib/dpkg/status" # a machine on which nothing is installed: all that is needed is taken
+        : >"$root/var/lib/dpkg/status" # as if nothing were installed: all dependencies are downloaded
         own_apt update ||
-            refuse "$suite for $arch: its lists cannot be fetched from $(head -n 1 "$root/mirrors")"
+            refuse "$suite for $arch: its package lists cannot be downloaded from $(head -n 1 "$root/mirrors")"
     fi
     own_apt install --yes --download-only "$@" && exit 0
     [ "$suite" = bullseye ] || refuse "$suite for $arch: cannot be fetched: one of $*"
-    say "bullseye is past its end, and bullseye-security no longer has all that it lists: without it, then"
+    say "bullseye is past its end of life, and bullseye-security lacks packages that it lists: trying without it"
     rm -f "$root"/var/cache/apt/archives/*.deb
     sed -i /-security/d "$root/etc/apt/sources.list"
     own_apt update
@@ -52,9 +52,9 @@ own_apt() {
         -o APT::Update::Error-Mode=any "$@" >&2 </dev/null
 }
 
-index_debs() ( # FOLDER: make it a repository that apt can install from
+index_debs() ( # FOLDER: make it a repository for apt
     cd "$1"
-    for file in *%3a*.deb; do # apt would take this for a colon, and not find the file
+    for file in *%3a*.deb; do # apt would read this as a colon, and not find the file
         [ ! -e "$file" ] || mv "$file" "$(echo "$file" | sed 's/_[0-9]*%3a/_/')"
     done
     for file in *.deb; do

@@ -1,18 +1,18 @@
-# Sourced by make_bundle.sh: what is compiled for a box (the product's own pixels, PyAudio, systemd-python) is built here
-# for another Python, another Debian and another processor: with a cross compiler, and headers and libraries of the suite
-# in a folder. Nothing is emulated.
+# Sourced by make_bundle.sh: compiled parts (the product's renderer, PyAudio, systemd-python) are built here for a box's
+# Python, Debian and processor, with a cross compiler and a folder with the suite's headers and libraries.
+# Nothing is emulated.
 
 compiler=$triplet-gcc compiler_package=gcc-$(echo "$triplet" | tr _ -)
-# the machine's own has that name too
+# for the machine's own architecture the package is just gcc
 [ "$deb_arch" != "$(dpkg --print-architecture)" ] || compiler_package=gcc
-case $python in # the suite whose Python it is
+case $python in # the suite with this Python
 3.9) headers_of=bullseye ;;
 3.10) headers_of=jammy ;;
 3.11) headers_of=bookworm ;;
 3.12) headers_of=noble ;;
 esac
 
-tools_of_machine() { # PROGRAM=PACKAGE ...: installed where they are missing, as board/setup.sh does
+tools_of_machine() { # PROGRAM=PACKAGE ...: installed if missing, as in board/setup.sh
     need=
     for tool; do command -v "${tool%%=*}" >/dev/null 2>&1 || need="$need ${tool#*=}"; done
     [ -n "$need" ] || return 0
@@ -27,10 +27,10 @@ sysroot_depends_on() {
     cat board/fetch_sysroot.sh
 }
 
-fetch_sysroot() { # OUT: usr with headers and libraries; about, where that Python says how it was built
+fetch_sysroot() { # OUT: usr with headers and libraries; about, with that Python's build settings
     fetch_debs "$work/apt-$suite" "$suite" "$deb_arch" libc6-dev portaudio19-dev libsystemd-dev
     for deb in "$work/apt-$suite"/var/cache/apt/archives/*.deb; do dpkg-deb --extract "$deb" "$1"; done
-    # that Python's headers, and its own word on compilers and names: what CPython uses to build for another machine
+    # that Python's headers and its sysconfig data, which CPython uses for cross builds
     fetch_debs "$work/apt-$headers_of" "$headers_of" "$deb_arch" "libpython$python-dev"
     for deb in "$work/apt-$headers_of/var/cache/apt/archives/libpython$python"*.deb; do
         dpkg-deb --extract "$deb" "$1"
@@ -38,21 +38,21 @@ fetch_sysroot() { # OUT: usr with headers and libraries; about, where that Pytho
     about=_sysconfigdata__$triplet
     mkdir "$1/about"
     cp "$(find "$1/usr/lib/python$python" -name "$about.py")" "$1/about"
-    # setuptools names a wheel by what runs it, and must not be at odds with itself; named rightly by build_wheels
+    # setuptools names a wheel after the running Python and fails if this differs; build_wheels corrects the name
     echo 'import sys; build_time_vars["SOABI"] = "cpython-%d%d" % sys.version_info[:2]' >>"$1/about/$about.py"
     rm -rf "$1/usr/lib/python$python" "$1/usr/share" # no compiler looks there
-    # what leads to the root of the file system leads out of the folder
+    # absolute links would lead out of the folder
     find "$1" -type l -lname '/*' | while read -r link; do
         ln -sfn "$(realpath -sm --relative-to="$(dirname "$link")" "$1$(readlink "$link")")" "$link"
     done
 }
 
-build_wheels() { # OUT WHAT ...: requirements of pip, or folders
+build_wheels() { # OUT WHAT ...: pip requirements, or folders
     made=$1
     shift
     cat >"$work/cc" <<END
 #!/bin/sh
-# PyAudio names this machine's own folders, which are another machine's here
+# PyAudio adds this machine's own folders, which are wrong for another machine
 for word; do
     shift
     case \$word in -I/usr/* | -L/usr/*) ;; *) set -- "\$@" "\$word" ;; esac

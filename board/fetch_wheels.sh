@@ -1,11 +1,11 @@
-# Sourced by make_bundle.sh: the product's own wheel, and every wheel it needs on the box. What has no wheels there
-# (PyAudio, systemd-python) is built here, as the product's own is: board/fetch_sysroot.sh.
+# Sourced by make_bundle.sh: the product's own wheel, and every wheel it needs on the box. Packages without wheels
+# (PyAudio, systemd-python) are built here like the product's own: board/fetch_sysroot.sh.
 
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@" >&2; }
 
 make_own_wheel() { # OUT
     mkdir -p "$work/source/models"
-    # of a copy: what an earlier build left in the checkout would get into the wheel
+    # from a copy: leftovers of earlier builds in the checkout would get into the wheel
     cp -r setup.cfg setup.py pyproject.toml README.md LICENSE sonic_edge "$work/source"
     cp -r models/bundles "$work/source/models/bundles"
     find "$work/source" -name __pycache__ -prune -exec rm -rf {} +
@@ -38,6 +38,6 @@ fetch_wheels() { # OUT
     [ -z "$sources" ] || set -- "$@" --find-links "$work/built"
     pip download --only-binary=:all: --implementation cp --python-version "$python" "$@" \
         --dest "$fetched" "sonic-edge[$extras] @ file://$wheel" pip ${lite:+"$lite"} ||
-        refuse "the wheels for Python $python on $arch, $suite (glibc 2.$libc) cannot be had"
-    rm "$fetched/$(basename "$wheel")" # made anew each time
+        refuse "the wheels for Python $python on $arch, $suite (glibc 2.$libc) are not available"
+    rm "$fetched/$(basename "$wheel")" # rebuilt each time
 }

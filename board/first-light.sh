@@ -1,19 +1,19 @@
 #!/bin/sh
-# The first minutes of Sonic Edge on a board with an Ascend chip: driver, software, model, one video on the chip, the
-# same on the CPU, how far apart they are and how long they took. It changes nothing but its own folder. NOT RUN on an
-# Ascend: walked through from end to end with doubles of the vendor's tools (tests/board/test_first_light.py).
+# The first run of Sonic Edge on a board with an Ascend chip: checks driver, software and model, makes one video on the
+# chip and the same on the CPU, and compares results and times. It writes only to its own folder. NOT RUN on an
+# Ascend: tested from end to end with doubles of the vendor's tools (tests/board/test_first_light.py).
 #
 #   board/first-light.sh [--backend acl|mindspore_lite] [--bundle FOLDER] [--device N] [--cann PLACE] [--out FOLDER]
 #                        [PHOTO RECORDING]
 #
 #   --backend   what runs the model (default mindspore_lite); docs/CHIP.md says which to choose
-#   --bundle    a bundle compiled for this chip elsewhere; without it the one that is there is taken, or compiled
+#   --bundle    a bundle compiled for this chip elsewhere; without it the model is taken from here or compiled
 #   --device    which chip (default 0)
-#   --cann      CANN's folder or set_env.sh, when it lies in an unusual place
+#   --cann      CANN's folder or set_env.sh, if it is in an unusual place
 #   --out       where videos and log go (default ./first-light)
 #   PHOTO RECORDING   a face and its speech (default: the samples)
 #
-# Exit status: 0 everything good; 1 a step failed, and said what to do. Send OUT/first-light.log to whoever helps.
+# Exit status: 0 all steps passed; 1 a step failed, and said what to do. Send OUT/first-light.log to get help.
 set -eu
 home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 
@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
         --out) out=$2 ;;
         esac
         shift 2 ;;
-    --*) stop "$1: means nothing here; the head of $0 says what does" ;;
+    --*) stop "$1: unexpected argument; the comment at the top of $0 lists them" ;;
     *) break ;;
     esac
 done
@@ -76,15 +76,15 @@ main() {
     say "$program, backend $backend; everything goes to $out"
 
     step 1 "The driver: a table of npu-smi, with Health OK"
-    timeout 30 npu-smi info 2>&1 || say "(npu-smi info failed, or did not end within 30 s)"
+    timeout 30 npu-smi info 2>&1 || say "(npu-smi info failed, or did not finish within 30 s)"
     "$python" "$measure" chip "$device" >"$out/chip" || stop "the chip cannot be reached" \
-        "what to do stands above; docs/CHIP.md, 'The driver'"
+        "see above what to do; docs/CHIP.md, 'When something is wrong'"
     soc=$(cat "$out/chip")
     say "as ATC calls it: $soc"
 
     step 2 "The software: every line ok"
     "$home/board/ascend_env.sh" ${cann:+"$cann"} >"$out/ascend.env" || stop "CANN's environment cannot be read" \
-        "what to do stands above"
+        "see above what to do"
     if [ -s "$out/ascend.env" ]; then
         set -a
         # shellcheck disable=SC1091 # made just now
@@ -111,33 +111,34 @@ main() {
     fi
     settings "$backend" "$bundle"
 
-    step 4 "The model runs on the chip: checked, each output a number"
+    step 4 "The model runs on the chip: files checked, all outputs finite"
     if ! "$program" model check "$bundle" --config "$out/$backend.yaml" 2>"$out/check.txt"; then
         cat "$out/check.txt"
         grep -q 'computes something else' "$out/check.txt" && otherwise "the model computes something else on the chip"
-        stop "the model does not run on the chip" "the words above say why; docs/CHIP.md, 'Errors'" \
+        stop "the model does not run on the chip" "the lines above say why; docs/CHIP.md, 'When something is wrong'" \
             "CANN's own log: ~/ascend/log, or /var/log/npu/slog"
     fi
 
-    step 5 "One video on the chip, the same on the CPU: a face that speaks, in $out"
+    step 5 "The same video on the chip and on the CPU: a speaking face, in $out"
     settings cpu "$bundle"
-    render "$backend" || stop "no video was made on the chip" "the words above say why; docs/CHIP.md, 'Errors'"
+    render "$backend" || stop "no video was made on the chip" \
+        "the lines above say why; docs/CHIP.md, 'When something is wrong'"
     say "made $out/$backend.mp4"
-    render cpu || stop "no video was made on the CPU, which is no fault of the chip's" "sonic-edge doctor"
+    render cpu || stop "no video was made on the CPU, so the chip is not to blame" "sonic-edge doctor"
     say "made $out/cpu.mp4"
 
-    step 6 "How far apart they are, and seconds for each second of speech"
+    step 6 "How much they differ, and seconds per second of speech"
     parity=0
     "$python" "$measure" compare "$out/cpu.mp4" "$out/$backend.mp4" || parity=1
     "$python" "$measure" speed "chip" "$out/$backend.json" "$out/$backend.time"
     "$python" "$measure" speed "CPU" "$out/cpu.json" "$out/cpu.time"
-    [ "$parity" = 0 ] || otherwise "the chip's video is not that of the CPU" \
+    [ "$parity" = 0 ] || otherwise "the chip's video differs from the CPU's" \
         "look at both: $out/$backend.mp4 and $out/cpu.mp4"
-    printf '\nFIRST LIGHT: the model runs on the %s and does what it does on the CPU.\n' "$soc"
+    printf '\nFIRST LIGHT: the model runs on the %s and gives the same result as on the CPU.\n' "$soc"
 }
 
-otherwise() { # it runs, and is not the model that it should be
-    stop "$@" "compile it in another way: models/README.md, the routes qat, calibrate, lite and float" \
+otherwise() { # it runs, but computes something else
+    stop "$@" "compile it by another route: models/README.md, the routes qat, calibrate, lite and float" \
         "with mindspore_lite and its MindIR: model.precision = preferred_fp32"
 }
 
@@ -147,9 +148,9 @@ convert() { # makes `bundle`, here if the tools are here
         if [ -z "$maker" ] && (cd "$home" && "$one" -c 'import models.convert') >/dev/null 2>&1; then maker=$one; fi
     done
     how="on a machine with CANN's toolkit, AMCT and a checkout: python -m models.convert --soc $soc --backend $backend"
-    bring="bring the folder it names here, and: $0 --backend $backend --bundle FOLDER"
+    bring="copy the folder it names to here, and: $0 --backend $backend --bundle FOLDER"
     command -v atc >/dev/null || stop "this model is not compiled for $soc, and there is no atc here" "$how" "$bring"
-    [ -n "$maker" ] || stop "there is atc, but not what prepares the model for it (models/, onnx)" \
+    [ -n "$maker" ] || stop "atc is here, but not the code that prepares the model for it (models/, onnx)" \
         "in a checkout: board/setup.sh convert" "or: $how" "$bring"
     bundle=$out/bundle-$soc route=qat
     if ! python3 -c 'import amct_onnx' >/dev/null 2>&1; then
@@ -158,7 +159,7 @@ convert() { # makes `bundle`, here if the tools are here
     fi
     (cd "$home" && "$maker" -m models.convert --soc "$soc" --backend "$backend" --route "$route" --out "$bundle" \
         --work "$out/convert-$soc-$route") ||
-        stop "the model could not be compiled" "the words above say which step, and why; once more goes on from there" \
+        stop "the model could not be compiled" "see above which step and why; a second call continues from there" \
             "or: $how" "$bring"
 }
 
@@ -172,9 +173,9 @@ echo 1 >"$status"
         echo 0 >"$status"
     )
     if [ "$(cat "$status")" != 0 ] && [ -s "$out/doctor.txt" ]; then
-        printf '\n---- all that the doctor said\n'
+        printf '\n---- full output of the doctor\n'
         cat "$out/doctor.txt"
     fi
-    printf '\nThis is in %s: send it to whoever helps.\n' "$out/first-light.log"
+    printf '\nThis output is in %s: send it to get help.\n' "$out/first-light.log"
 } 2>&1 | tee "$out/first-light.log"
 exit "$(cat "$status")"

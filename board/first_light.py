@@ -1,8 +1,8 @@
-"""What board/first-light.sh measures: the chip, a command's time, two videos beside each other.
+"""The measurements of board/first-light.sh: the chip, a command's time, the difference of two videos.
 
-python first_light.py chip DEVICE                    its name as ATC wants it
+python first_light.py chip DEVICE                    its name for ATC
 python first_light.py timed FIGURES.json COMMAND...  run it; wall clock and processor time go into the file
-python first_light.py compare CPU.mp4 CHIP.mp4       how far apart; 1 if further than two backends may be
+python first_light.py compare CPU.mp4 CHIP.mp4       how much they differ; exit status 1 if too much
 python first_light.py speed NAME REPORT.json FIGURES.json
 """
 
@@ -14,30 +14,30 @@ from pathlib import Path
 from typing import Dict, List
 
 LIMIT_DB = 30.0
-"""Both medians must be over it. Measured with the sample, CPU against CPU: INT8 against the same network in floating
+"""Both medians must be above this. Measured with the sample, CPU against CPU: INT8 against the same network in floating
 point 38.8 dB (whole picture) and 36.8 (lower face); every weight off by 2 % 34.7 and 33.4; by 5 % 22.9 and 25.1; lips
-and face moving half as much 31.8 and 25.0; another seed, which is another take, 15.5 and 14.9."""
+and face moving half as much 31.8 and 25.0; another seed 15.5 and 14.9."""
 _SAME_DB = 300.0  # cv2.PSNR of a picture and itself is 361
 _LOWER_FACE = (slice(50, 85), slice(25, 75))
-"""Rows and columns, percent of the picture: where the mouth is in a portrait that the product has cropped."""
+"""Rows and columns of the lower face, percent of the picture, in a portrait cropped by the product."""
 
 
 def chip(device: int) -> int:
-    """What ATC calls the chip."""
+    """Print ATC's name of the chip."""
     from sonic_edge.hardware import npu
 
     report = npu.ask()
     found = [one for one in report.chips if one.device == device]
     if not found:
         error = report.error or f"there is no chip {device}"
-        print(f"{error} -> {report.todo or 'say another --device'}", file=sys.stderr)
+        print(f"{error} -> {report.todo or 'choose another with --device'}", file=sys.stderr)
         return 1
     print(found[0].soc)
     return 0
 
 
 def timed(figures: Path, command: List[str]) -> int:
-    """Run a command; its exit status."""
+    """Run a command, keep its times, and return its exit status."""
     since = time.monotonic()
     pid = os.spawnvp(os.P_NOWAIT, command[0], command)
     _, status, used = os.wait4(pid, 0)
@@ -47,7 +47,7 @@ def timed(figures: Path, command: List[str]) -> int:
 
 
 def compare(cpu: Path, chip: Path) -> int:
-    """The agreement of two videos, frame by frame."""
+    """Print how well two videos agree, frame by frame; 0 if well enough."""
     import cv2
     import numpy as np
 
@@ -77,7 +77,7 @@ def compare(cpu: Path, chip: Path) -> int:
 
 
 def speed(name: str, report: Path, figures: Path) -> None:
-    """A line of the table: seconds for each second of speech."""
+    """Print a line of the table: seconds per second of speech."""
     told, spent = json.loads(report.read_text()), json.loads(figures.read_text())
     speech_s = told["speech_s"]
     per: Dict[str, float] = {

@@ -1,31 +1,31 @@
 #!/bin/sh
 # Make one file with everything an offline box needs: this checkout's product, its Python packages, Debian packages,
-# face networks, model, units, papers, and install.sh. On any Debian or Ubuntu with a package index, for any processor.
+# face networks, model, units, documents, and install.sh. Runs on any Debian or Ubuntu with a package index.
 #
 #   board/make_bundle.sh [OPTION ...]
 #
 #   --arch ARCH             aarch64 (the default) or x86_64
 #   --suite SUITE           the box's system: bullseye (Debian 11, the default), bookworm (12), jammy (Ubuntu 22.04)
-#   --python 3.X            the box's Python, 3.9 to 3.12; without it the suite's own: 3.9, 3.11, 3.10. Another one must
-#                           be on the box already, as python3.X
+#   --python 3.X            the box's Python, 3.9 to 3.12; default: the suite's own (3.9, 3.11, 3.10). Any other must
+#                           already be on the box, as python3.X
 #   --here                  for a box like this machine
 #   --without PART          live: microphone and loudspeaker (PyAudio); journal: `journalctl JOB=name` (systemd-python);
-#                           screen: mpv. May be given again
-#   --model FOLDER          a model bundle of your own goes along. May be given again
-#   --mindspore-lite WHEEL  the vendor's wheel of MindSpore Lite goes along, for an Ascend chip
-#   --mirror URI            Debian's packages come from this mirror instead of the one that this machine uses, or
-#                           Ubuntu's if it ends with /ubuntu or /ubuntu-ports: those of jammy, and what is needed to build
-#                           for Python 3.10 and 3.12. May be given twice, for both
+#                           screen: mpv. May be repeated
+#   --model FOLDER          also pack a model bundle of your own. May be repeated
+#   --mindspore-lite WHEEL  also pack the vendor's wheel of MindSpore Lite, for an Ascend chip
+#   --mirror URI            where Debian packages come from instead of this machine's mirror; taken as Ubuntu's if it
+#                           ends in /ubuntu or /ubuntu-ports: for jammy, and for headers of Python 3.10 and 3.12.
+#                           Give it twice to set both
 #   --out FOLDER            where the file goes (default build/bundle)
-#   --fresh                 fetch everything again; otherwise what was fetched before is used
+#   --fresh                 download everything again; otherwise earlier downloads are reused
 #
 # Makes sonic-edge-VERSION-ARCH-SUITE-pyPYTHON.tar and its .sha256. The same inputs give the same bytes.
 #
-# VENV   the environment whose Python and pip do it (default .venv; board/setup.sh makes it)
+# VENV   the environment whose Python and pip are used (default .venv; board/setup.sh makes it)
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
-export SOURCE_DATE_EPOCH=315532800 # in wheels; zip knows no time before 1980
+export SOURCE_DATE_EPOCH=315532800 # in wheels; zip has no dates before 1980
 
 say() { echo "bundle: $*" >&2; }
 refuse() {
@@ -34,7 +34,7 @@ refuse() {
 }
 
 arch=aarch64 suite=bullseye python= without= debian_mirror= ubuntu_mirror= out=build/bundle fresh= lite=
-models=$(mktemp) # a line each: names may hold spaces
+models=$(mktemp) # one per line: names may contain spaces
 trap 'rm -rf "$models"' EXIT
 while [ $# -gt 0 ]; do
     case $1 in
@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
         --python) python=$2 ;;
         --without) without="$without $2" ;;
         --model)
-            [ -e "$2/bundle.yaml" ] || refuse "--model $2: no model bundle: it has no bundle.yaml"
+            [ -e "$2/bundle.yaml" ] || refuse "--model $2: not a model bundle: it has no bundle.yaml"
             realpath "$2" >>"$models" ;;
         --mindspore-lite)
             [ -f "$2" ] || refuse "--mindspore-lite $2: there is no such file"
@@ -61,7 +61,7 @@ while [ $# -gt 0 ]; do
         suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
         python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') ;;
     --fresh) fresh=yes ;;
-    *) refuse "$1: means nothing here; see the head of board/make_bundle.sh" ;;
+    *) refuse "$1: unexpected argument; see the top of board/make_bundle.sh" ;;
     esac
     shift
 done
@@ -89,7 +89,7 @@ for part in $without; do
     parts=$(echo " $parts " | sed "s/ $part / /")
 done
 [ "$python" != "$own" ] || packages="python$python"
-[ "$packages" != python3.9 ] || packages="$packages python3-distutils" # pip needs it there, and Debian has it apart
+[ "$packages" != python3.9 ] || packages="$packages python3-distutils" # pip needs it there, and Debian packages it separately
 for part in $parts; do
     case $part in
     live) extras=$extras,live unwheeled="$unwheeled live" packages="$packages libportaudio2 alsa-utils" ;;
@@ -117,7 +117,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/sonic-edge/bundle
 mkdir -p "$cache"
 find "$cache" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
 
-kept() { # KIND WHAT-IT-DEPENDS-ON COMMAND: a folder that COMMAND FOLDER fills, unless it was done before
+kept() { # KIND WHAT-IT-DEPENDS-ON COMMAND: a cached folder, filled by COMMAND FOLDER
     folder=$cache/$1-$(printf '%s\n' "$2" | sha256sum | cut -c 1-16)
     [ -z "$fresh" ] || rm -rf "$folder"
     if [ -d "$folder" ]; then
@@ -129,19 +129,19 @@ kept() { # KIND WHAT-IT-DEPENDS-ON COMMAND: a folder that COMMAND FOLDER fills, 
         part=$(mktemp -d "$cache/part-XXXXXX")
         cp -r "$work/$1/." "$part"
         chmod 755 "$part"
-        mv -T "$part" "$folder" 2>/dev/null || rm -rf "$part" # another run may have been quicker
+        mv -T "$part" "$folder" 2>/dev/null || rm -rf "$part" # another run may have been faster
     fi
 }
 
 tools_of_machine "$compiler=$compiler_package" ${unwheeled:+pkg-config=pkg-config}
 kept sysroot "$(sysroot_depends_on)" fetch_sysroot
 sysroot=$work/root
-ln -s "$folder" "$sysroot" # compilers' flags cannot hold a blank, which a home may
+ln -s "$folder" "$sysroot" # compiler flags cannot contain a blank, but a home can
 
 say "the product's own wheel"
 make_own_wheel "$work/own"
 wheel=$(echo "$work"/own/*.whl)
-"$venv/bin/python" board/check_wheel.py "$wheel" >&2 || refuse "the product's own wheel is not as it should be"
+"$venv/bin/python" board/check_wheel.py "$wheel" >&2 || refuse "the product's own wheel is wrong: see above"
 version=$(basename "$wheel" | cut -d - -f 2)
 name=sonic-edge-$version-$arch-$suite-py$python
 box=$work/$name
@@ -178,7 +178,7 @@ done
 cp board/install.sh "$box/install.sh"
 while read -r model; do
     mkdir -p "$box/models"
-    [ ! -e "$box/models/${model##*/}" ] || refuse "--model: two are named ${model##*/}"
+    [ ! -e "$box/models/${model##*/}" ] || refuse "--model: two have the name ${model##*/}"
     cp -rL "$model" "$box/models"
 done <"$models"
 cat >"$box/bundle.txt" <<END
@@ -203,6 +203,6 @@ mv "$out/.$name.tar" "$out/$name.tar"
 
 say "$(du -m "$out/$name.tar" | cut -f 1) MB: $(find "$box/wheels" -name '*.whl' | wc -l) wheels," \
     "$(find "$box/debs" -name '*.deb' | wc -l) Debian packages ($parts)"
-say "carry it and its .sha256 to the box, then there:"
+say "copy it and its .sha256 to the box, and run there:"
 say "  sha256sum -c $name.tar.sha256 && tar -xf $name.tar && sudo $name/install.sh"
 echo "$out/$name.tar"

@@ -1,18 +1,18 @@
-# Sourced by install.sh and rollback.sh: which release runs, and that one does. Each release has a folder of its own and
-# carries what is put elsewhere for it; `current` is changed in one step, and the release before stays:
+# Sourced by install.sh and rollback.sh: switches between releases and checks that the new one runs. Each release has
+# its own folder with everything it installs elsewhere; `current` changes in one step, and the previous one stays:
 #
 #   /opt/sonic-edge/releases/<version>-<hash>/   a virtual environment; in its share/sonic-edge what is not Python
 #   /opt/sonic-edge/current, previous            links to two of them
 #   /opt/sonic-edge/rollback, uninstall          links into current
-#   /usr/local/bin/sonic-edge                    the same, for people: with CANN's environment, as the service has it
+#   /usr/local/bin/sonic-edge                    the command for people, with CANN's environment like the service
 #   /etc/sonic-edge/ascend.env                   CANN's environment, where it is installed
-#   /etc/systemd/system, /etc/sysusers.d, /etc/tmpfiles.d, /etc/udev/rules.d    what systemd/ of the release holds
+#   /etc/systemd/system, /etc/sysusers.d, /etc/tmpfiles.d, /etc/udev/rules.d    what systemd/ of the release contains
 #
 # shellcheck shell=sh
 home=/opt/sonic-edge
 share=share/sonic-edge
 unit=sonic-edge.service
-ready_s=${READY_S:-600} # how long a release may take until its model has run once
+ready_s=${READY_S:-600} # time for a release to start and run its model once
 
 say() { echo "$me: $*"; }
 warn() { echo "$me: $*" >&2; }
@@ -21,16 +21,16 @@ refuse() {
     exit 1
 }
 
-begin() { # as root, alone, and leaving nothing half done
+begin() { # as root, one at a time, cleaning up at exit
     umask 022
     unset PYTHONPATH PYTHONHOME
     [ "$(id -u)" = 0 ] || refuse "must be run as root"
     for program in systemctl systemd-sysusers systemd-tmpfiles flock; do
-        command -v "$program" >/dev/null || refuse "$program: not here; a system with systemd is needed"
+        command -v "$program" >/dev/null || refuse "$program: missing; a system with systemd is needed"
     done
     scratch=$(mktemp -d) switching='' half=''
     trap at_end EXIT
-    trap '' HUP # a terminal that goes away stops nothing
+    trap '' HUP # losing the terminal stops nothing
     trap 'exit 130' INT
     trap 'exit 143' TERM
     mkdir -p "$home/releases"
@@ -38,12 +38,12 @@ begin() { # as root, alone, and leaving nothing half done
     flock -n 9 || refuse "another installation is running"
 }
 
-point() { # LINK TARGET: whoever looks finds the old one or the new one
+point() { # LINK TARGET: atomically; a reader sees the old target or the new one
     ln -sfn "$2" "${1%/*}/.${1##*/}.new"
     mv -T "${1%/*}/.${1##*/}.new" "$1"
 }
 
-placed() { # FILE OF systemd/: where it goes
+placed() { # FILE OF systemd/: where it is installed
     case $1 in
     */ascend.conf) echo "/etc/systemd/system/$unit.d/ascend.conf" ;;
     *sysusers*.conf) echo "/etc/sysusers.d/${1##*/}" | sed 's/\.sysusers\.conf/.conf/' ;;
@@ -53,19 +53,19 @@ placed() { # FILE OF systemd/: where it goes
     esac
 }
 
-wanted() { # RELEASE: those of its files that this box needs
+wanted() { # RELEASE: those of its systemd files that this box needs
     for file in "$1/$share/systemd"/*; do
         case $file in
-        # the driver of an Ascend chip makes this group
+        # the driver of an Ascend chip creates this group
         */ascend.conf) if getent group HwHiAiUser >/dev/null; then echo "$file"; fi ;;
         *) echo "$file" ;;
         esac
     done
 }
 
-activate() { # RELEASE: everything on this box is that release's, from the next start on
+activate() { # RELEASE: install its files; takes effect at the next start
     wanted "$1" >"$scratch/wanted"
-    # first all that takes time; what a power cut can leave half done is then a few renames
+    # slow steps first, so that a power cut can only interrupt a few renames
     while read -r file; do
         target=$(placed "$file")
         mkdir -p "${target%/*}"
@@ -77,7 +77,7 @@ activate() { # RELEASE: everything on this box is that release's, from the next 
         mv "${target%/*}/.${target##*/}.new" "$target"
     done <"$scratch/wanted"
     point "$home/current" "$1"
-    # what only another release had
+    # files that only other releases have
     for folder in "$home"/releases/*/"$share/systemd"; do
         for file in "$folder"/*; do
             target=$(placed "$file")
@@ -108,7 +108,7 @@ forget() { # FILE that belonged to a release
 
 runs_systemd() { [ -d /run/systemd/system ]; }
 
-start() { # Start what is current; fails unless its model has run once in time. A job under way is parked.
+start() { # Start the current release; fails unless its model runs once in time. A job in progress is put back.
     runs_systemd || return 0
     systemctl daemon-reload
     if systemctl --quiet is-active systemd-udevd.service; then udevadm control --reload; fi
@@ -123,20 +123,20 @@ start() { # Start what is current; fails unless its model has run once in time. 
     systemctl --quiet is-active "$unit"
 }
 
-last_words() { # SINCE: of the service
+last_words() { # SINCE: the last log lines of the service
     journalctl --sync || true
     # not --lines: with --since it shows the first ones
     journalctl --quiet --no-pager --output=cat --unit="$unit" --since="@$1" | tail -n 15 | sed 's/^/    /' >&2
 }
 
-switch_to() { # RELEASE: from here on it runs; if that fails at any point, the one that ran before does again
+switch_to() { # RELEASE: run it; if anything fails, run the previous one again
     new=$1
     old=$(readlink "$home/current" || true)
     before=$(readlink "$home/previous" || true)
-    [ -e "$old/.ran" ] || old='' # a release that never ran is none to go back to
+    [ -e "$old/.ran" ] || old='' # no going back to a release that never ran
     began=$(date +%s)
-    if ! ascend=$(sh "$new/$share/board/ascend_env.sh"); then # a box that runs without the chip does not need it
-        warn "CANN's environment cannot be had: it stays as it was"
+    if ! ascend=$(sh "$new/$share/board/ascend_env.sh"); then # not needed on a box that runs without the chip
+        warn "CANN's environment cannot be read: it stays as it was"
         ascend=$(cat /etc/sonic-edge/ascend.env 2>/dev/null || true)
     fi
     switching=yes
@@ -144,7 +144,7 @@ switch_to() { # RELEASE: from here on it runs; if that fails at any point, the o
     activate "$new"
     if runs_systemd; then say "starting ${new##*/}, and waiting until its model has run once"; fi
     if ! start; then
-        warn "${new##*/} does not start; its last words:"
+        warn "${new##*/} does not start; its last log lines:"
         last_words "$began"
         exit 1
     fi
@@ -157,8 +157,8 @@ go_back() {
     if [ -z "$old" ] || [ "$old" = "$new" ]; then
         if runs_systemd; then systemctl stop "$unit"; fi
         systemctl --quiet disable "$unit"
-        warn "there is none before it to go back to: the service is stopped, and will not start with the box."
-        warn "Perhaps \`sonic-edge doctor --config /etc/sonic-edge/sonic-edge.yaml\` says why; then install again"
+        warn "there is no previous release to go back to: the service is stopped, and will not start with the box."
+        warn "\`sonic-edge doctor --config /etc/sonic-edge/sonic-edge.yaml\` may say why; then install again"
         return
     fi
     warn "going back to ${old##*/}"
@@ -167,14 +167,14 @@ go_back() {
     else rm -f "$home/previous"; fi
     began=$(date +%s)
     if start; then
-        warn "${old##*/} runs, as before"
+        warn "${old##*/} runs again"
     else
-        warn "${old##*/} does not start either; the service goes on trying. Its last words:"
+        warn "${old##*/} does not start either; the service keeps trying. Its last log lines:"
         last_words "$began"
     fi
 }
 
-at_end() { # however it ends
+at_end() { # on every exit
     status=$?
     trap '' HUP INT TERM
     trap - EXIT
@@ -185,7 +185,7 @@ at_end() { # however it ends
     exit "$status"
 }
 
-tidy() { # only these two stay
+tidy() { # keep only current and previous
     for folder in "$home"/releases/*/; do
         folder=${folder%/}
         [ "$folder" = "$(readlink "$home/current")" ] || [ "$folder" = "$(readlink "$home/previous" || true)" ] ||

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Everything Sonic Edge needs to run from this checkout: a virtual environment with its packages, what is compiled of the
-# renderer, the face networks, the sample photo and recording, the model. Safe to run again; what is there is left alone.
+# Set up what Sonic Edge needs to run from this checkout: a virtual environment with its packages, the compiled parts of
+# the renderer, the face networks, the sample photo and recording, the model. Safe to run again.
 #
 #   board/setup.sh [EXTRA ...]    EXTRA: live (microphone and loudspeaker), journal (systemd's journal with fields),
 #                                 convert (what models.convert needs),
-#                                 test (what the tests need: both, and a sound server, a screen and a player without
-#                                 hardware), lint (what `make check` needs)
+#                                 test (what the tests need: live, journal, and a sound server, a screen and a player
+#                                 without hardware), lint (what `make check` needs)
 #
 # PYTHON   the interpreter to build on (default python3; 3.9 or newer)
 # VENV     where the environment goes (default .venv)

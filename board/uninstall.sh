@@ -1,10 +1,10 @@
 #!/bin/sh
-# Take Sonic Edge off this box, as root. What people made stays: the settings, the spool with its videos, models of their
-# own, the user. Safe to run again. On a box it is /opt/sonic-edge/uninstall.
+# Remove Sonic Edge from this box, as root. Kept: the settings, the spool with its videos, your own models, the user.
+# Safe to run again. On a box this is /opt/sonic-edge/uninstall.
 #
 #   uninstall.sh [--purge]
 #
-#   --purge   what people made goes too
+#   --purge   remove these too
 set -eu
 me=uninstall
 here=$(dirname "$(readlink -f "$0")")
@@ -15,18 +15,18 @@ purge=
 case $#:${1:-} in
 0:) ;;
 1:--purge) purge=yes ;;
-*) refuse "$*: means nothing here; --purge does" ;;
+*) refuse "$*: unexpected argument; only --purge is allowed" ;;
 esac
 begin
 
 if runs_systemd; then
-    systemctl stop 'sonic-edge*' # those that run; a visit of a USB stick too
+    systemctl stop 'sonic-edge*' # also a running USB import
 fi
 for file in "$here"/../systemd/* "$home"/releases/*/"$share"/systemd/*; do
     if [ -e "$file" ]; then forget "$(placed "$file")"; fi
 done
 rm -f /etc/sonic-edge/ascend.env /usr/local/bin/sonic-edge
-rmdir "$drop_ins" 2>/dev/null || true # an integrator's own stay
+rmdir "$drop_ins" 2>/dev/null || true # an integrator's own drop-ins stay
 if runs_systemd; then
     systemctl daemon-reload
     systemctl reset-failed 'sonic-edge*' 2>/dev/null || true
@@ -38,12 +38,12 @@ if [ -n "$purge" ]; then
     rm -rf "$settings" "$spool" "$models" "$drop_ins"
     if getent passwd sonic-edge >/dev/null; then userdel sonic-edge; fi
     if getent group sonic-edge >/dev/null; then groupdel sonic-edge; fi
-    say "gone: the program, and settings, spool, models and user"
+    say "removed: the program, and settings, spool, models and user"
 else
     for place in "$settings" "$spool" "$models" "$drop_ins"; do
         if [ -e "$place" ]; then say "kept: $place"; fi
     done
-    if getent passwd sonic-edge >/dev/null; then say "kept: user and group sonic-edge, whose files these are"; fi
-    say "gone: the program; --purge takes what was kept too"
+    if getent passwd sonic-edge >/dev/null; then say "kept: user and group sonic-edge, which own these files"; fi
+    say "removed: the program; --purge removes what was kept too"
 fi
 say "Debian packages that came with it stay: others may use them"

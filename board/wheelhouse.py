@@ -1,12 +1,12 @@
-"""What wheels say they need, for a machine that is not this one.
+"""Requirements of wheels, evaluated for another machine than this one.
 
-    python board/wheelhouse.py needs WHEEL EXTRA ...     what it needs for these extras alone
-    python board/wheelhouse.py needs WHEEL               all it says that it needs
+    python board/wheelhouse.py needs WHEEL EXTRA ...     what it needs only for these extras
+    python board/wheelhouse.py needs WHEEL               all its requirements
     python board/wheelhouse.py check FOLDER PYTHON ARCH REQUIREMENT ...
 
 ``pip download --python-version`` evaluates the markers of requirements for the Python that runs it
-(https://github.com/pypa/pip/issues/11664), so what it brings may be too little for the box; ``check`` walks all
-requirements with the box's own values and names what is missing or too many, or is not for this Python and processor.
+(https://github.com/pypa/pip/issues/11664), so its downloads may be incomplete for the box; ``check`` walks all
+requirements with the box's own values and names wheels that are missing, unneeded or for another Python or processor.
 """
 
 import re
@@ -22,24 +22,24 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 _MACHINES = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64"}
-"""What an ELF file says of its processor, bytes 18 and 19 (elf.h: EM_X86_64, EM_AARCH64)."""
+"""An ELF file's processor, bytes 18 and 19 (elf.h: EM_X86_64, EM_AARCH64)."""
 _EXTENSION = re.compile(r"\.(cpython-\d+[^/]*|abi3)\.so$")
 
 
 def metadata(wheel: Path) -> Message:
-    """What a wheel says of itself."""
+    """A wheel's metadata."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA"))
         return BytesHeaderParser().parsebytes(archive.read(name))
 
 
 def requirements(wheel: Path) -> List[Requirement]:
-    """What a wheel needs, each with its marker."""
+    """A wheel's requirements, with their markers."""
     return [Requirement(line) for line in metadata(wheel).get_all("Requires-Dist", [])]
 
 
 def needs(wheel: Path, extras: List[str]) -> List[str]:
-    """What a wheel needs for extras and not without them; all it says if none is named."""
+    """What a wheel needs only for these extras; without extras, all its requirements."""
     if not extras:
         return sorted(str(r) for r in requirements(wheel))
     wanted = [r for r in requirements(wheel) if r.marker and any(r.marker.evaluate({"extra": e}) for e in extras)]
@@ -47,7 +47,7 @@ def needs(wheel: Path, extras: List[str]) -> List[str]:
 
 
 def fits(tag: Tag, python: str, arch: str) -> bool:
-    """Whether a Python on a processor takes a wheel that has this tag."""
+    """Whether a Python on a processor accepts a wheel with this tag."""
     major, minor = (int(n) for n in python.split("."))
     platforms = [tag.platform if tag.platform.endswith(f"_{arch}") else "any"]
     own = f"cp{major}{minor}"
@@ -58,7 +58,7 @@ def fits(tag: Tag, python: str, arch: str) -> bool:
 
 
 def extensions(wheel: Path) -> Dict[str, str]:
-    """The compiled modules in a wheel, each with the processor it is for."""
+    """The compiled modules in a wheel, each with its processor."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: _processor(archive, name) for name in archive.namelist() if _EXTENSION.search(name)}
 
@@ -72,7 +72,7 @@ def _processor(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def strangers(wheel: Path, python: str, arch: str) -> List[str]:
-    """What in a wheel is not for a Python and a processor."""
+    """Mistakes in a wheel: parts for another Python or processor."""
     _, _, _, tags = parse_wheel_filename(wheel.name)
     if not any(fits(tag, python, arch) for tag in tags):
         return [f"{wheel.name}: not for Python {python} on {arch}, by its name"]
@@ -84,7 +84,7 @@ def strangers(wheel: Path, python: str, arch: str) -> List[str]:
 
 
 def check(folder: Path, python: str, arch: str, wanted: List[str]) -> List[str]:
-    """What is wrong with a folder of wheels that is to hold all that is wanted, for a Python and a processor."""
+    """Mistakes in a folder of wheels that must satisfy all requirements for a Python and a processor."""
     box = {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",
@@ -128,7 +128,7 @@ def check(folder: Path, python: str, arch: str, wanted: List[str]) -> List[str]:
 
 
 def main() -> int:
-    """One of the two commands."""
+    """Run one of the two commands."""
     command, place, *words = sys.argv[1:]
     if command == "needs":
         print("\n".join(needs(Path(place), words)))

@@ -1,11 +1,11 @@
-"""How the lips keep to words that real people said.
+"""How well the lips follow the words of real people.
 
     python -m models.aligned FOLDER [--bundle models/bundles/sonic-net] [--noise-db 5] [--json]
 
-FOLDER holds recordings (.wav, .flac) beside their texts (.txt, English), which are aligned here by force; or beside
-phoneme times that are known already (.seg: `start end symbol` in seconds a line), as synthesis has them. Each recording
-goes through the product (mel, SonicNet on the CPU, silences and closures, default controls), and the motion is
-held against the phonemes. Nothing of FOLDER is kept.
+FOLDER holds recordings (.wav, .flac) with their texts (.txt, English), which are force-aligned here; or with
+phoneme times that are already known (.seg: `start end symbol` in seconds a line), as synthesizers give them. Each
+recording goes through the product (mel, SonicNet on the CPU, silences and closures, default controls), and the motion
+is compared with the phonemes. Nothing of FOLDER is kept.
 """
 
 import argparse
@@ -39,24 +39,24 @@ Samples = NDArray[np.float32]
 # ---- alignment
 
 RATE = 16000
-"""Samples a second that the aligner hears."""
+"""Sample rate of the aligner, Hz."""
 FRAME_S = 0.01
 FIRST_BOUNDARY_S = 0.0078
-"""Frame i of the aligner is heard from i to i + 2.56 hundredths of a second: the border between the middles of frames
+"""Frame i of the aligner covers i to i + 2.56 hundredths of a second: the border between the middles of frames
 i - 1 and i lies here after i hundredths."""
 WORST_NATS = 3.0
-"""Alignments further than this under the best-fitting sounds, for a frame of speech, are of other words: 50 recordings
-came to 0.8 .. 2.9 with their own texts, to 3.3 .. 7.8 or to nothing with texts of others (156 pairs)."""
+"""Alignments that score this much worse than the best-fitting sounds, per frame of speech, are of other words: 50
+recordings came to 0.8 .. 2.9 with their own texts, to 3.3 .. 7.8 or to nothing with texts of others (156 pairs)."""
 PHONES_PER_S = (4.0, 22.0)
-"""Slower and faster than this nobody speaks; those recordings came to 6 .. 17."""
+"""Nobody speaks slower or faster than this; those recordings came to 6 .. 17."""
 LOUD_PAUSE_DB = 3.0
-"""A long pause that is not this far under the speech holds words that the text lacks, or something else loud."""
+"""A long pause that is not this much quieter than the speech contains words missing from the text, or other noise."""
 SCORE_NATS = 1024 * float(np.log(1.0001))
 """The aligner counts in logarithms to the base 1.0001, shifted by ten bits."""
 
 
 class NotAligned(Exception):
-    """A recording and a text that do not go together; the message says why."""
+    """A recording and a text that do not match; the message says why."""
 
 
 class _Phone(NamedTuple):
@@ -68,10 +68,10 @@ class _Phone(NamedTuple):
 
 
 class Aligner:
-    """Puts the phonemes of an English text where they are said. PocketSphinx with the acoustic model it comes with.
+    """Aligns the phonemes of an English text with a recording: PocketSphinx with its own acoustic model.
 
     Two passes: words (with pronunciations and pauses chosen), then phones within the words (Huggins-Daines & Rudnicky
-    2006). The beams are wide: what fits badly is to be judged by its score, not to end without an answer.
+    2006). The beams are wide, so that a bad fit gets a low score instead of no answer.
     """
 
     def __init__(self) -> None:
@@ -109,18 +109,20 @@ class Aligner:
         said = [phone for phone in phones if phone.name.lower() in ARPABET]
         n_frames = sum(phone.n_frames for phone in said)
         if not n_frames:
-            raise NotAligned("the text fits nowhere")
+            raise NotAligned("the text matches nowhere")
         distance = -sum(phone.score for phone in said) * SCORE_NATS / n_frames
         rate = len(said) / (n_frames * FRAME_S)
         if distance > WORST_NATS:
-            raise NotAligned(f"{distance:.1f} nats a frame from what is heard; {WORST_NATS:g} at most: another text?")
+            raise NotAligned(
+                f"{distance:.1f} nats per frame from the sound; at most {WORST_NATS:g} allowed: another text?"
+            )
         if not PHONES_PER_S[0] <= rate <= PHONES_PER_S[1]:
             raise NotAligned(f"{rate:.1f} phones a second; {PHONES_PER_S[0]:g} to {PHONES_PER_S[1]:g} can be spoken")
         events = [
             (phone.start * FRAME_S + (FIRST_BOUNDARY_S if phone.start else 0), ARPABET.get(phone.name.lower(), PAUSE))
             for phone in phones
         ]
-        if phones[-1].name.lower() in ARPABET:  # what follows the last word is no part of it
+        if phones[-1].name.lower() in ARPABET:  # sound after the last word is not part of it
             events.append(((phones[-1].start + phones[-1].n_frames) * FRAME_S + FIRST_BOUNDARY_S, PAUSE))
         return without_loud_pauses(samples, segments(events, len(samples) / RATE))
 
@@ -130,13 +132,13 @@ class Aligner:
             decoder.set_align_text(" ".join(words))
             self._hear(pcm)
             if decoder.hyp() is None:
-                raise NotAligned("the text fits nowhere")
+                raise NotAligned("the text matches nowhere")
             decoder.set_alignment()
-            self._hear(pcm)  # no hyp() after this one: it ends the process
+            self._hear(pcm)  # no hyp() after this one: it would end the process
             alignment = decoder.get_alignment()
             return [_Phone(p.name, p.start, p.duration, p.score) for word in alignment for p in word]
         except RuntimeError as e:
-            raise NotAligned(f"the text fits nowhere ({e})") from e
+            raise NotAligned(f"the text matches nowhere ({e})") from e
 
     def _hear(self, pcm: bytes) -> None:
         self._decoder.start_utt()
@@ -145,7 +147,7 @@ class Aligner:
 
 
 def without_loud_pauses(samples: Samples, spoken: Sequence[Segment]) -> List[Segment]:
-    """The segments without pauses longer than PAUSE_S that are about as loud as words: what is there, nobody knows."""
+    """The segments without pauses longer than PAUSE_S that are about as loud as words: their content is unknown."""
     level = 10 * loudness(log_mel(samples, MelSettings()))
     times = np.arange(len(level)) / MelSettings().frames_per_s
     talk = np.zeros(len(level), bool)
@@ -163,7 +165,7 @@ def without_loud_pauses(samples: Samples, spoken: Sequence[Segment]) -> List[Seg
 
 @dataclass(frozen=True)
 class Spoken:
-    """A recording and what is said in it, when."""
+    """A recording, with the phonemes said in it and their times."""
 
     name: str
     samples: Samples
@@ -181,7 +183,7 @@ def read_times(path: Path) -> List[Segment]:
     for line in path.read_text("utf8").splitlines():
         start, end, symbol = line.split()
         if symbol not in VISEME_OF:
-            raise ValueError(f"{path.name}: {symbol!r} is none of the symbols of models.phonemes")
+            raise ValueError(f"{path.name}: {symbol!r} is not a symbol of models.phonemes")
         out.append(Segment(float(start), float(end), symbol))
     return out
 
@@ -191,7 +193,7 @@ def read_folder(folder: Path, say: Callable[[str], None]) -> List[Spoken]:
 
     Args:
         folder: See the top of this file.
-        say: Told which recordings are left out, and why.
+        say: Called with the recordings left out, and why.
     """
     out: List[Spoken] = []
     aligner = None
@@ -241,7 +243,7 @@ def add_noise(samples: Samples, noise: Array, spoken: Sequence[Segment], snr_db:
 
 
 def in_noise(recordings: Sequence[Spoken], snr_db: float) -> List[Spoken]:
-    """The same recordings in white noise, pink noise and babble by turns; babble is up to five of the others."""
+    """The same recordings in white noise, pink noise and babble in turn; babble is up to five of the others."""
     rng = np.random.default_rng(7)
     out = []
     for i, one in enumerate(recordings):
@@ -259,7 +261,7 @@ def in_noise(recordings: Sequence[Spoken], snr_db: float) -> List[Spoken]:
 # ---- figures
 
 SHUT = 0.5
-"""`close` over this is a closure."""
+"""`close` above this is a closure."""
 NEAR_S = 0.04
 """A closure this near to its phoneme is that phoneme's: one frame at 25 a second."""
 FAR_S = 0.08
@@ -268,12 +270,12 @@ OPEN = "aɑæʌ"
 OPEN_S = 0.06
 """Open vowels no longer than this need not open: nearly all of them are reduced."""
 INSIDE_S = 0.03
-"""What is this far inside an open vowel of that length is open, whatever stands beside it."""
+"""A frame this far inside an open vowel of that length must be open, whatever its neighbours."""
 OPEN_JAW = 0.05
-"""A mouth less open than this in an open vowel is shut, whatever `close` says."""
+"""A mouth less open than this in an open vowel counts as shut, whatever `close` says."""
 ROUNDED = "uʊoɔwy"
 UNSURE = "ɒøœɵʏɥʍ"
-"""Rounded too, but not what the mark is about: on neither side."""
+"""Rounded too, but not part of this measure: counted on neither side."""
 PAUSE_S = 0.35
 """A pause longer than this shuts the lips ..."""
 SETTLE_S = 0.1
@@ -283,7 +285,7 @@ PAUSE_JAW = 0.06
 
 
 def moments(motion: Motion, lead_s: float) -> Array:
-    """Which moment of the sound each frame shows, seconds, [n_frames]; `lead_s` is how far the lips lead."""
+    """The moment of the sound that each frame shows, seconds, [n_frames]; `lead_s` is how far the lips lead."""
     return motion.start_s + np.arange(len(motion)) / motion.fps + lead_s
 
 
@@ -309,7 +311,7 @@ def closure_recall(motion: Motion, spoken: Sequence[Segment], lead_s: float) -> 
 
 
 def lips_met(motion: Motion, spoken: Sequence[Segment], lead_s: float) -> Tuple[int, int]:
-    """As `closure_recall`, but lips that rest shut before the first word count too: nobody sees the difference."""
+    """As `closure_recall`, but lips resting shut before the first word count too: the difference is not visible."""
     times = moments(motion, lead_s)
     shut = (motion.channel("close") > SHUT) | (motion.channel("jaw") < OPEN_JAW)
     held = _held(spoken, BILABIAL)
@@ -390,7 +392,7 @@ def tuck(motion: Motion, spoken: Sequence[Segment], lead_s: float) -> Tuple[Arra
 
 
 def area(higher: Array, lower: Array) -> float:
-    """Area under the ROC curve: how often one of `higher` is over one of `lower`, equals half; NaN without either.
+    """Area under the ROC curve: how often one of `higher` is above one of `lower`, ties half; NaN if one is empty.
 
     Mann & Whitney (1947): by ranks.
     """
@@ -398,7 +400,7 @@ def area(higher: Array, lower: Array) -> float:
         return float("nan")
     every = np.concatenate([higher, lower])
     _, which, counts = np.unique(every, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2  # equals share their ranks
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # ties share their ranks
     n = len(higher)
     return float((ranks[which[:n]].sum() - n * (n + 1) / 2) / (n * len(lower)))
 
@@ -427,9 +429,9 @@ class Figure(NamedTuple):
     """One figure over all recordings."""
 
     value: float
-    """NaN if there was nothing to measure it by."""
+    """NaN if there was nothing to measure."""
     n: int
-    """What it was measured by: phonemes, closures or frames; of areas the fewer side."""
+    """How many phonemes, closures or frames it was measured on; for areas, of the smaller class."""
 
 
 Take = Tuple[Motion, Sequence[Segment]]
@@ -454,7 +456,7 @@ def figures(takes: Sequence[Take], lead_s: float) -> Dict[str, Figure]:
 
 
 def holds(value: float, mark: float) -> bool:
-    """Whether a figure keeps its mark; one that could not be measured does not."""
+    """Whether a figure meets its target; one that could not be measured does not."""
     return value <= -mark if mark < 0 else value >= mark
 
 
@@ -462,7 +464,7 @@ def holds(value: float, mark: float) -> bool:
 
 
 class Heard(NamedTuple):
-    """What the model says of one recording."""
+    """The model's output for one recording."""
 
     raw: Motion
     duration_s: float
@@ -480,7 +482,7 @@ def open_net(folder: Path) -> SonicNet:
 
 
 def grey(net: SonicNet) -> Samples:
-    """A picture without a face, as image_input: what is measured here does not ask whose lips they are."""
+    """A picture without a face, as image_input: these measures do not depend on whose lips they are."""
     size = net.bundle.motion.face.size
     return np.full((1, 3, size, size), 0.5, np.float32)
 
@@ -501,10 +503,10 @@ class Mouth:
         self.bundle = self._net.bundle
         self.controls = Controls()
         self.lead_s = self.controls.align_offset - self.bundle.motion.lips.lead_s
-        """By how much the video's lips are ahead of where the model has them, seconds."""
+        """How far the video's lips are ahead of the model's, seconds."""
 
     def hear(self, recording: Spoken) -> Heard:
-        """The model's motion for a recording. One denoising step: what is sampled does not move the lips."""
+        """The model's motion for a recording. One denoising step: sampling does not affect the lips."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
             with wave.open(str(path), "wb") as file:
@@ -515,7 +517,7 @@ class Mouth:
         return Heard(raw, speech.duration_s, recording.spoken)
 
     def show(self, heard: Sequence[Heard], closure: ClosureSpec) -> List[Take]:
-        """What the video shows of some recordings, closures by `closure`."""
+        """The video's motion for some recordings, with closures by `closure`."""
         fps = self.controls.fps
         return [
             (shape_motion(h.raw, closure, self.controls, max(1, int(h.duration_s * fps + 0.5)), h.duration_s), h.spoken)

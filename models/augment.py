@@ -1,7 +1,7 @@
 """Makes synthetic mel spectrograms sound like rooms, microphones and people that were not in the corpus.
 
-Works on power spectra in mel bands, a batch at a time, in numpy. Each effect is there because real speech read better
-with it: vocal tracts of other lengths, formants sharper or flatter than the synthesizer's, compression, the
+Works on power spectra in mel bands, a batch at a time, in numpy. Each effect is there because it improved results on
+real speech: vocal tracts of other lengths, formants sharper or flatter than the synthesizer's, compression, the
 microphone's curve, echo, noise, other people talking, a telephone's low-pass, and bands lost altogether.
 """
 
@@ -34,11 +34,11 @@ def _warp_matrices(batch: int, rng: np.random.Generator) -> FloatArray:
 
 
 def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Change how a batch was spoken and recorded, never what was said or when.
+    """Change how a batch was spoken and recorded, but not what was said or when.
 
     Args:
         mel: [batch, 80, n_frames] log10 power.
-        rng: Where the changes are drawn from.
+        rng: Random source of the changes.
 
     Returns:
         The same shape.
@@ -54,7 +54,7 @@ def augment(mel: FloatArray, rng: np.random.Generator) -> FloatArray:
     mel = _warp_matrices(batch, rng) @ mel
     middle = mel.mean((1, 2), keepdims=True)
     mel = middle + (mel - middle) * uniform(0.7, 1.2)  # dynamic range
-    curve = 0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.5)  # the microphone's: tilt and ripples
+    curve = 0.8 * rng.standard_normal((batch, 1, 1)) * (_HEIGHT - 0.5)  # the microphone: tilt and ripples
     for ripple in (1, 2, 3, 5, 8):
         curve = curve + 0.28 * rng.standard_normal((batch, 1, 1)) * np.cos(np.pi * ripple * _HEIGHT + uniform(0, 6.28))
     curve = curve - 4 * ((uniform(0.5, 1.0) < _HEIGHT) & often(0.25))  # low-pass

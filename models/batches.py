@@ -1,4 +1,4 @@
-"""What SonicNet is trained on: speech with the lips that go with it, faces with answers, takes of the life teacher."""
+"""Training data of SonicNet: speech with its lips, faces with answers, takes of the life teacher."""
 
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Tuple
@@ -17,11 +17,11 @@ STREAM = 480  # mel frames of a training stream: three windows share one normali
 N_STREAMS = 16
 N_FACES = 48
 LOWEST = MelSettings().clip[0] / MelSettings().scale
-"""Normalised mel of nothing at all."""
+"""Normalised mel of digital silence."""
 FACE_ERROR = np.array([0.08, 0.1, 0.3, 0.05, 0.025, 0.08, 0.06], np.float32)
-"""About how far the face branch is off on a portrait it has not seen: the denoiser is told faces with such errors."""
+"""Typical error of the face branch on an unseen portrait: the denoiser is trained on faces with such errors."""
 MEAN_ERROR = 0.12
-"""Error of the speech mean that lips should not mind: of its level, and of its slope over the bands; as normalised."""
+"""Error of the speech mean that lips must tolerate: in level, and in slope over the bands; in normalised units."""
 PAST, PAST_LIVE = 16, 38  # frames of a window that the ones before have already made, most often: all, all but two
 LEAD = FRAMES  # frames of silence before a clip, for windows that begin before it
 LIFE_STREAM = 160  # frames of a clip that takes of the teacher are cut from
@@ -39,7 +39,7 @@ class Corpus:
         self.starts = self.ends - data["lengths"]
         self.voices: List[str] = [str(voice) for voice in data["voices"]]
         self.kept = [i for i, v in enumerate(self.voices) if is_held_out(v) == held_out]
-        # recorded timbre counts for more than formant synthesis
+        # recorded timbre weighs more than formant synthesis
         weight = np.array(
             [data["lengths"][i] * (1.0 if self.voices[i].startswith("espeak") else 2.0) for i in self.kept]
         )
@@ -51,7 +51,7 @@ class Corpus:
         return mel
 
     def viseme_lips(self) -> NDArray[np.float32]:
-        """[16, 5] mean lips that the teacher gives each viseme: how the network reads its class probabilities."""
+        """[16, 5] mean lips of the teacher for each viseme, which map class probabilities to lips."""
         lips, viseme = self.arrays["lips"], self.arrays["viseme"]
         total = np.stack([np.bincount(viseme, channel.astype(np.float64), N_VISEMES) for channel in lips.T], axis=1)
         return (total / np.maximum(np.bincount(viseme, minlength=N_VISEMES), 1)[:, None]).astype(np.float32)
@@ -91,7 +91,7 @@ class Corpus:
                 floor = np.quantile(mel, 0.03) + 0.15 * rng.standard_normal((gap, mel.shape[1]))
                 mels.append(floor.astype(np.float32))
                 rest = np.zeros((gap, 7), np.float32)
-                rest[:, 0] = 0.12 if gap < 35 else 0.03  # as the lip teacher has it
+                rest[:, 0] = 0.12 if gap < 35 else 0.03  # as in the lip teacher
                 targets.append(rest)
                 total += gap
         shift = int(rng.integers(0, 8))
@@ -118,11 +118,11 @@ def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int = N_ST
     heard = clean if raw else augment(clean, rng)
     settings = MelSettings()
     audio = np.stack([normalise(mel, speech_mean(mel, settings), settings) for mel in heard])
-    if not raw:  # of sound that is still arriving the mean is known less well
+    if not raw:  # for sound that is still arriving the mean is less certain
         wrong = MEAN_ERROR * rng.standard_normal((2, n_streams, 1, 1)) * (rng.random((n_streams, 1, 1)) < 0.6)
         slope = np.linspace(-1.7, 1.7, audio.shape[1])[:, None]
         audio = (audio + wrong[0] + wrong[1] * slope).astype(np.float32)
-    for i in range(n_streams):  # what the runtime puts before the start and after the end of a clip
+    for i in range(n_streams):  # the runtime's padding before and after a clip
         if not raw and rng.random() < 0.25:
             n = PAST * MEL_PER_FRAME if rng.random() < 0.5 else int(rng.integers(1, 20)) * MEL_PER_FRAME
             outside = slice(0, n) if rng.random() < 0.6 else slice(STREAM - n, STREAM)
@@ -138,7 +138,7 @@ def speech_batch(corpus: Corpus, rng: np.random.Generator, n_streams: int = N_ST
 
 
 def face_batch(rng: np.random.Generator, n_faces: int = N_FACES, material: Optional[faces.Material] = None) -> Batch:
-    """Grey pictures [n, 1, 224, 224] and answers [n, 7], of the pool or other material, held-out heads never."""
+    """Grey pictures [n, 1, 224, 224] and answers [n, 7], from the pool or other material, never of held-out heads."""
     material = material or faces.load()
     chosen = rng.choice(material.taught(), n_faces, False)
     examples = [faces.photographed(material.pictures[i], material.answers[i], rng) for i in chosen]
@@ -181,7 +181,7 @@ def cut(heard: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.flo
 
 
 def life_speech(corpus: Corpus, rng: np.random.Generator, n: int) -> Tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Clips as the runtime hears them, the silence before them included.
+    """Clips as the runtime processes them, including the silence before them.
 
     Returns:
         heard [n, 80, 4 (LEAD + LIFE_STREAM)], normalised, and the loudness of the clips alone, 0..1, [n, LIFE_STREAM].
@@ -196,7 +196,7 @@ def life_speech(corpus: Corpus, rng: np.random.Generator, n: int) -> Tuple[NDArr
 def life_starts(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
     """Where windows begin in `life_speech`, [n]: anywhere, one in four before the clip does."""
     early = rng.random(n) < 0.25
-    first = np.where(rng.random(n) < 0.4, LEAD - PAST, rng.integers(1, LEAD, n))  # offline there is one such place
+    first = np.where(rng.random(n) < 0.4, LEAD - PAST, rng.integers(1, LEAD, n))  # offline there is one such position
     return np.where(early, first, rng.integers(LEAD, LIFE_STREAM + 1, n))
 
 
@@ -206,7 +206,7 @@ def life_takes(level: NDArray[np.float64], starts: NDArray[np.int64], rng: np.ra
     Args:
         level: [n, LIFE_STREAM] loudness of the clips.
         starts: [n, k] where each one's windows begin.
-        rng: Where faces, takes and what is known are drawn from.
+        rng: Random source of faces, takes and known frames.
 
     Returns:
         face [n k, len(FACE)] as the face branch might read it, motion [n k, 9, 40] and known [n k, 40], 1 for the
@@ -246,10 +246,10 @@ def lip_targets(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def life_statistics(corpus: Corpus, rng: np.random.Generator) -> Tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What each life channel is normalised by: mean and spread over takes of the teacher, [9] each.
+    """Normalisation of each life channel: mean and spread over takes of the teacher, [9] each.
 
-    Lids rest most of the time and shut altogether, six spreads away; a unit twice as large leaves whether they shut to
-    steps at which more of the noise is gone, where the walk takes more of them.
+    Lids rest most of the time, and shut lids are six spreads away; with a unit twice as large, whether they shut is
+    decided at steps with less noise, of which sampling takes more.
     """
     motion = np.concatenate([life_batch(corpus, rng)[2] for _ in range(20)])
     std = motion.std((0, 2))

@@ -26,7 +26,7 @@ KINDS: Dict[str, Tuple[str, Tuple[float, float]]] = {
     "b d g": ("bdɡ", (400, 4000)),
     "s ʃ": ("sʃʂɕ", (150, 1500)),
 }
-"""Consonants and the band in hertz that vowels have and they lack."""
+"""Consonants, and the band in hertz in which vowels have energy and they do not."""
 
 
 def changes(utterance: Utterance) -> Dict[str, List[float]]:

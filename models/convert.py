@@ -3,8 +3,8 @@
     python -m models.convert --soc Ascend310B4 [--bundle FOLDER] [--route qat|calibrate|lite|float] [--dry-run] ...
 
 Runs where CANN (atc), AMCT for ONNX and MindSpore Lite's converter are installed; `--dry-run` runs anywhere, shows
-every command and runs none. A second call goes on where the first one ended. `models/README.md` tells of the routes.
-None of it has met the real tools: `models/tests` walks it with stand-ins that take what is documented and nothing else.
+every command and runs none. A second call continues where the first one ended. `models/README.md` describes the routes.
+Never run with the real tools: `models/tests` runs it with stand-ins that accept only what is documented.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def read_choice(argv: Optional[List[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.backend = args.backend or ("mindspore_lite" if args.route == "lite" else "both")
     if args.route == "lite" and args.backend != "mindspore_lite":
-        parser.error(f"--backend {args.backend}: route lite makes no .om; it makes mindspore_lite alone")
+        parser.error(f"--backend {args.backend}: route lite makes no .om, only a .mindir for mindspore_lite")
     if args.in_place and args.out:
         parser.error("--in-place and --out exclude each other")
     if args.samples < 1:
@@ -71,7 +71,7 @@ def read_choice(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def choose(args: argparse.Namespace, bundle: Bundle) -> Choice:
-    """Every path absolute: the tools run in folders of their own."""
+    """Make every path absolute: the tools run in folders of their own."""
     label = f"{bundle.spec.name}-{args.soc}"
     trained = args.trained or (BUILD / "trained" if _has_trained(BUILD / "trained", bundle) else None)
     choice = Choice(
@@ -97,7 +97,7 @@ def _has_trained(folder: Path, bundle: Bundle) -> bool:
 
 
 def examine(choice: Choice, stage: Stage) -> Tuple[Stage, List[str]]:
-    """Hold a graph against what the tools take, before any is run.
+    """Check a graph against what the tools accept, before any is run.
 
     Returns:
         The stage with its tensors in the graph's order; the layers that stay float.
@@ -110,7 +110,7 @@ def examine(choice: Choice, stage: Stage) -> Tuple[Stage, List[str]]:
         source, quantised = (onnx.load(str(p)) for p in (path, stage.path))
         form = rewritten(source, choice.form == "qat")
         ordered = operators.in_graph_order(form, stage)
-    except Exception as e:  # onnx has no error of its own for a file that is none
+    except Exception as e:  # onnx has no error of its own for a file that is not ONNX
         raise ConfigError(f"{path}: cannot be converted: {e}") from e
     if wrong := operators.problems(form, choice.route):
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))
@@ -120,7 +120,7 @@ def examine(choice: Choice, stage: Stage) -> Tuple[Stage, List[str]]:
 
 
 def missing_tools(plan: List[steps.Step], amct_python: str) -> List[str]:
-    """What is not there of what the steps run, and how to get it."""
+    """The programs of the steps that are missing, and how to get them."""
     tools = dict.fromkeys(step.tool for step in plan)
     missing = [MISSING[tool] for tool in ("atc", "converter_lite") if tool in tools and not which(tool)]
     if "amct" in tools:
@@ -185,7 +185,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """The command line.
 
     Returns:
-        0 done; 1 a tool is missing or failed; 2 the command line is wrong; 78 the bundle or a graph is.
+        0 done; 1 a tool is missing or failed; 2 the command line is wrong; 78 the bundle or a graph is wrong.
     """
     args = read_choice(argv)
     try:
@@ -197,7 +197,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(e, file=sys.stderr)
         return e.exit_code
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return 130
     return 0
 

@@ -2,8 +2,8 @@
 
     python -m models.corpus [--minutes 120] [--out models/build/corpus.npz]
 
-Four synthesizers: espeak-ng (many languages, formant timbre), flite, festival and open_jtalk (recorded timbre). Who
-speaks how much is in `models.voices`. Everything is drawn from one seed: the same packages give the same corpus. The
+Four synthesizers: espeak-ng (many languages, formant timbre), flite, festival and open_jtalk (recorded timbre). How
+much each speaks is in `models.voices`. All randomness comes from one seed: the same packages give the same corpus. The
 file holds for all frames (100 a second) mel, lips, held and viseme, and for each utterance lengths (frames), voices
 and languages.
 """
@@ -43,13 +43,13 @@ quincy rob robert sandro shelby steph steph2 steph3 travis victor zac whisper
 """
 ESPEAK_VARIANTS = VARIANT_NAMES.split()
 HELD_OUT = ("voice_ked_diphone", "open_jtalk", *(f"+{variant}" for variant in HELD_OUT_VARIANTS))
-"""Voices that training never hears: a whole synthesizer, a speaker of festival's, three of espeak-ng's variants."""
+"""Voices held out of training: a whole synthesizer, a speaker of festival's, three of espeak-ng's variants."""
 MEI = BUILD / "voices" / "mei_normal.htsvoice"
 NAIST_JDIC = Path("/var/lib/mecab/dic/open-jtalk/naist-jdic")
 
 
 def is_held_out(voice: str) -> bool:
-    """Whether training never hears a voice, by its name in the corpus."""
+    """Whether a voice is held out of training, by its name in the corpus."""
     return any(part in voice for part in HELD_OUT)
 
 
@@ -65,7 +65,7 @@ class Utterance:
 
 
 def _at_16k(samples: NDArray[np.int16], rate: int) -> NDArray[np.float32]:
-    from scipy.signal import resample_poly  # here, so that the tests of the rest do without scipy
+    from scipy.signal import resample_poly  # imported here, so that the other tests do not need scipy
 
     common = gcd(16000, rate)
     out: NDArray[np.float32] = samples.astype(np.float32) / np.float32(32768)
@@ -89,7 +89,7 @@ def _phone(name: str, phones: Dict[str, str]) -> str:
 
 
 def espeak_utterances(voice: Voice, rng: Random, folder: Path) -> Iterator[Utterance]:
-    """One language or many, in many voices; the library crashes now and then, so it runs in short processes."""
+    """One language or many, in many voices; the library crashes occasionally, so it runs in short processes."""
     variants = HELD_OUT_VARIANTS if voice.name.endswith("held out") else ESPEAK_VARIANTS
     others = sorted(texts.OTHERS)
     while True:
@@ -104,7 +104,7 @@ def espeak_utterances(voice: Voice, rng: Random, folder: Path) -> Iterator[Utter
         with tempfile.TemporaryDirectory(dir=folder) as batch:
             job_list = Path(batch, "jobs.json")
             job_list.write_text(json.dumps([asdict(job) for job in jobs]), "utf8")
-            for _ in range(10):  # each run goes past the job that the one before died on
+            for _ in range(10):  # each run skips the job that the previous one died on
                 command = [sys.executable, "-m", "models.espeak", str(job_list), batch]
                 if subprocess.run(command, capture_output=True).returncode == 0:
                     break
@@ -145,7 +145,7 @@ def festival_utterances(voice: Voice, rng: Random, folder: Path) -> Iterator[Utt
             script.append(f'(utt.save.wave utterance "{base}.wav" \'riff)(utt.save.segs utterance "{base}.lab")')
         scheme = folder / "script.scm"
         scheme.write_bytes("\n".join(script).encode(voice.encoding))
-        subprocess.run(["festival", "-b", str(scheme)], capture_output=True)  # stops at an utterance it cannot say
+        subprocess.run(["festival", "-b", str(scheme)], capture_output=True)  # stops at one that it cannot speak
         said = [base for base in bases if base.with_suffix(".lab").exists()]
         if not said:
             return
@@ -169,7 +169,7 @@ def open_jtalk_utterances(voice: Voice, rng: Random, folder: Path) -> Iterator[U
 
 
 def _utterance(path: Path, ends: List[Tuple[str, float]], voice: Voice) -> Utterance:
-    """A sound file and the end of each phone in seconds, in the corpus's terms."""
+    """A sound file and the end of each phone in seconds, as a recording of the corpus."""
     samples, rate = _read_wave(path)
     events = [(start, _phone(name, voice.phones)) for start, (name, _) in zip([0.0, *(end for _, end in ends)], ends)]
     samples = samples[: int(rate * (events[-1][0] + 0.5))]  # some voices end on seconds of silence
@@ -190,10 +190,10 @@ SYNTHESIZERS: Dict[str, Callable[[Voice, Random, Path], Iterator[Utterance]]] = 
 
 
 def utterances(voice: Voice, seconds: float) -> Iterator[Utterance]:
-    """What a voice says until it has spoken so long.
+    """Utterances of a voice up to this total length.
 
     Raises:
-        RuntimeError: It falls short of that; the message names the package.
+        RuntimeError: It yields less; the message names the package.
     """
     said, problem = 0.0, ""
     with tempfile.TemporaryDirectory() as folder:
@@ -212,11 +212,11 @@ def utterances(voice: Voice, seconds: float) -> Iterator[Utterance]:
 
 
 def speak(voice: Voice, minutes: float) -> List[Dict[str, NDArray[np.generic]]]:
-    """All that a voice says in a corpus of so many minutes, as the arrays that training reads."""
+    """All utterances of a voice in a corpus of this many minutes, as the arrays for training."""
     records: List[Dict[str, NDArray[np.generic]]] = []
     noise = np.random.default_rng(SEED)
     for utterance in utterances(voice, minutes * 60 * voice.share / 100):
-        hiss = noise.standard_normal(len(utterance.samples)).astype(np.float32) * 1e-5  # digital zero is not heard
+        hiss = noise.standard_normal(len(utterance.samples)).astype(np.float32) * 1e-5  # digital zero has no mel
         mel = log_mel(utterance.samples + hiss, MelSettings())
         n_frames = mel.shape[1]
         viseme, held = labels(utterance.spoken, n_frames)

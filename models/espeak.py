@@ -1,7 +1,7 @@
 """espeak-ng through its library: speech with the time of each phoneme.
 
 Run as a program it speaks a list of jobs and leaves one .npz per job: `python -m models.espeak JOBS.json OUT_DIR`.
-The library crashes now and then on odd input, so the corpus builder runs it in short processes.
+The library crashes occasionally on odd input, so the corpus builder runs it in short processes.
 """
 
 import ctypes
@@ -55,7 +55,7 @@ class Job:
 
 
 class Espeak:
-    """The library, opened once for a process."""
+    """The library, opened once per process."""
 
     def __init__(self) -> None:
         self._lib = ctypes.CDLL("libespeak-ng.so.1")
@@ -123,13 +123,13 @@ def mend_times(spoken: List[Segment]) -> List[Segment]:
 
 
 def main(jobs_path: str, out_dir: str) -> None:
-    """Say every job of a JSON list into out_dir/<index>.npz; jobs already said are passed over."""
+    """Speak every job of a JSON list into out_dir/<index>.npz; jobs already done are skipped."""
     espeak = Espeak()
     for i, fields in enumerate(json.loads(Path(jobs_path).read_text("utf8"))):
         path = Path(out_dir) / f"{i:05d}.npz"
         if path.exists():
             continue
-        path.write_bytes(b"")  # marks the job as begun: if the library dies on it, the next process goes past it
+        path.write_bytes(b"")  # marks the job as begun: if the library dies on it, the next process skips it
         samples, events = espeak.say(Job(**fields))
         starts, names = [start for start, _ in events], [name for _, name in events]
         np.savez(

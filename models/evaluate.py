@@ -2,9 +2,9 @@
 
     python -m models.evaluate [--bundle models/bundles/sonic-net] [--corpus models/build/corpus.npz]
 
-Lips on voices and a synthesizer that training never heard, of a whole recording and streamed; what a second of speech
-costs. Head, eyes and brows: `models.evaluate_life`. Real speech: `models.aligned`. Real people on video: the product
-and a yardstick outside this repository.
+Lips on voices and a synthesizer held out of training, for whole recordings and streamed; the cost per second of
+speech. Head, eyes and brows: `models.evaluate_life`. Real speech: `models.aligned`. Real people on video: the product
+and a measuring program outside this repository.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class Clip(NamedTuple):
     lips: FloatArray
     """[n, 5] the lip teacher's, 100 frames a second."""
     spoken: List[Segment]
-    """Stretches of one viseme, each under the name of its first phoneme: enough to tell p, u and a pause by."""
+    """Stretches of one viseme, each named by its first phoneme: enough to distinguish p, u and a pause."""
 
 
 def stretches(viseme: NDArray[np.int8]) -> List[Segment]:
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     args = parser.parse_args()
     net, clips = open_net(args.bundle), held_out_clips(args.corpus, 180)
-    print("lips of a whole recording, on voices that training never heard")
+    print("lips of a whole recording, on voices held out of training")
     report_lips(net, clips, lambda speech: net.motion(speech, grey(net), 1, 0, lambda done, total: None))
     print("\nlips streamed, 80 ms behind")
     report_lips(net, clips, lambda speech: streamed_motion(net, speech, grey(net), 1, 0))

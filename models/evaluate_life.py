@@ -1,10 +1,10 @@
-"""Measures what is sampled (head, eyes, brows) beside the statistical teacher, on voices held out of training.
+"""Measures sampled motion (head, eyes, brows) against the statistical teacher, on voices held out of training.
 
     python -m models.evaluate_life [--bundle models/bundles/sonic-net] [--clips 24]
 
-Both walks of the runtime: offline (a window goes on from 16 known frames) and streaming (from 30, ten new ones a call),
-for some numbers of denoising steps; then portraits that are turned or shut-eyed. The face is set in the condition, so
-that what is measured is what the denoiser makes of a face, not how well one is read.
+Both modes of the runtime: offline (a window continues from 16 known frames) and streaming (from 30, ten new ones a
+call), for some numbers of denoising steps; then portraits that are turned or shut-eyed. The face is set in the
+condition, so that this measures what the denoiser does with a face, not how well the face is estimated.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FACES: Dict[str, Dict[str, float]] = {
 
 
 def conditions(net: SonicNet, heard: FloatArray, n_known: int) -> List[FloatArray]:
-    """What the denoiser is told of each window [1, 64, 40] of a clip that `clip` gives."""
+    """The denoiser's condition for each window, [1, 64, 40], of a clip from `clip`."""
     face, made = grey(net), []
     first = LEAD - n_known
     while (first + FRAMES) * MEL_PER_FRAME <= heard.shape[1]:
@@ -50,7 +50,7 @@ def conditions(net: SonicNet, heard: FloatArray, n_known: int) -> List[FloatArra
 def walk(
     net: SonicNet, told: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Life channels [9, n], window after window as a `network.Take` makes them, of a face that is set, not read."""
+    """Life channels [9, n], window after window as by a `network.Take`, for a face that is set, not estimated."""
     spec = net.bundle.motion
     noise = spec.life.noise if n_known == PAST else spec.stream.noise
     spread = np.array(noise or np.ones(N_LIFE))[:, None]
@@ -66,7 +66,7 @@ def walk(
 
 
 def clip(corpus: Corpus, rng: np.random.Generator) -> Tuple[FloatArray, NDArray[np.float64]]:
-    """A clip of CLIP_S as the runtime hears it, silence before and after, [80, n]; and its loudness for the teacher."""
+    """A clip of CLIP_S as the runtime gets it, with silence around it, [80, n]; and its loudness for the teacher."""
     settings = MelSettings()
     mel = corpus.stream(CLIP_S * 100, rng)[0].T
     heard = normalise(mel, speech_mean(mel, settings), settings)
@@ -75,13 +75,13 @@ def clip(corpus: Corpus, rng: np.random.Generator) -> Tuple[FloatArray, NDArray[
 
 
 def onsets(blink: NDArray[np.float64]) -> List[int]:
-    """Frames at which the lids come to be shut."""
+    """Frames at which the lids close."""
     shut = blink > 0.5
     return (np.flatnonzero(shut[1:] & ~shut[:-1]) + 1).tolist()
 
 
 def figures(motion: FloatArray, stride: int) -> Dict[str, float]:
-    """What people are measured by, of one clip [9, n] of CLIP_S or so.
+    """The measures used for people, of one clip [9, n] of about CLIP_S.
 
     blinks/min; depth: mean of the blinks' deepest frames; ms: how long lids are a quarter shut or more in a blink; gaze
     jumps/s: frames that take the look over a fifth of an eye radius on; at viewer: share of time within a quarter (of
@@ -93,7 +93,7 @@ def figures(motion: FloatArray, stride: int) -> Dict[str, float]:
     seconds = motion.shape[1] / life.FPS
     begun = onsets(c["blink"])
     look_x, look_y = c["gaze_x"] + c["yaw"] / life.GAZE_RADIANS, c["gaze_y"] + c["pitch"] / life.GAZE_RADIANS
-    # the nose stands half an interocular distance before the axis that the head turns about
+    # the nose is half an interocular distance in front of the head's axis of rotation
     nose = np.stack([c["tx"] + 0.52 * np.sin(c["yaw"]), c["ty"] + 0.52 * np.sin(c["pitch"])])
     steps = np.abs(np.diff(motion[4:], axis=1)).mean(0)  # of the head
     at_seam = np.arange(1, motion.shape[1]) % stride == 0

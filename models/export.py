@@ -3,7 +3,7 @@
     python -m models.export [--trained models/build/trained]
 
 Each graph is exported by a process of its own (the exporter keeps names from one graph to the next), and the ONNX is
-run beside the MindSpore cell before it counts.
+compared with the MindSpore cell before it is accepted.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Faces with known answers for the face branch: portraits deformed by the product's own renderer.
 
-    python -m models.faces [--n 4800]      # makes build/faces.npz; `models.train` does so itself where it is missing
+    python -m models.faces [--n 4800]      # makes build/faces.npz; `models.train` does this itself if it is missing
 
-Photographs in the public domain and rendered heads of nobody (`portraits`, `heads`) are given other shapes, skins,
-beards and glasses, then a random pose by `sonic_edge.engine.renderer`. The answers are what was commanded, read back by
-the product's landmarks on the picture that came out; where the two disagree, the picture is left out.
+Public-domain photographs and rendered synthetic heads (`portraits`, `heads`) are given other shapes, skins,
+beards and glasses, then a random pose by `sonic_edge.engine.renderer`. The answers are the commanded values, measured
+by the product's landmarks on the resulting picture; where command and measurement disagree, the picture is left out.
 
 Every picture is aligned as the runtime aligns: eye centres at (0.34, 0.40) and (0.66, 0.40) of a 224 square.
 """
@@ -35,7 +35,7 @@ POSES = (8, 8, 5)
 N_FACES = 4800
 WORKERS = 2
 HELD_OUT, HELD_EVERY = 3, 25
-"""Of every so many portraits one is a head that is not trained on: people that only `models.read_faces` sees."""
+"""One in this many portraits is a head held out of training, for `models.read_faces` alone."""
 EYE, YAW = 4, 5
 """Indices of the eyes' opening and of the turn among the answers."""
 
@@ -48,10 +48,10 @@ class Material(NamedTuple):
     answers: NDArray[np.float32]
     """[n, 7] as `network.FACE` names them."""
     source: NDArray[np.int64]
-    """[n] who was deformed: 0 and 1 the photographs, 2 a rendered head, `HELD_OUT` one that is never trained on."""
+    """[n] the source: 0 and 1 the photographs, 2 a rendered head, `HELD_OUT` one held out of training."""
 
     def taught(self) -> NDArray[np.int64]:
-        """Indices of what is trained on: all but the heads that are held out."""
+        """Indices for training: all but the heads that are held out."""
         return np.flatnonzero(self.source != HELD_OUT)
 
     def held_out(self) -> "Material":
@@ -94,7 +94,7 @@ def deformed(
         read = portraits.measure(image, landmarks)
         answers = read.copy()
         blink = command.get("blink", 0.0)
-        answers[EYE] = (1 - blink) * rest[EYE]  # shut eyes are what landmarks read worst
+        answers[EYE] = (1 - blink) * rest[EYE]  # landmarks are worst on shut eyes
         if not agrees(rest, command, read):
             continue
         face = portraits.aligned(Portrait(image, landmarks))[0]
@@ -104,7 +104,7 @@ def deformed(
 
 
 def agrees(rest: NDArray[np.float32], command: Dict[str, float], read: NDArray[np.float32]) -> bool:
-    """Whether what landmarks read is near what was commanded: else they lost the face."""
+    """Whether measured landmarks are near the command; otherwise they lost the face."""
     yaw, pitch = read[5] - rest[5] - command.get("yaw", 0), read[6] - rest[6] - command.get("pitch", 0)
     return bool(abs(yaw) < 0.3 and abs(pitch) < 0.3 and 0.4 < read[1] < 1.5 and read[0] < 0.8)
 
@@ -181,7 +181,7 @@ def photographed(
     Args:
         picture: [224, 224] grey.
         answers: [7].
-        rng: Decides all of it.
+        rng: Random source.
 
     Returns:
         [224, 224] 0..1 and the answers, of which mirroring changes the yaw.

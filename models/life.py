@@ -1,18 +1,18 @@
-"""The teacher for what speech does not dictate: blinks, gaze, brows and head, out of published statistics.
+"""The teacher for what speech does not determine: blinks, gaze, brows and head, from published statistics.
 
 No head-motion corpus has a licence that would let its motion be shipped, so the teacher is a random process whose
-figures come from the literature; the network learns to sample it given the speech and the face. Each rule names its
-source where it is made. What is heard of the speech is loudness: stress, phrases and pauses. (Pitch would be worth
-having, but a mel of 25 ms windows does not give it for low voices.)
+parameters come from the literature; the network learns to sample it given the speech and the face. Each rule names its
+source where it is made. Of the speech it uses only loudness: stress, phrases and pauses. (Pitch would be
+useful, but a mel of 25 ms windows does not give it for low voices.)
 
 Every channel starts at the portrait's own pose, 0, and keeps coming back to it. A portrait that is not frontal and
 wide-eyed changes the motion:
 
 - A head turned by `yaw` or `pitch` drifts back towards the viewer by TURN_BACK of that angle (at most TURN_BACK_MOST),
-  and what it turns besides is smaller, down to 40 % for half a radian: a renderer that warps one photo shows a face
+  and its other turning is smaller, down to 40 % for half a radian: a renderer that warps one photo shows a face
   best near its own pose, and turned further away it would leave the viewer.
 - Eyes that are shut in the portrait (`eye_opening` under BLINK_OPENING's first figure) neither blink nor glance; narrow
-  ones (up to the second) do so the less. A blink that does come is always a whole one.
+  ones (up to the second) do so less. A blink that does come is always a whole one.
 """
 
 from typing import Tuple
@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 
 CHANNELS: Tuple[str, ...] = ("blink", "brow", "gaze_x", "gaze_y", "yaw", "pitch", "roll", "tx", "ty")
 FACE: Tuple[str, ...] = ("mouth_opening", "mouth_width", "teeth", "lips", "eye_opening", "yaw", "pitch")
-"""What is known of the portrait's rest state: what the network's face branch reads, in this order."""
+"""The portrait's rest state as the network's face branch estimates it, in this order."""
 FPS = 25.0
 RISE_S, SETTLE_S = 0.6, 1.2
 """How long it takes to leave the portrait's pose at the start of a clip, and to turn back towards the viewer."""
@@ -75,7 +75,7 @@ def stress(level: FloatArray) -> FloatArray:
 
 
 def phrases(level: FloatArray) -> Tuple[FloatArray, FloatArray, FloatArray]:
-    """How much is being said about each frame, and how much a phrase begins or ends there, 0..1, [n] each.
+    """How much is being said around each frame, and how much a phrase begins or ends there, 0..1, [n] each.
 
     A phrase ends where half a second was much louder than the third of a second that comes.
     """
@@ -103,9 +103,9 @@ def _blinks(
 ) -> FloatArray:
     """Lids over time, [n], 0 open .. 1 shut.
 
-    Speakers blink 20-26 times a minute (Bentivoglio et al. 1997), rather where a phrase ends or a pause comes (Nakano &
-    Kitazawa 2010) and with large saccades (Evinger et al. 1994), seldom twice within a second but for the occasional
-    double blink.
+    Speakers blink 20-26 times a minute (Bentivoglio et al. 1997), more often at the end of a phrase or in a pause
+    (Nakano & Kitazawa 2010) and with large saccades (Evinger et al. 1994), seldom twice within a second but for the
+    occasional double blink.
     """
     n = len(ends)
     lids, last, again = np.zeros(n), -int(rng.uniform(0, 60)), -1
@@ -180,7 +180,7 @@ def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generato
     Args:
         level: [n_frames] loudness of the speech, 0 (30 dB under the loud parts) .. 1, 25 frames a second.
         face: [7] the portrait's rest state, in the order of `FACE`; the module says what it changes.
-        rng: Where the take is drawn from.
+        rng: Random source of the take.
 
     Returns:
         [n_frames, 9] in the units of the model's life channels, starting at 0.
@@ -203,7 +203,7 @@ def sample(level: FloatArray, face: NDArray[np.float32], rng: np.random.Generato
     for name, (slow, quick) in WANDER.items():
         drift = slow * alive * wander(n, SLOW_HZ, rng) + quick * (0.2 + 1.3 * talking) * wander(n, QUICK_HZ, rng)
         head[name] = lively * drift * rise
-    # the head goes a part of the way to where the eyes look, a fifth of a second behind (Stahl 1999)
+    # the head turns part of the way towards the gaze, a fifth of a second behind (Stahl 1999)
     lag = np.exp(-np.arange(13) / 5) / np.exp(-np.arange(13) / 5).sum()
     head["yaw"] += 0.15 * GAZE_RADIANS * np.convolve(np.pad(look_x, (12, 0), mode="edge"), lag, "valid")
     head["pitch"] += _nods(accent, ends, rng) * rise

@@ -1,4 +1,4 @@
-"""What SonicNet is trained for."""
+"""Training losses of SonicNet."""
 
 import mindspore as ms
 import numpy as np
@@ -8,7 +8,7 @@ from models.life import FACE
 from models.network import FRAMES, N_VISEMES, Denoiser, Encoder
 
 ANSWERS_SPREAD = (0.10, 0.11, 0.17, 0.05, 0.05, 0.15, 0.09)
-"""Of the answers among the faces trained on: what counts as a large mistake."""
+"""A large error of each answer, over the training faces."""
 JUMP = 0.3  # weight of the error's own steps
 
 
@@ -44,7 +44,7 @@ class LipLoss(nn.Cell):
         viseme_weight[0, :3, 0] = 0.6, 1.5, 1.5  # silence is common, lip consonants matter
         self.viseme_weight = Tensor(viseme_weight)
         ends = np.ones((1, 1, FRAMES), np.float32)
-        ends[0, 0, :4] = ends[0, 0, -2:] = 0.4  # half of what they need is outside the window
+        ends[0, 0, :4] = ends[0, 0, -2:] = 0.4  # half of their context is outside the window
         self.ends = Tensor(ends)
 
     def construct(self, audio: Tensor, lips: Tensor, held: Tensor, visemes: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class LipLoss(nn.Cell):
         loss = self.mean(error * error * weight * self.ends)
         speed = error[:, :, 1:FRAMES] - error[:, :, 0 : FRAMES - 1]
         loss = loss + 0.3 * self.mean(speed * speed * self.channel_weight)
-        # cross-entropy on logits, closures three times as dear as openings
+        # cross-entropy on logits, closures weighted three times as much as openings
         missed = held * 3.0 * self.softplus(-closure) + (1.0 - held) * self.softplus(closure)
         loss = loss + 0.25 * self.mean(missed * self.ends)
         smooth = 0.9 * visemes + 0.1 / N_VISEMES
@@ -82,7 +82,7 @@ class FlowLoss(nn.Cell):
         t = ops.reshape(step, (-1, 1, 1))
         noisy = noise * (1.0 - t) + motion * t
         error = self.denoiser(condition, noisy, past, step) - (motion - noise)
-        # weighing the error's own steps too leaves the same best answer; a jump is seen before an offset is
+        # weighting the error's differences too keeps the same optimum; a jump is more visible than an offset
         jump = error[:, :, 1:FRAMES] * (1.0 - known[:, :, 1:FRAMES]) - error[:, :, 0 : FRAMES - 1] * (
             1.0 - known[:, :, 0 : FRAMES - 1]
         )

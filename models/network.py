@@ -1,8 +1,8 @@
 """SonicNet: speech and a face in, facial motion out.
 
-Two graphs. The encoder hears 1.6 s of speech and sees the face once: lips come straight out of it, as does the
-condition for what speech does not dictate. The denoiser makes that remainder (head, eyes, brows) out of noise, a few
-steps of flow matching at a time (Lipman et al. 2023).
+Two graphs. The encoder takes 1.6 s of speech and the face: it gives the lips directly, and the condition
+for what speech does not determine. The denoiser samples that remainder (head, eyes, brows) from noise in a few
+steps of flow matching (Lipman et al. 2023).
 
 Only operators that export to ONNX exactly, run as INT8 on the chip, and are quick to train on a CPU: 1x1 convolutions,
 batch norm, ReLU, dense layers. A convolution over time is a splice (TDNN, Waibel 1989): neighbours side by side in the
@@ -66,7 +66,7 @@ class Residual(nn.Cell):
     """ReLU6(x + BatchNorm(3-wide dilated convolution of x)).
 
     The cut at 6 is for INT8: without it a few frames reach 70 where most stay under 5, and 256 steps over such a range
-    leave lips that shake (r 0.88 with the exact ones, 0.99 and more with it).
+    make the lips tremble (r 0.88 with the exact ones; with the cut 0.99 and more).
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -84,8 +84,8 @@ class Residual(nn.Cell):
 class SpeechTrunk(nn.Cell):
     """Normalised mel [B, 1, 80, 160] -> speech features [B, WIDTH, 1, 40].
 
-    Two layers look at a few neighbouring bands with the same weights wherever they lie, because voices differ by where
-    their formants are; only then is the whole spectrum put together. Every frame sees 8 mel frames every 4: frame j of
+    Two layers process a few neighbouring bands with the same weights everywhere, because voices differ in where
+    their formants are; only then is the whole spectrum combined. Every frame sees 8 mel frames every 4: frame j of
     the output is centred on mel frame 4 j + 1.5, 15 ms past j / 25 s.
     """
 
@@ -147,7 +147,7 @@ class LipHeads(nn.Cell):
 class Shift(nn.Cell):
     """A quarter of the channels moved one place up, down, left and right: [B, C, H, W] -> the same, zeros at the edges.
 
-    With a 1x1 convolution after it, neighbours mix at no multiplication of their own (Wu et al. 2018, Shift).
+    With a 1x1 convolution after it, neighbours mix without further multiplications (Wu et al. 2018, Shift).
     """
 
     def __init__(self, channels: int) -> None:
@@ -170,8 +170,8 @@ class Shift(nn.Cell):
 class FaceBranch(nn.Cell):
     """Aligned face [B, 3, 224, 224] -> its rest state [B, len(FACE)], as `portraits.measure` would measure it.
 
-    Works on grey levels less their mean over the picture and over their mean distance from it, so that neither the
-    camera's exposure and contrast nor the colour of the light comes into it.
+    Works on grey levels, minus their mean over the picture and divided by their mean deviation, so that neither the
+    camera's exposure and contrast nor the colour of the light has an effect.
     """
 
     def __init__(self) -> None:
@@ -210,7 +210,7 @@ class FaceBranch(nn.Cell):
 
 
 class Condition(nn.Cell):
-    """Speech features and the face [B, len(FACE), 1] -> what the denoiser is told, [B, 64, 40], of unit size each."""
+    """Speech features and the face [B, len(FACE), 1] -> the denoiser's condition, [B, 64, 40], each of unit size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,12 +228,12 @@ class Condition(nn.Cell):
 
 
 class InThisFace(nn.Cell):
-    """Lips as anybody moves them -> as this face does, by what the face branch read of it.
+    """Lips of a typical face -> lips of this face, by the face branch's estimate.
 
-    A viseme is a shape, so an opening goes with the size of the mouth: jaw is scaled by the mouth's own width over the
-    typical one, as far as a smile has not stretched it. A smile stays while its owner speaks: it is already spread, so
-    that "e" has half as far to go, and "u" must draw it together first. Thick lips protrude further when rounded.
-    A typical face (`FACE_TYPICAL`) changes nothing; nothing goes further than the limits given here, whatever is read.
+    A viseme is a shape, so an opening scales with the size of the mouth: jaw is scaled by the mouth's own width over
+    the typical one, as far as a smile has not stretched it. A smile stays while its owner speaks: it is already spread,
+    so that "e" has half as far to go, and "u" must draw it together first. Thick lips protrude further when rounded. A
+    typical face (`FACE_TYPICAL`) changes nothing; nothing exceeds the limits given here, whatever the estimate.
     """
 
     SMILE_FROM, SMILE_SPAN = 0.90, 0.25
@@ -266,7 +266,7 @@ class SpokenLips(nn.Cell):
     viseme probabilities [B, 16, 40].
 
     Every channel is the mean of what was regressed and of the viseme probabilities read through the teacher's mean lips
-    of each viseme: people's lips follow that better than either.
+    of each viseme: this agrees with people's lips better than either.
 
     Args:
         viseme_lips: [16, 5] mean lips of each viseme, from the teacher.
@@ -276,7 +276,7 @@ class SpokenLips(nn.Cell):
         super().__init__()
         table = viseme_lips.T.reshape(1, N_LIPS, N_VISEMES, 1)
         self.viseme_lips = Parameter(Tensor(table), name="viseme_lips", requires_grad=False)
-        # a network unsure of itself moves too little; set after training so that lips move as far as the teacher's
+        # an uncertain network moves too little; set after training so that lips move as far as the teacher's
         self.gain = Parameter(Tensor(np.ones((1, N_LIPS, 1), np.float32)), name="gain", requires_grad=False)
         self.shift = Parameter(Tensor(np.zeros((1, N_LIPS, 1), np.float32)), name="shift", requires_grad=False)
         self.relu = nn.ReLU()
@@ -308,7 +308,7 @@ class Shut(nn.Cell):
     """Closure logits [B, 1, 40] and viseme probabilities [B, 16, 40] -> probability that the lips are shut [B, 1, 40].
 
     A weighted mean of the log-odds of the closure head and of the class of p, b, m: where only one of them is sure, it
-    is more often wrong. In real speech as many closures are seen with fewer false ones.
+    is more often wrong. In real speech this detects as many closures with fewer false ones.
     """
 
     CLASS = 1  # p, b, m in `phonemes.VISEMES`
@@ -328,10 +328,10 @@ class Shut(nn.Cell):
 
 
 class Rest(nn.Cell):
-    """Lips come to rest where silence lasts: lips [B, 5, 40] and visemes [B, 16, 40] -> lips [B, 5, 40].
+    """Rests the lips in lasting silence: lips [B, 5, 40] and visemes [B, 16, 40] -> lips [B, 5, 40].
 
     By the mean probability of silence over seven frames, so that a pause of a third of a second rests and the closure
-    of a "t" does not. It hears a pause in noise, where loudness alone (`mel.quiet`) does not.
+    of a "t" does not. It recognises a pause in noise, where loudness alone (`mel.quiet`) does not.
     """
 
     REACH = 3  # frames to either side
@@ -382,7 +382,7 @@ class Encoder(nn.Cell):
         face = ops.reshape(self.face_branch(image_input), (-1, len(FACE), 1))
         lips = self.in_this_face(self.rest(lips, visemes), face)
         shut = self.shut(closure, visemes)
-        # the ONNX exporter renames what it gives out: an output must be a node that nothing else in the graph reads
+        # the ONNX exporter renames outputs: an output must be a node that nothing else in the graph reads
         return lips, shut, self.relu(visemes), self.condition(features, face), self.sum_last(face, 2)
 
 
@@ -418,7 +418,7 @@ class Denoiser(nn.Cell):
         return noisy_motion * ((2.0 * t - 1.0) / q) + residual / ops.sqrt(q)
 
     def residual(self, condition: Tensor, noisy_motion: Tensor, past_motion: Tensor, step: Tensor) -> Tensor:
-        """What a line does not tell, [B, 9, 40]."""
+        """The residual that the linear guess lacks, [B, 9, 40]."""
         angle = step * self.frequencies  # [B, N_FREQUENCIES]
         time = self.step_out(self.relu(self.step_hidden(self.cat((ops.sin(angle), ops.cos(angle))))))
         time = ops.reshape(time, (-1, DENOISER_WIDTH * (len(DENOISER_DILATIONS) + 1), 1, 1))

@@ -1,4 +1,4 @@
-"""What each phoneme asks of the lips.
+"""The target lips of each phoneme.
 
 The table is by articulation. Vowel openings follow vowel height and lip shapes follow the rounding and spreading of the
 IPA chart (Handbook of the International Phonetic Association, 1999; Ladefoged & Johnson, *A Course in Phonetics*);

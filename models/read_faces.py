@@ -1,9 +1,9 @@
-"""How well the face branch reads portraits it has not seen, against the product's landmarks.
+"""How well the face branch estimates unseen portraits, against the product's landmarks.
 
     python -m models.read_faces FOLDER... [--bundle models/bundles/sonic-net] [--turned] [--pool]
 
 A folder holds pictures and video files; of a video every tenth frame counts. Prints r, mean error and bias of each
-answer, how well teeth that show are told from teeth that do not (area under the curve), and how far lips that the
+answer, how well visible teeth are distinguished from hidden ones (area under the curve), and how far lips that the
 encoder would command of this face are off, against the same lips without the face (`lips_in`).
 `--turned` has the product's renderer turn and move the pictures too; `--pool` adds the heads held out of training.
 """
@@ -43,9 +43,9 @@ TURNS: Tuple[Dict[str, float], ...] = (
     {"pitch": -0.2, "yaw": 0.15, "jaw": 0.25},
     {"yaw": -0.15, "blink": 0.5},
 )
-"""Poses that `--turned` asks the renderer for."""
+"""Poses that `--turned` renders."""
 TEETH_SHOW = 0.15
-"""A portrait of which landmarks and colours say more teeth than this shows its teeth."""
+"""A portrait shows its teeth if landmarks and colours measure more than this."""
 
 
 def images(folder: Path, skip: Sequence[str] = ()) -> Iterator[Tuple[str, Image]]:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes models/.venv, where everything in models/ runs; names the packages of voices, and of what compiles the product's
-# renderer, that are missing (as root it installs them); fetches the one voice that Debian does not carry. Run from anywhere.
+# Makes models/.venv, where everything in models/ runs; names missing packages for the voices and for compiling the
+# renderer (as root it installs them); fetches the one voice that Debian does not have. Run from anywhere.
 set -eu
 cd "$(dirname "$0")"
 python="${PYTHON:-python3}"

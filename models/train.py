@@ -45,7 +45,7 @@ from models.teacher import CHANNELS
 
 SEED = 1
 STEPS = {"lips": 3600, "face": 2400, "life": 6000}
-"""The parts in order, and their steps. Counted in steps, not minutes: a busy machine gives the same weights."""
+"""The parts in order, and their steps. Steps, not minutes, so that a busy machine gives the same weights."""
 N_CLIPS, WINDOWS_HEARD = 720, 8  # clips that the denoiser is trained on, and windows of each
 N_TAKES, PER_TAKE = 12, 4  # clips of a batch, and windows of each
 STEP_MEAN = -0.6  # of the flow time's logit: earlier than the middle, where events are decided
@@ -69,14 +69,14 @@ def prefetched(make: Callable[[np.random.Generator], Batch], seed: int) -> Itera
             try:
                 yield queue.get(timeout=60)
             except Empty:
-                raise RuntimeError(f"the process that makes batches is gone: exit code {process.exitcode}") from None
+                raise RuntimeError(f"the process that makes batches has exited: exit code {process.exitcode}") from None
     finally:
         process.terminate()
 
 
 @dataclass
 class Averaged:
-    """Exponential mean of weights and norm statistics: steadier than where the optimiser last stood."""
+    """Exponential mean of weights and norm statistics: steadier than the optimiser's last values."""
 
     parameters: List[Parameter]
     keep: float = 0.995
@@ -139,8 +139,8 @@ def spoken(encoder: Encoder, audio: NDArray[np.float32]) -> Batch:
 def calibrate(encoder: Encoder, unheard: Corpus) -> None:
     """Set the gain and shift of jaw, width and round so that they span what the teacher's do.
 
-    On augmented speech of voices it has not heard, where the network is as unsure as on real speech. The spans are from
-    the 5th to the 95th percentile; the gain is at most 1.6, for it enlarges mistakes too.
+    On augmented speech of unseen voices, where the network is as uncertain as on real speech. The spans are from
+    the 5th to the 95th percentile; the gain is at most 1.6, because it amplifies errors too.
     """
     gain, shift = np.ones(N_LIPS), np.zeros(N_LIPS)
     set_gain(encoder, gain, shift)
@@ -162,7 +162,7 @@ def set_gain(encoder: Encoder, gain: NDArray[np.float64], shift: NDArray[np.floa
 
 
 def report_lips(encoder: Encoder, corpus: Corpus) -> None:
-    """How the lips do on voices that training never heard."""
+    """The quality of lips on voices held out of training."""
     audio, targets = speech_batch(corpus, np.random.default_rng(7), 24, raw=True)
     lips, closure, visemes = spoken(encoder, audio)
     inner = slice(4, -4)
@@ -179,14 +179,14 @@ def report_lips(encoder: Encoder, corpus: Corpus) -> None:
 
 @dataclass(frozen=True)
 class HeardSpeech:
-    """Clips that the frozen trunk has heard once, so that no batch waits for it."""
+    """Clips with the frozen trunk's output computed once, so that no batch waits for it."""
 
     level: NDArray[np.float64]
     """[n, LIFE_STREAM] loudness of each clip."""
     starts: NDArray[np.int64]
     """[n, k] where the windows begin."""
     features: NDArray[np.float16]
-    """[n, k, WIDTH, 1, 40] what the trunk makes of each window."""
+    """[n, k, WIDTH, 1, 40] the trunk's output for each window."""
 
 
 def hear(encoder: Encoder, corpus: Corpus, rng: np.random.Generator, n_clips: int) -> HeardSpeech:
@@ -214,13 +214,13 @@ def flow_batch(
     face, motion, known = life_takes(heard.level[clips], starts, rng)
     motion = (motion - mean[:, None]) / std[:, None]
     n = len(motion)
-    # events (a blink, a glance) are decided early on the way: more of the steps there
+    # events (a blink, a glance) are decided early: more of the steps there
     step = 1 / (1 + np.exp(-rng.normal(STEP_MEAN, 1.0, (n, 1))))
     step = np.where(rng.random((n, 1)) < 0.15, rng.random((n, 1)), step).clip(0, 0.98)
     unknown = 1 - known
-    first = np.diff(unknown, axis=1, prepend=unknown[:, :1]) > 0  # where the new meets the known: the seam that is seen
+    first = np.diff(unknown, axis=1, prepend=unknown[:, :1]) > 0  # where new frames meet known ones: the visible seam
     weight = unknown * (1 + 2 * first)
-    weight *= FRAMES / np.maximum(weight.sum(1, keepdims=True), 8)  # a window counts however little of it is new
+    weight *= FRAMES / np.maximum(weight.sum(1, keepdims=True), 8)  # a window counts fully even if little of it is new
     noise = rng.standard_normal(motion.shape)
     batch = (features, face, motion, known[:, None], weight[:, None], noise, step)
     return tuple(np.ascontiguousarray(x, np.float32) for x in batch)
@@ -261,7 +261,7 @@ def main() -> None:
     for part in args.only or STEPS:
         n_steps = max(1, round(args.effort * STEPS[part]))
         if part == "face":
-            faces.load()  # made before others wait for it
+            faces.load()  # made first, because others wait for it
             batches = tensors(prefetched(face_batch, SEED))
             fit(part, FaceLoss(encoder), [encoder.face_branch], batches, n_steps, 2e-3)
         elif part == "lips":

@@ -1,7 +1,7 @@
 """Who speaks in the corpus: one row for each voice, with its package and its share of the minutes.
 
-Formant voices (espeak-ng) are many but do not sound like people; recorded diphones, HTS and clustergen do, and carry
-over to real speech far better. Mandarin exists in espeak-ng only, hence its large share there.
+Formant voices (espeak-ng) are many but do not sound like people; recorded diphones, HTS and clustergen do, and
+generalise to real speech far better. Mandarin exists in espeak-ng only, hence its large share there.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Voice:
 
     synthesizer: str
     name: str
-    """As the synthesizer calls it; for espeak-ng what is told apart here: the language and who is held out."""
+    """The synthesizer's name of it; for espeak-ng: the language, and whether it is held out."""
     package: str
     """Of Debian 12; more than one where it does not depend on the rest."""
     language: str
@@ -32,7 +32,7 @@ class Voice:
 
 
 HELD_OUT_VARIANTS = ("belinda", "m7", "Marco")
-"""espeak-ng's variants that training never hears; they speak the rows named "held out"."""
+"""espeak-ng's variants held out of training; they speak the rows named "held out"."""
 
 VOICES: Tuple[Voice, ...] = (
     Voice("espeak", "Mandarin", "espeak-ng", "cmn", 15.5, {}),

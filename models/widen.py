@@ -1,10 +1,10 @@
-"""Makes whole convolutions of those that training had to cut: copies moved about, side by side, then a 1x1 convolution.
+"""Restores the convolutions that training had to write as shifted copies followed by a 1x1 convolution.
 
     python -m models.widen IN.onnx OUT.onnx
 
 `network.py` says why they were cut. A splice of a frame and its neighbours is a 3-wide (dilated) convolution, a picture
-cut into patches a strided one. What a 1x1 convolution reads of where is found by moving numbered elements through the
-graph as it is, so that no way of writing it need be known. Quantised sums are the same to the last bit: the same
+cut into patches a strided one. What a 1x1 convolution reads is found by passing numbered elements through the
+graph, so that no particular way of writing it is assumed. Quantised sums are the same to the last bit: the same
 integers are added (a padded 0 is the zero point), and what is quantised is not first copied three times over. Sums in
 floating point come in another order.
 """
@@ -36,7 +36,7 @@ class Reach(NamedTuple):
 
 
 class _Graph:
-    """A model's graph with what is asked of it often."""
+    """A model's graph with frequently used look-ups."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes: List[onnx.NodeProto] = list(model.graph.node)
@@ -121,7 +121,7 @@ def reach(positions: NDArray[np.int64], shape: Tuple[int, ...]) -> Optional[Reac
         begins.append(-first)
         ends.append(first + (n_out - 1) * stride + (kernel[-1] - 1) * dilation - (n_in - 1))
     found = Reach(kernel, strides, dilations, begins + ends, list(zip(*(tap.tolist() for tap in taps))))
-    # each weight of the kernel must be one of those there are, or it would be wider but not the same work
+    # every weight of the kernel must already exist, or the kernel would add work
     n_taps = n_channels * kernel[0] * kernel[1]
     if min(found.pads) < 0 or not len(set(found.taps)) == len(found.taps) == n_taps:
         return None
@@ -140,7 +140,7 @@ def _read(found: Reach, shape: Tuple[int, ...], out: Tuple[int, ...]) -> NDArray
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with whole convolutions.
+    """The same model with ordinary convolutions.
 
     Args:
         model: fp32 or QDQ, shapes fixed, batch 1.
@@ -172,7 +172,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen(conv: onnx.NodeProto, graph: _Graph, pairs: Dict[Tuple[str, ...], str]) -> List[onnx.NodeProto]:
-    """Make a 1x1 convolution whole, if it can be; the Q/DQ pair that it needs before it, if there is none yet."""
+    """Restore one convolution, if possible; returns the Q/DQ pair that it needs before it, if there is none yet."""
     after = graph.makers.get(conv.input[0])
     before = graph.makers.get(after.input[0]) if after is not None and after.op_type == "DequantizeLinear" else None
     end = before.input[0] if before is not None else conv.input[0]

@@ -60,7 +60,7 @@ def limits() -> LimitSettings:
 
 @pytest.fixture(scope="session")
 def performer() -> Iterator[MotionPerformer]:
-    """The shipped model on the CPU, and what makes pictures of its motion."""
+    """The shipped model on the CPU, and the renderer for its motion."""
     bundle, backend = find_bundle("sonic-net"), CpuBackend(1)
     encoder, denoiser = (backend.open(bundle.stage(name, "cpu")) for name in ("encoder", "denoiser"))
     yield MotionPerformer(bundle, encoder, denoiser)
@@ -103,7 +103,7 @@ print("PEAK", re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read()
 
 @pytest.fixture
 def alone() -> Callable[[str], Tuple[str, float, float]]:
-    """Run code in a process of its own: what it printed, its peak memory in MB, and the seconds it took."""
+    """Run code in a process of its own; returns its output, its peak memory in MB, and its seconds."""
 
     def run(code: str) -> Tuple[str, float, float]:
         done = subprocess.run(

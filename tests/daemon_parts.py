@@ -22,7 +22,7 @@ sys.exit(daemon.run(config.load_config(path), path, command=(sys.executable, *sy
 
 
 class Daemon:
-    """A real daemon process on a spool in a folder of its own; its log is in `log`."""
+    """A real daemon process with its own spool; its log is in `log`."""
 
     def __init__(self, folder, command, notify_socket=None):
         self.spool = folder / "spool"

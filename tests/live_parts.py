@@ -28,7 +28,7 @@ pcm.tape {{
 class Pulse:
     """A running server.
 
-    Its sink "mic" is what is spoken into the microphone; what comes out of sink "speaker" is what people hear.
+    Sound played to its sink "mic" arrives at the microphone; sink "speaker" is what people hear.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +91,7 @@ class Pulse:
     def play(self, samples, rate=16000, sink="mic"):
         """Speak into the microphone, [n] or [n, channels] int16, in real time; returns when it is over.
 
-        The server is given seconds in advance: whoever is held up for less leaves no gap in it.
+        The server gets seconds in advance, so that a shorter delay leaves no gap in it.
         """
         samples = np.asarray(samples, np.int16)
         n_channels = 1 if samples.ndim == 1 else samples.shape[1]
@@ -122,7 +122,7 @@ def pulse_server(folder: Path, **settings):
 
 @contextmanager
 def x_server(width: int, height: int):
-    """A screen nobody sees; its name for DISPLAY."""
+    """A virtual screen; its name for DISPLAY."""
     assert shutil.which("Xvfb"), "Xvfb is needed: board/setup.sh test installs it"
     reading, writing = os.pipe()
     process = subprocess.Popen(

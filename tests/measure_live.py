@@ -34,7 +34,7 @@ from sonic_edge.service.messages import Request
 
 RATE = 16000
 SCREEN = (640, 512)
-MARK_AT = (64 + 24, 24)  # the picture stands in the middle of the screen
+MARK_AT = (64 + 24, 24)  # the picture is in the middle of the screen
 RUN = """
 import sys
 from pathlib import Path
@@ -108,7 +108,7 @@ def stop(process):
 
 
 def demo(out):
-    """Speak the sample; record screen and loudspeaker as somebody in the room would see and hear them."""
+    """Play the sample, and record screen and loudspeaker as somebody in the room would see and hear them."""
     with tempfile.TemporaryDirectory() as name, room(Path(name)) as (pulse, environment, status, _):
         samples = sentence(13.5, clicks=False)
         part = out.with_suffix(".part.mp4")
@@ -210,7 +210,7 @@ def family(pid):
 
 
 def measure(minutes):
-    """Speak for so long, with clicks; what was seen, heard and counted."""
+    """Play speech with clicks for this long; returns what was seen, heard and counted."""
     marked = str(Path(__file__).parent / "marked_studio.py")
     with tempfile.TemporaryDirectory() as name:
         marks = Path(name) / "marks"

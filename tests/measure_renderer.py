@@ -1,4 +1,4 @@
-"""Measures the renderer alone: what it draws against the motion it was asked for, frame by frame, before any encoder.
+"""Measures the renderer alone: its drawing against the requested motion, frame by frame, before any encoder.
 
     python tests/measure_renderer.py PEOPLE [--size 512] [--json FILE] [--only NAME ...] [--bundle NAME]
 
@@ -8,7 +8,7 @@ by the product's own. Lengths are in interoculars. Columns (those ending in 0: w
 
     face            share of frames on which a face is found
     open            r of the gap asked for (jaw less closures) and the opening seen
-    w_fit, w, w_c   how the width seen goes with the motion: multiple r on (width, round), r with width alone, r with
+    w_fit, w, w_c   how the visible width follows the motion: multiple r on (width, round), r with width alone, r with
                     where the renderer puts the corners of the mouth (CORNERS)
     shut            of the frames whose motion is shut, the share seen less than 0.015 more open than a shut mouth of
                     this photo: than the rest frame, or of photos with an open mouth (marked o) than the clip's 5th

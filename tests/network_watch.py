@@ -1,4 +1,4 @@
-"""Sees what programs want of a network, and refuses it: every socket but AF_UNIX, and every way to look up a name.
+"""Reports and refuses programs' use of a network: every socket but AF_UNIX, and every kind of name look-up.
 
 The kernel asks before each `socket` and `connect` of a watched program and of all it starts (seccomp's user
 notification, seccomp_unotify(2)); that needs no rights and no other program, and nothing gets past it. Run as a script
@@ -133,7 +133,7 @@ class Watch:
                     os.close(one)
 
     def _answer(self, listener):
-        """Answer one question; False if nobody is left who could ask."""
+        """Answer one request; False if nobody is left to ask."""
         note = bytearray(_NOTE.size)
         try:
             fcntl.ioctl(listener, _RECEIVE, note)

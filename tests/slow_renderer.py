@@ -1,7 +1,7 @@
-"""The renderer as one would write it down: every pixel in float, in full, with none of what makes the real one fast.
+"""The renderer in its plainest form: every pixel in float, in full, with none of the real one's optimisations.
 
-It is what the real one is held to. They share what is worked out once for a portrait (the bases of the movements, the
-painted inside of the mouth, the person apart from the background) and nothing of what is done for a frame.
+The real one must agree with it. They share what is computed once per portrait (the bases of the movements, the
+painted inside of the mouth, the matte) and nothing of the work per frame.
 """
 
 from typing import Any, Dict, List, Mapping, Tuple, Union
@@ -37,7 +37,7 @@ def placed_on(grid: Grid, positions: Array) -> Array:
 
 
 def enlarged(grid: Grid, field: Array, box: Box) -> Array:
-    """What lies on the nodes of a grid at every pixel of a box inside it."""
+    """Values on the nodes of a grid, interpolated at every pixel of a box inside it."""
     full = cv2.resize(field, None, fx=grid.cell, fy=grid.cell, interpolation=cv2.INTER_LINEAR)
     return full[box.top - grid.top : box.bottom - grid.top, box.left - grid.left : box.right - grid.left]
 

@@ -1,4 +1,4 @@
-"""A real studio process that does what it is told without a model: ``python stub_studio.py [START]``.
+"""A real studio process that follows orders without a model: ``python stub_studio.py [START]``.
 
 As long as there is a file ``run/hold`` in the spool it does not get ready.
 """

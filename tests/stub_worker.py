@@ -69,7 +69,7 @@ class Stub:
         raise ValueError("a mistake of ours")
 
     def crash(self, request, times, progress):
-        """Crash as often as said, counted beside the spool; always, if no number is given."""
+        """Crash a given number of times, counted next to the spool; always, if no number is given."""
         tally = request.speech.parents[3] / f"crashes-{request.speech.name}"
         n = len(tally.read_text()) if tally.exists() else 0
         tally.write_text("x" * (n + 1))

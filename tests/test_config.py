@@ -38,7 +38,7 @@ def test_defaults_are_those_the_product_promises():
     assert (c.dynamic_scale, c.motion_scale, c.align_offset, c.fps) == (1.1, 1.05, 0.03, 25)
 
 
-def test_every_mistake_is_told_at_once_with_path_value_range_and_nearest_name(tmp_path):
+def test_every_mistake_is_reported_with_path_value_range_and_nearest_name(tmp_path):
     text = """
 controls: {min_resolutoin: 300, fps: fast, min_resolution: 513, smooth: 1, inference_steps: 0}
 modle: {}
@@ -153,7 +153,7 @@ def test_the_example_file_is_the_defaults():
 @pytest.mark.parametrize(
     "section", [{"label": {"text": "AI\n生成"}}, {"label": {"producer": "a\x85b"}}, {"spool": {"root": ""}}]
 )
-def test_what_cannot_work_is_told_before_the_first_job(section):
+def test_impossible_settings_are_reported_before_the_first_job(section):
     with pytest.raises(ConfigError, match="must be text"):
         check(Config, section, "x")
 

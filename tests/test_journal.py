@@ -65,7 +65,7 @@ def _way_in():
 
 
 def _in_namespace(code):
-    """Run it where the journal is ours: the entries, and what came on standard error."""
+    """Run it with our journal; returns the entries, and standard error."""
     command = _way_in()
     done = subprocess.run(
         [*command, sys.executable, "-c", _WITH_JOURNAL],
@@ -80,7 +80,7 @@ def _in_namespace(code):
 
 
 def _outside(code, **environment):
-    """Run it where there is no journal: what came on standard error."""
+    """Run it without a journal; returns standard error."""
     env = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
     done = subprocess.run(
         [sys.executable, "-c", _SET_UP + code], capture_output=True, text=True, timeout=60, env={**env, **environment}
@@ -132,7 +132,7 @@ def test_a_record_that_the_journal_does_not_take_becomes_a_line():
     assert stderr == "<3>xxxxxxxxxx [j]\n"
 
 
-# the socket is there, but nobody listens any more; what follows must not wait for it
+# the socket exists, but nobody listens any more; the next line must not wait for it
 _DEAF = 'print("[]", flush=True)\nos._exit(0)\n'
 
 
@@ -192,7 +192,7 @@ def test_a_process_that_has_a_log_keeps_it():
 
 
 @pytest.mark.parametrize("level, priority", [(10, 7), (20, 6), (25, 6), (30, 4), (40, 3), (50, 2)])
-def test_levels_are_told_as_syslog_does(level, priority):
+def test_levels_are_those_of_syslog(level, priority):
     said = []
     handler = journal._Journal(lambda message, **entry: said.append((message, entry)), logging.NullHandler())
     handler.handle(logging.makeLogRecord({"msg": "m", "levelno": level}))

@@ -34,7 +34,7 @@ def watch(tmp_path):
 
 
 def run(watch, *words, **more):
-    """A command, watched, its status and what it said."""
+    """A watched command; returns its status and output."""
     done = subprocess.run(
         watch.command(*words), env=watch.environment(**more), cwd=watch.cwd, capture_output=True, text=True, timeout=300
     )
@@ -151,7 +151,7 @@ def imports_onnxruntime(path):
 
 
 def test_whatever_loads_onnxruntime_has_switched_its_telemetry_off():
-    """In packages their __init__ does it, in tests conftest.py; what is run by its path must before the import."""
+    """Packages do this in their __init__, tests in conftest.py; a file run by its path must do it before the import."""
     wrong, n_found = [], 0
     folders = ("sonic_edge", "models", "tests", "board")
     for path in sorted(p for f in folders for p in (ROOT / f).rglob("*.py") if not {".venv", "build"} & set(p.parts)):

@@ -1,4 +1,4 @@
-"""What the README says to type works as it says."""
+"""The README's commands work as it says."""
 
 import re
 import shlex
@@ -73,7 +73,7 @@ def wait_for_studio(run):
 
 
 def sonic_edge(*words):
-    """A command that succeeds, in a process of its own: one forked off this one would have its memory too."""
+    """A command that succeeds, in a process of its own: a fork of this one would count its memory too."""
     done = subprocess.run([sys.executable, "-m", "sonic_edge", *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 

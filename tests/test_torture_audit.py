@@ -19,7 +19,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def done(spool):
-    """A job that went well, and one that failed as it should."""
+    """A job that succeeded, and one that failed as expected."""
     giver = Giver(spool, seed=1)
     given = [giver.give("folder", "a"), giver.give("two photos", "b")]
     (spool / "inbox" / "a").rename(spool / "outbox" / "a.inputs")
@@ -75,7 +75,7 @@ def test_nothing_wrong_is_found_where_nothing_is(spool, done):
     [cut_short, without_a_word, twice, in_both, without_its_photo, away, left_at_work, with_a_draft],
     ids=lambda spoil: spoil.__name__,
 )
-def test_what_is_wrong_is_found(spool, done, spoil):
+def test_defects_are_found(spool, done, spoil):
     spoil(spool)
     assert audit(spool, done).broken
 
@@ -87,7 +87,7 @@ def test_what_should_never_be_visible_is_seen(spool, done, spoil):
         until(lambda: watch.broken, "seen")
 
 
-def test_a_result_that_goes_away_is_missed(spool, done):
+def test_a_result_that_disappears_is_reported(spool, done):
     with Watch(spool) as watch:
         until(lambda: watch.n_seen == 4, "all seen")
         assert not watch.broken

@@ -1,4 +1,4 @@
-"""The simulated power cuts of `make torture`, for one kind of job; and that they find what they are there to find."""
+"""The simulated power cuts of `make torture`, for one kind of job; and that they detect planted defects."""
 
 import os
 
@@ -29,7 +29,7 @@ def test_no_power_cut_loses_doubles_or_shows_half_a_job(explore, life):
 
 
 @pytest.mark.parametrize("forgotten", ["a file", "outbox", "a"])
-def test_a_sync_that_is_forgotten_is_found(explore, monkeypatch, forgotten):
+def test_a_forgotten_sync_is_detected(explore, monkeypatch, forgotten):
     sync = disk.sync
 
     def forgetful(path):

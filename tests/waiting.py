@@ -1,14 +1,14 @@
-"""Waiting for what another thread or process does."""
+"""Waiting for another thread or process."""
 
 import time
 from pathlib import Path
 
 DEADLINE_S = 120
-"""Only ends what would hang: however long anybody is held up, no sound run comes near it."""
+"""Only to end a hang: no sound run comes near it, however slow the machine."""
 
 
 def until(condition, what):
-    """Come back once it holds; `what` is missed if it does not: words, or what finds them then."""
+    """Wait until the condition holds; otherwise fail with `what`: text, or a function that returns it."""
     end = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < end, f"{what() if callable(what) else what}: not in {DEADLINE_S} s"
@@ -16,7 +16,7 @@ def until(condition, what):
 
 
 def state_of(pid):
-    """Of a process, a letter as in proc(5): T is stopped, Z dead and not yet taken away; "" if there is none."""
+    """State of a process, a letter as in proc(5): T is stopped, Z dead and not yet reaped; "" if there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -19,12 +19,12 @@ Tell = Callable[[str], None]
 Step = Callable[[], str]
 
 FIRST: Sequence[Step] = (debian.make_root, debian.is_as_asked, product.bundle, product.install)
-"""Without these there is nothing to try; each gives in words what was seen, its docstring begins with its name."""
+"""The rest depends on these. Each returns what was seen, as text; its docstring begins with its name."""
 THEN: Sequence[Step] = (product.doctor, product.demo, product.same_here, fast_tests.run)
 
 
 def main() -> int:
-    """Do all; each step is a line. 0 if none failed."""
+    """Run all steps and print a line for each; 0 if none failed."""
     os.nice(10)
     shutil.rmtree(BUILD, ignore_errors=True)
     RESULT.mkdir(parents=True)
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _steps(tell: Tell) -> bool:
-    """Do them in order; whether all passed."""
+    """Run steps in order; whether all passed."""
     for number, step in enumerate(FIRST):
         if not _passes(step, tell):
             for rest in (*FIRST[number + 1 :], *THEN):

@@ -1,4 +1,4 @@
-"""A Debian for arm64 on another machine: the kernel hands each of its programs to qemu-user, which translates it."""
+"""A Debian for arm64 on another machine: the kernel runs each of its programs through qemu-user, which emulates it."""
 
 import contextlib
 import shutil
@@ -15,12 +15,12 @@ BUILD = CHECKOUT / "build" / "arm64"
 ROOT, RESULT = BUILD / "root", BUILD / "result"
 SUITE, PYTHON = "bullseye", "3.9"
 _PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "procps", "python3")
-"""What a board has before anything is installed on it."""
+"""Packages that a board has before anything is installed on it."""
 _MIRROR = f"deb http://deb.debian.org/debian {SUITE} main"
-"""This alone: what bullseye-security lists has left the mirrors."""
+"""Without bullseye-security: packages that it lists are gone from the mirrors."""
 CPU = "cortex-a76"
-"""Of those that qemu-user 7.2 knows, the one with a Cortex-A55's instructions: ARMv8.2 with half floats and dot
-products, no SVE. Without a name it plays a processor that has everything, and libraries take ways no board takes."""
+"""The processor of qemu-user 7.2 with a Cortex-A55's instructions: ARMv8.2 with half floats and dot
+products, no SVE. The default has every feature, and libraries would run code that runs on no board."""
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _NAME = "sonic-edge-arm64"
@@ -29,19 +29,19 @@ _MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x
 _MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 
 _HWCAP = {"fp": 0, "asimd": 1, "asimdhp": 10, "asimddp": 20, "sve": 22}
-"""Bits of the kernel's word on the processor (arch/arm64/include/uapi/asm/hwcap.h)."""
+"""Bits of the kernel's AT_HWCAP (arch/arm64/include/uapi/asm/hwcap.h)."""
 
 
 class Wrong(Exception):
-    """What was seen is not what is promised."""
+    """A check failed: what was seen is not what is promised."""
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[str]:
-    """While this lasts the kernel runs arm64 programs; gives in words what does it.
+    """A context in which the kernel runs arm64 programs; yields what runs them, as text.
 
     Raises:
-        NotRun: If it cannot be had here.
+        NotRun: If it is not possible here.
     """
     pieces.need("qemu-aarch64-static=qemu-user-static", "arch-test=arch-test", "mmdebstrap=mmdebstrap", *nspawn.NEEDS)
     if _runs():
@@ -51,17 +51,17 @@ def translated() -> Iterator[str]:
     if not register.exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)], check=False, capture_output=True)
     if not register.exists():
-        raise NotRun(f"{_BINFMT} cannot be mounted, so that this kernel cannot be told who runs arm64 programs")
+        raise NotRun(f"{_BINFMT} cannot be mounted, so no emulator can be registered with this kernel")
     interpreter = shutil.which("qemu-aarch64-static")
     try:
-        # F: opened now, so that it need not lie in the root
+        # F: opened now, so that it need not be in the root
         register.write_text(f":{_NAME}:M::{_MAGIC}:{_MASK}:{interpreter}:F")
     except OSError as e:
-        raise NotRun(f"{register}: the kernel takes no translator for arm64 programs: {e}") from e
+        raise NotRun(f"{register}: the kernel accepts no emulator for arm64 programs: {e}") from e
     try:
         if not _runs():
             raise NotRun(f"{interpreter} is registered, but arm64 programs do not run: {_arch_test()}")
-        yield f"told the kernel to give them to {interpreter}"
+        yield f"registered {interpreter} with the kernel"
     finally:
         (_BINFMT / _NAME).write_text("-1")  # forgotten again
 
@@ -87,11 +87,11 @@ def make_root() -> str:
 
 
 def wheels(kind: str, packages: Sequence[str]) -> Path:
-    """A folder of packages for the board's Python, unpacked, fetched unless it is there.
+    """A folder of unpacked packages for the board's Python, fetched if missing.
 
     Args:
-        kind: What to call it.
-        packages: As pip takes them.
+        kind: Its name.
+        packages: Requirements for pip.
     """
     command = ["download", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
     command += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"]
@@ -99,7 +99,7 @@ def wheels(kind: str, packages: Sequence[str]) -> Path:
     def make(part: Path) -> None:
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *command, "--dest", str(part), *packages], check=True, stdin=subprocess.DEVNULL)
-        # not installed: `pip install --target` takes what this Python can use, not the board's
+        # unpacked by hand: `pip install --target` takes wheels for this Python, not the board's
         for wheel in part.glob("*.whl"):
             shutil.unpack_archive(str(wheel), str(part), "zip")
             wheel.unlink()
@@ -123,15 +123,15 @@ def is_as_asked() -> str:
 
 
 def inside(*words: str, limit_s: float, **variables: str) -> str:
-    """What a program says that runs on the board, without a network; `RESULT` is its /result.
+    """Run a program on the board, without a network, and return its output; `RESULT` is its /result.
 
     Args:
         words: The program and its arguments.
         limit_s: How long it may take.
-        variables: Of its environment.
+        variables: Added to its environment.
 
     Raises:
-        Wrong: If it fails or takes too long; its last words are in it, all of them in ``log.txt``.
+        Wrong: If it fails or takes too long, with the end of its output; all of it is in ``log.txt``.
     """
     environment: Dict[str, str] = {"QEMU_CPU": CPU, "LANG": "C.UTF-8", **variables}
     command = [*nspawn.command(ROOT), f"--bind={RESULT}:/result", "--pipe"]
@@ -145,7 +145,7 @@ def inside(*words: str, limit_s: float, **variables: str) -> str:
                 env=nspawn.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=log,  # not with the answer: nspawn has words of its own
+                stderr=log,  # apart from the output: nspawn prints messages of its own
                 timeout=limit_s,
                 text=True,
                 check=False,
@@ -162,13 +162,13 @@ def inside(*words: str, limit_s: float, **variables: str) -> str:
 
 
 def features(auxiliary: str) -> Set[str]:
-    """What a processor has, of what the libraries ask for.
+    """Those features of a processor that the libraries ask for.
 
     Args:
-        auxiliary: What ``LD_SHOW_AUXV=1`` has a program print.
+        auxiliary: Output of a program under ``LD_SHOW_AUXV=1``.
 
     Raises:
-        Wrong: If it does not tell.
+        Wrong: If it has no AT_HWCAP.
     """
     for line in auxiliary.splitlines():
         name, _, value = line.partition(":")

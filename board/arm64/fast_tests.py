@@ -1,4 +1,4 @@
-"""The project's own tests on the board: those that are done in reasonable time when everything is translated."""
+"""The project's own tests on the board: those that finish in reasonable time under emulation."""
 
 import configparser
 import re
@@ -14,11 +14,11 @@ _MODULES += "service/metrics engine/motion engine/pixels engine/renderer"
 """Of tests/: model, sound front end, motion, geometry, renderer (which is compiled in part), orders over a socket. The
 others take too long there, or need a screen, a sound server or a service manager."""
 _UNTOLD = ("exceptiongroup", "tomli")
-"""pytest needs them on Python before 3.11; pip asks the Python that runs it, not the board's."""
+"""Needed by pytest on Python before 3.11; pip evaluates markers for this Python, not the board's."""
 
 
 def packages() -> Path:
-    """What the tests need and the product does not, as it is put on the board: the bundle has none of it."""
+    """Packages that only the tests need, put on the board; the bundle has none of them."""
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
     needed = [*settings["options.extras_require"]["test"].split(), *_UNTOLD]
@@ -34,7 +34,7 @@ def run() -> str:
     for name in ("setup.cfg", "README.md"):
         shutil.copy(CHECKOUT / name, source)
     shutil.copytree(packages(), ROOT / "opt/tests")
-    # last on the path: where the product has a package too, its own is the one that counts
+    # last on the path: a package that the product has too must be the product's
     start = "import sys; sys.path.append('/opt/tests'); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     modules = " ".join(f"tests/{wing}/test_{name}.py" for wing, _, name in (m.partition("/") for m in _MODULES.split()))
     test = f'cd /src && exec {CURRENT}/bin/python -c "{start}" -q -p no:cacheprovider --durations=15 {modules}'
@@ -43,14 +43,14 @@ def run() -> str:
 
 
 def counted(said: str) -> str:
-    """What pytest says at its end.
+    """pytest's summary.
 
     Raises:
         Wrong: If tests did not pass, or none ran.
     """
     ends = re.findall(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s", said, re.MULTILINE)
     if not ends:
-        raise Wrong(f"pytest told no result: {said[-300:]!r}")
+        raise Wrong(f"pytest printed no result: {said[-300:]!r}")
     if not re.fullmatch(r"\d+ passed", ends[-1]):
         raise Wrong(f"{ends[-1]}; all must pass, none be skipped")
     return str(ends[-1])

@@ -1,4 +1,4 @@
-"""The product on the board: its bundle, its installation, its doctor, and the sample that it makes speak."""
+"""The product on the board: bundle, installation, doctor and the sample video."""
 
 import json
 import re
@@ -24,15 +24,15 @@ CURRENT = "/opt/sonic-edge/current"
 _SAMPLES = Path(sys.prefix) / "share/sonic-edge/samples"
 _RECORDING = _SAMPLES / "speech.flac"
 _FROM_S, _LONG_S = 0.6, 1.6
-"""The piece of the sample that is spoken: its first words."""
+"""The piece of the sample that is used: its first words."""
 _SIDE = 192
 _FPS = Config().controls.fps
 
 _MOST = {"mel": 0.05, "landmarks": 0.5, "motion": 0.05}
-"""Largest difference there may be between the two processors: mel in its own units, landmarks in pixels, motion in the
-terms of `sonic_edge.media.Motion`."""
+"""Largest difference allowed between the two processors: mel in its own units, landmarks in pixels, motion in the
+units of `sonic_edge.media.Motion`."""
 _PICTURES, _VIDEOS = 1.0, 4.0
-"""Mean difference there may be between pictures, of 255: as rendered, and as decoded. The encoder leaves 3.7."""
+"""Largest mean difference between pictures, of 255: as rendered, and as decoded. The encoder alone causes 3.7."""
 
 
 def bundle() -> str:
@@ -45,7 +45,7 @@ def bundle() -> str:
 
 
 def wheel(stem: str) -> str:
-    """``av-15.1.0-cp39-cp39-manylinux_2_28_aarch64`` in words."""
+    """``av-15.1.0-cp39-cp39-manylinux_2_28_aarch64`` as ``av 15.1.0 (cp39-cp39-manylinux_2_28_aarch64)``."""
     name, version, *_, python, abi, platforms = stem.split("-")
     return f"{name} {version} ({python}-{abi}-{platforms})"
 
@@ -150,7 +150,7 @@ def _cut(out: Path) -> None:
 
 
 def _words(samples: str, folder: str, name: str) -> List[str]:
-    """What `make demo` asks of the product, smaller."""
+    """The command of `make demo`, for a smaller video."""
     words = ["render", f"{samples}/portrait.jpg", f"{folder}/words.wav", "-o", f"{folder}/{name}.mp4"]
     words += ["--sheet", f"{folder}/{name}.png", "--report", f"{folder}/{name}.json"]
     return [*words, "--set", f"min_resolution={_SIDE}"]

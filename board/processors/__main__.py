@@ -1,7 +1,7 @@
 """Whether a model computes the same on every kind of processor: ``python board/processors``. See docs/PROCESSORS.md.
 
-Runs the bundle's graphs, as the product does, on what they see while it works; on this machine's processor and on those
-it can play. Each output is held against the graph's own floating-point form.
+Runs the bundle's graphs as the product does, on inputs from the running product, on this machine's processor and on
+those it can emulate. Each output is compared with the graph's own floating-point form.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from sonic_edge.model.reference import agreement
 
 BUILD = CHECKOUT / "build" / "processors"
 LEAST_R = 0.995
-"""What every output must agree to with the floating-point form."""
+"""Lowest agreement, r, of every output with the floating-point form."""
 NOT_RUN = 3
-"""Exit status of --on where this machine cannot play the kind."""
+"""Exit status of --on if this machine cannot emulate the kind."""
 FORMS: Dict[str, Dict[str, str]] = {
     "as the file": {},
     "unsigned": {"session.x64quantprecision": "1"},
@@ -48,8 +48,8 @@ is needed; narrowed, as the product does; and not at all."""
 
 
 def main() -> int:
-    """Make the case, run it everywhere, tell a table; 0 if the product agrees to `LEAST_R` wherever it ran."""
-    parser = argparse.ArgumentParser(description="Run a model on every kind of processor that can be had here.")
+    """Make the inputs, run them on every kind, print a table; 0 if the product agrees to `LEAST_R` wherever it ran."""
+    parser = argparse.ArgumentParser(description="Run a model on every kind of processor to be had here.")
     parser.add_argument("--bundle", type=Path, default=CHECKOUT / "models/bundles/sonic-net")
     parser.add_argument("--speech", type=Path, help="folder of recordings (default: the sample)")
     parser.add_argument("--portraits", type=Path, help="folder of photos (default: the sample)")
@@ -101,13 +101,13 @@ def main() -> int:
 
 
 def run_on(name: str, command: List[str]) -> int:
-    """Run any command with what another kind of processor lacks hidden from it; its exit status, or `NOT_RUN`."""
+    """Run a command as on another kind of processor, by hiding features; its exit status, or `NOT_RUN`."""
     kind = next((kind for kind in X86 if kind.name == name), None)
     BUILD.mkdir(parents=True, exist_ok=True)
     build(BUILD)
     hidden = hiding(kind, BUILD, features(BUILD)) if kind else None
     if hidden is None:
-        print(f"NOT RUN on {name}: {'this machine cannot play it' if kind else 'there is no such kind'}")
+        print(f"NOT RUN on {name}: {'this machine cannot emulate it' if kind else 'there is no such kind'}")
         return NOT_RUN
     return subprocess.run(command, env={**os.environ, **hidden}, check=False).returncode
 
@@ -122,10 +122,10 @@ def _on_arm(case: Path, run: Callable[[str, Callable[[Path], str]], object]) -> 
 
 
 def make_case(bundle: Bundle, case: Path, args: argparse.Namespace) -> Dict[str, NDArray[np.float32]]:
-    """Everything that ``inside/measure.py`` takes.
+    """Write everything that ``inside/measure.py`` needs.
 
     Returns:
-        ``stage/output`` -> what the floating-point form makes, [n, ...].
+        ``stage/output`` -> result of the floating-point form, [n, ...].
 
     Raises:
         SonicEdgeError: If the bundle, or what it is to be run on, cannot be used.
@@ -156,7 +156,7 @@ def make_case(bundle: Bundle, case: Path, args: argparse.Namespace) -> Dict[str,
 
 
 def _probe() -> bytes:
-    """A convolution whose products are the largest there are."""
+    """A convolution with the largest possible products."""
     values = {
         "w": np.full((1, 4, 1, 1), 127, np.int8), "ws": np.ones(1, np.float32), "wz": np.zeros(1, np.int8),
         "s": np.float32(1), "z": np.uint8(0), "S": np.float32(1000),
@@ -186,7 +186,7 @@ def report(
     expected: Dict[str, NDArray[np.float32]],
     all_forms: bool,
 ) -> bool:
-    """Tell of one processor; whether the product agrees."""
+    """Print one processor's line; whether the product agrees."""
     sums = "integer sums stop at 16 bits" if told.saturates else "integer sums are whole"
     print(
         f"== {name} ({how}): onnxruntime {told.onnxruntime}, {' '.join(told.features)}; its kernels "
@@ -207,7 +207,7 @@ def report(
 
 
 def kernels(features: List[str]) -> str:
-    """The integer kernels that onnxruntime takes on such a processor (its platform.cpp, onnxruntime/core/mlas/lib)."""
+    """The integer kernels that onnxruntime uses on such a processor (its platform.cpp, onnxruntime/core/mlas/lib)."""
     order = (
         *(("i8mm", "NEON i8mm"), ("dotprod", "NEON dot product"), ("neon", "NEON"), ("avx512_vnni", "AVX-512 VNNI")),
         *(("avx_vnni", "AVX-VNNI"), ("avx512", "AVX-512 vpmaddubsw"), ("avx2", "AVX2 vpmaddubsw")),
@@ -216,7 +216,7 @@ def kernels(features: List[str]) -> str:
 
 
 def least_r(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Pearson's r of two results, [n, channels, ...]; of few channels, which differ in kind, the least."""
+    """Pearson's r of two results, [n, channels, ...]; for few channels, which differ in kind, the lowest."""
     if a.shape[1] > 10:
         return agreement(a, b)[0]
     return min(agreement(a[:, k], b[:, k])[0] for k in range(a.shape[1]))

@@ -1,7 +1,7 @@
 """Kinds of processor, and how a program is run on each of them here.
 
-On x86 the processor's own instructions run: what another kind lacks is hidden from the program (`inside/features.c`),
-and where the processor does not allow that, or for those without AVX2, QEMU plays one. arm64 is QEMU's in any case.
+On x86 the processor itself runs the program, with features that another kind lacks hidden (`inside/features.c`); if
+the processor does not allow that, or for kinds without AVX2, QEMU emulates one. arm64 is always emulated by QEMU.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ class Kind(NamedTuple):
 
     name: str
     needs: Tuple[str, ...] = ()
-    """Features that this machine's processor must have to play it."""
+    """Features that this machine's processor must have to emulate it."""
     hides: Tuple[str, ...] = ()
-    """Those that the program must not see."""
+    """Features to hide from the program."""
     qemu: str = ""
-    """The processor that QEMU plays, if it must."""
+    """The processor for QEMU, if it is needed."""
 
 
 X86 = (
@@ -48,20 +48,20 @@ ARM = (
     Kind("arm64, i8mm and SVE", qemu="max"),
 )
 NO_AVX512 = {"Skylake-Server"}
-"""What QEMU cannot play: it translates no AVX-512."""
+"""Features that QEMU cannot emulate: it has no AVX-512."""
 _WHEELS = ("numpy", "onnxruntime", "protobuf", "pydantic", "PyYAML")
-"""What the model needs of the product's packages."""
+"""Those of the product's packages that the model needs."""
 
 
 def build(folder: Path) -> None:
-    """Compile what hides features, on x86."""
+    """Compile the library that hides features, on x86."""
     if platform.machine() == "x86_64":
         flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
         subprocess.run(["gcc", *flags, str(_INSIDE / "features.c"), "-o", str(folder / "features.so")], check=True)
 
 
 def features(folder: Path) -> List[str]:
-    """What this machine's x86 processor has; nothing on others."""
+    """Features of this machine's x86 processor; empty on others."""
     if platform.machine() != "x86_64":
         return []
     words = ctypes.create_string_buffer(200)
@@ -70,7 +70,7 @@ def features(folder: Path) -> List[str]:
 
 
 def as_it_is(folder: Path) -> str:
-    """Measure on this machine's processor; says how it was run.
+    """Measure on this machine's processor; returns how it was run.
 
     Raises:
         NotRun: If it cannot be run.
@@ -80,7 +80,7 @@ def as_it_is(folder: Path) -> str:
 
 
 def played(kind: Kind, folder: Path, has: Sequence[str]) -> str:
-    """Measure on a kind of x86 processor; says how it was played.
+    """Measure on a kind of x86 processor; returns how it was emulated.
 
     Args:
         kind: One of `X86`.
@@ -88,7 +88,7 @@ def played(kind: Kind, folder: Path, has: Sequence[str]) -> str:
         has: Features of this machine's processor.
 
     Raises:
-        NotRun: If this machine cannot play it.
+        NotRun: If this machine cannot emulate it.
     """
     command = [sys.executable, str(_MEASURE), str(folder)]
     hidden = hiding(kind, folder, has)
@@ -98,7 +98,7 @@ def played(kind: Kind, folder: Path, has: Sequence[str]) -> str:
     if not kind.qemu or kind.qemu in NO_AVX512:
         raise NotRun(f"it needs a processor with {' and '.join(kind.needs)}, some of it to be hidden; QEMU has none")
     if platform.machine() != "x86_64":
-        raise NotRun("x86 kinds are played on x86 only: the packages here are for another processor")
+        raise NotRun("x86 kinds can be emulated on x86 only: the packages here are for another processor")
     translator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
     if translator is None:
         pieces.need("qemu-x86_64-static=qemu-user-static")
@@ -108,7 +108,7 @@ def played(kind: Kind, folder: Path, has: Sequence[str]) -> str:
 
 
 def hiding(kind: Kind, folder: Path, has: Sequence[str]) -> Optional[Dict[str, str]]:
-    """Variables with which Python programs run as on a kind of processor; None if this machine cannot do that."""
+    """Environment variables that make Python programs run as on a kind of processor; None if impossible here."""
     if not set(kind.needs) <= set(has):
         return None
     variables = {"LD_PRELOAD": str(folder / "features.so"), "PROCESSOR_HIDES": " ".join(kind.hides)}
@@ -132,13 +132,13 @@ def _run(command: Sequence[str], environment: Dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def arm64(folder: Path) -> Iterator[None]:
-    """While this lasts, `measured_on_arm` works: a Debian for arm64 with Python, numpy and onnxruntime.
+    """A context in which `measured_on_arm` works: a Debian for arm64 with Python, numpy and onnxruntime.
 
     Args:
         folder: For measure.py, without the results.
 
     Raises:
-        NotRun: If it cannot be had here.
+        NotRun: If it is not possible here.
     """
     shutil.rmtree(debian.BUILD, ignore_errors=True)
     debian.RESULT.mkdir(parents=True)
@@ -155,7 +155,7 @@ def arm64(folder: Path) -> Iterator[None]:
 
 
 def measured_on_arm(kind: Kind, folder: Path) -> str:
-    """Measure on a kind of arm64 processor, within `arm64`; what it made is put into `folder`.
+    """Measure on a kind of arm64 processor, within `arm64`; its results are put into `folder`.
 
     Raises:
         debian.Wrong: If it fails there.
@@ -168,7 +168,7 @@ def measured_on_arm(kind: Kind, folder: Path) -> str:
 
 
 def _needed() -> List[str]:
-    """The packages as setup.cfg has them."""
+    """The packages with their versions from setup.cfg."""
     lines = (CHECKOUT / "setup.cfg").read_text().splitlines()
     found: List[str] = []
     for name in _WHEELS:

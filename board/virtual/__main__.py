@@ -17,7 +17,7 @@ TIERS: Dict[str, Callable[[Tell], bool]] = {"1": nspawn.run, "2": qemu.run}
 
 
 def main() -> int:
-    """Run tiers; 0 if all that ran passed."""
+    """Run tiers; 0 if all checks that ran passed."""
     parser = argparse.ArgumentParser(prog="board/virtual", description=__doc__)
     parser.add_argument("tiers", nargs="*", help=f"of {', '.join(TIERS)}; all when none is named")
     tiers = parser.parse_args().tiers or list(TIERS)

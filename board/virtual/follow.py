@@ -1,4 +1,4 @@
-"""A board that is running: its checks are told line by line as they come, until it goes down."""
+"""A running board: prints its checks line by line as they arrive, until it shuts down."""
 
 import subprocess
 import time
@@ -24,7 +24,7 @@ WantedBy=multi-user.target
 
 
 def bake_in(root: Path, python: str, program: str) -> None:
-    """Have a root run a program of checks when it is up, and go down after it."""
+    """Make a root run a program of checks when it is up, and shut down afterwards."""
     system = root / "etc/systemd/system"
     (system / "board-test.service").write_text(_UNIT.format(python=python, program=program))
     (system / "multi-user.target.wants").mkdir(exist_ok=True)
@@ -40,14 +40,14 @@ def follow(
     all_s: float,
     serve: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Tell what the board says, and end it.
+    """Print the board's lines, and stop it at the end.
 
     Args:
         board: The process it runs in.
-        result: What it knows as /result.
-        tell: Takes each line.
-        boot_s: Until its checks begin.
-        all_s: Until it has gone down.
+        result: The folder that is its /result.
+        tell: Called with each line.
+        boot_s: Time limit until its checks begin.
+        all_s: Time limit until it has shut down.
         serve: Called several times a second meanwhile.
 
     Returns:

@@ -15,7 +15,7 @@ _BROKEN = 'raise RuntimeError("this release was made to fail")\n'
 
 
 def run(tell: Tell) -> bool:
-    """Make the board, boot it, and tell each line of its checks.
+    """Make the board, boot it, and print each line of its checks.
 
     Returns:
         Whether all that ran passed.
@@ -49,7 +49,7 @@ def run(tell: Tell) -> bool:
 
 
 def make_stick(stick: Path, scratch: Path) -> Path:
-    """What an integrator carries to the board, in now/; in next/ a newer release; in broken/ one that cannot start."""
+    """The bundles for the board: now/ is the current one, next/ a newer release, broken/ one that cannot start."""
     model = scratch / "own-net"
     shutil.copytree(CHECKOUT / "models/bundles/sonic-net", model)
     about = model / "bundle.yaml"
@@ -68,7 +68,7 @@ def make_stick(stick: Path, scratch: Path) -> Path:
 
 
 def command(root: Path) -> List[str]:
-    """How something is started in a root."""
+    """How a container is started on a root."""
     words = ["systemd-nspawn", "--quiet", f"--directory={root}", "--register=no", "--keep-unit", "--private-network"]
     # without these two DeviceAllow= is silently not enforced
     return [*words, "--capability=all", "--system-call-filter=bpf"]
@@ -80,7 +80,7 @@ def environment() -> Dict[str, str]:
 
 
 def must_start(root: Path) -> None:
-    """Try whether a container starts at all.
+    """Check that a container starts at all.
 
     Raises:
         NotRun: If not.

@@ -1,4 +1,4 @@
-"""What a virtual board is made of: Debian roots and wheels, each made once and kept under the hash of what made it."""
+"""Parts of a virtual board: Debian roots and bundles, each made once and cached under the hash of its inputs."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ class NotRun(Exception):
 
 
 def need(*things: str) -> None:
-    """See to it that programs, or files by their full path, are here: ``program=package``.
+    """Make sure that programs, or files by their full path, are present: ``program=package``.
 
     Raises:
         NotRun: If one is missing and cannot be installed.
@@ -72,15 +72,15 @@ def bundle(
     suite: str = SUITE,
     model: Optional[Path] = None,
 ) -> str:
-    """What an integrator carries to a box, one like the boards unless told otherwise: board/make_bundle.sh's file.
+    """Make the offline bundle with board/make_bundle.sh, by default for a box like the boards.
 
     Args:
         folder: Where it goes.
-        without: Parts that are left out.
-        checkout: Whose product it is.
+        without: Parts to leave out.
+        checkout: The source of the product.
         arch: The box's processor.
         suite: Its Debian.
-        model: An operator's own, which goes along.
+        model: An operator's own model to include.
 
     Returns:
         The name of the folder in it.
@@ -97,7 +97,7 @@ def bundle(
 
 
 def other_release(folder: Path, version_suffix: str) -> Path:
-    """A checkout like this one, of a version with something added to it."""
+    """A copy of this checkout with a suffix added to its version."""
     for name in _CARRIED:
         copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -112,12 +112,12 @@ def unpack(tar: Path, folder: Path) -> None:
     """A root, ready to be started."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    # devices cannot always be made here; who starts the root makes its own
+    # devices cannot always be made here; whoever starts the root makes them
     _run("tar", "--extract", "--preserve-permissions", "--exclude=./dev/*", "--directory", folder, "--file", tar)
 
 
 def piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None], cache: Path = CACHE) -> Path:
-    """A folder, made unless it is there; of those made by something else the newest few are kept."""
+    """A cached folder, made if missing; of those with other inputs the newest few are kept."""
     key = hashlib.sha256("\0".join(made_by).encode()).hexdigest()[:16]
     folder = cache / f"{kind}-{key}"
     if not folder.exists():
@@ -128,7 +128,7 @@ def piece(kind: str, made_by: Sequence[str], make: Callable[[Path], None], cache
             part = Path(scratch) / kind
             part.mkdir()
             make(part)
-            if not folder.exists():  # another run may have been quicker
+            if not folder.exists():  # another run may have been faster
                 part.rename(folder)
         print(f"made in {time.monotonic() - began:.0f} s", flush=True)
     os.utime(folder)

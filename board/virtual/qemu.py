@@ -18,13 +18,13 @@ _PROGRAMS = ("qemu-system-x86_64=qemu-system-x86", "mke2fs=e2fsprogs", "mkfs.vfa
 _KVM_S = 20.0
 _INSIDE = "/opt/board-test"
 _FILES = {
-    # a camera whose picture is what is written to /dev/video1; a sound card whose output is its own microphone
+    # a camera that shows what is written to /dev/video1; a sound card whose output is looped to its own microphone
     "etc/modprobe.d/board-test.conf": "options vivid n_devs=1 node_types=0x101 num_inputs=1 input_types=3 num_outputs=1"
     " output_types=1\noptions snd-aloop id=Loopback index=5\n",
     "etc/modules-load.d/board-test.conf": "vivid\nsnd-aloop\n9pnet_virtio\n",
     "etc/asound.conf": 'pcm.!default { type plug; slave.pcm "hw:Intel,0" }\n',
     "etc/fstab": "result /result 9p noauto,trans=virtio,version=9p2000.L,msize=262144 0 0\n",
-    # the device may be there later than its driver, for which a mount unit does not wait
+    # the device may appear after its driver, and a mount unit does not wait for it
     "etc/systemd/system/share.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=90\n"
     "ExecStart=/bin/sh -c 'until mount /result; do sleep 1; done'\n",
     "etc/systemd/system/board-test.service.d/share.conf": "[Unit]\nRequires=share.service\nAfter=share.service\n",
@@ -33,13 +33,13 @@ _STICK_AT = 1 << 20  # of its only partition
 
 
 def run(tell: Tell) -> bool:
-    """Make the board, boot it, and tell each line of its checks.
+    """Make the board, boot it, and print each line of its checks.
 
     Returns:
         Whether all that ran passed.
 
     Raises:
-        NotRun: If this machine has not what it takes.
+        NotRun: If this machine cannot do it.
     """
     if os.uname().machine != "x86_64":
         raise NotRun(f"this machine is {os.uname().machine}; the board made here is x86_64")
@@ -65,7 +65,7 @@ def run(tell: Tell) -> bool:
     shutil.rmtree(root)
     accelerator = ["-accel", "kvm", "-cpu", "host"] if _kvm_boots(work) else ["-accel", "tcg,thread=multi", "-cpu"]
     if accelerator[1] != "kvm":
-        # QEMU 7.2 translates AVX2's gather wrongly for reversed arrays: numpy crashes
+        # QEMU 7.2 emulates AVX2's gather wrongly for reversed arrays: numpy crashes
         accelerator.append("max,avx2=off")
     version = subprocess.check_output(["qemu-system-x86_64", "--version"]).decode().splitlines()[0]
     tell(f"        {accelerator[1]}; {version}")
@@ -83,7 +83,7 @@ def run(tell: Tell) -> bool:
 
 
 def _furnish(root: Path, stick: Path, carried: str) -> None:
-    """Install the product, its settings and what the checks use, as far as that needs no kernel."""
+    """Install the product, its settings and the files of the checks, as far as this needs no running kernel."""
     shutil.copytree(CHECKOUT / "board/virtual/inside", root / _INSIDE[1:])
     for name, text in _FILES.items():
         (root / name).parent.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ def _mtools(program: str, image: Path, *arguments: object) -> None:
 
 
 def _kvm_boots(work: Path) -> bool:
-    """Whether a kernel gets as far under KVM as to miss its root; on some machines it hangs."""
+    """Whether a kernel boots under KVM until it misses its root; on some machines it hangs."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512", "-display", "none", "-nodefaults"]
@@ -154,17 +154,17 @@ def _command(work: Path, accelerator: List[str]) -> List[str]:
 
 
 def _socket(work: Path) -> str:
-    """A socket's address may have 107 letters, a checkout's path more."""
+    """A socket's address is limited to 107 bytes, and a checkout's path may be longer."""
     return f"/tmp/board-test-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}.sock"
 
 
 class _Hands:
-    """What the board asks of the world around it: look at the screen, plug the stick in, pull it out.
+    """Actions from outside that the board asks for: take a screenshot, plug the stick in, pull it out.
 
     Its checks put a question into ``ask.json`` and wait for ``answer.json``.
 
     Args:
-        work: Where the board lives.
+        work: The board's folder.
     """
 
     def __init__(self, work: Path) -> None:
@@ -178,7 +178,7 @@ class _Hands:
         }
 
     def serve(self) -> None:
-        """Answer a question, if there is one."""
+        """Answer a request, if there is one."""
         ask = self._result / "ask.json"
         if not ask.exists():
             return
@@ -199,7 +199,7 @@ class _Hands:
         Path(_socket(self._work)).unlink(missing_ok=True)
 
     def _look(self, name: str, n: int, every_s: float) -> Dict[str, str]:
-        """Pictures of the screen: ``name-0.png`` ..."""
+        """Take screenshots: ``name-0.png`` ..."""
         for number in range(n):
             self._say("screendump", filename=str(self._result / f"{name}-{number}.png"), format="png")
             time.sleep(every_s)
@@ -212,7 +212,7 @@ class _Hands:
         return {}
 
     def _pull(self) -> Dict[str, str]:
-        """What is on the stick then: names and their SHA-256."""
+        """The stick's files after pulling it: names and their SHA-256."""
         self._say("device_del", id="stick")
         time.sleep(2.0)
         self._say("blockdev-del", **{"node-name": "stick"})

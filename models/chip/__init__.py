@@ -1,1 +1,1 @@
-"""What the road from the bundle's INT8 ONNX to an Ascend chip is made of; `models.convert` walks it."""
+"""The parts of the conversion from the bundle's INT8 ONNX to an Ascend chip; `models.convert` runs them."""

@@ -25,7 +25,7 @@ def qat(model: str, prefix: str) -> None:
 
 
 def calibrate(model: str, prefix: str, data: str, skip: Sequence[str]) -> None:
-    """A float graph is quantised by what its tensors hold while it runs on `data`.
+    """Quantise a float graph by the ranges of its tensors on `data`.
 
     Args:
         model: The float graph.

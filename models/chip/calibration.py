@@ -1,10 +1,10 @@
-"""Calibration data: what the model's graphs get to see while the product works, kept as files.
+"""Calibration data: the inputs of the model's graphs while the product works, kept as files.
 
     python models/chip/calibration.py --bundle FOLDER --out FOLDER [--samples N] [--speech FOLDER] [--portraits FOLDER]
 
 Writes OUT/<stage>/<input>/0000.bin, raw float32 in the graph's own layout: what MindSpore Lite's converter reads
 (`input_type=BIN`; it sorts the names, so that file n of each input is one sample) and `models/chip/amct.py` feeds to
-AMCT. OUT/calibration.json tells what it was made of. Runs the bundle's own INT8 graphs on the CPU backend.
+AMCT. OUT/calibration.json records the sources. Runs the bundle's own INT8 graphs on the CPU backend.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from sonic_edge.model.backends.cpu import CpuBackend
 from sonic_edge.model.bundle import Bundle
 
 SHIFT = 37
-"""Mel frames by which each walk over a recording starts later: its windows are others than those before."""
+"""Each pass over a recording starts this many mel frames later, so that its windows differ from earlier ones."""
 MOST_WALKS = 1000
-"""Walks over the recordings before it is given up that the graphs are called often enough."""
+"""Passes over the recordings before giving up on enough calls of the graphs."""
 
 
 class KeepingSession:
@@ -66,7 +66,7 @@ class KeepingSession:
 def collect(
     bundle: Bundle, recordings: Sequence[Speech], faces: Sequence[FloatArray], n_samples: int, seed: int
 ) -> Dict[str, List[Dict[str, NDArray[np.float32]]]]:
-    """Let the model speak until each graph was called at least `n_samples` times.
+    """Run the model until each graph was called at least `n_samples` times.
 
     Args:
         bundle: A motion model with files for the CPU backend.
@@ -108,7 +108,7 @@ def _files(folder: Path) -> List[Path]:
 def material(
     bundle: Bundle, speech: Optional[Path] = None, portraits: Optional[Path] = None
 ) -> Tuple[List[Speech], List[FloatArray], Dict[str, str]]:
-    """What a model is to hear and see.
+    """The recordings and faces for a model.
 
     Args:
         bundle: The model.
@@ -116,7 +116,7 @@ def material(
         portraits: A folder of photos; None: the sample.
 
     Returns:
-        The recordings and faces that can be used, and the sha256 of each file. What cannot be used is told.
+        The recordings and faces that can be used, and the sha256 of each file. Unusable ones are reported.
 
     Raises:
         SonicEdgeError: If the bundle is not one for motion, or no recording or no photo can be used.

@@ -1,4 +1,4 @@
-"""What a vendor tool's failure means, and what to do.
+"""The meaning of a vendor tool's failure, and what to do.
 
 ATC's codes and their meaning: github hicann/ge ffdcbc9, docs/en/user_guides/error_codes/, and "Public Operator Errors"
 and "Command Line Errors" on hiascend.com (CANN 5.0.4 and 8.0). Where the vendor's remedy says nothing, ours is given.
@@ -67,7 +67,7 @@ def explain(tool: str, status: int, log: str) -> str:
 
     Args:
         tool: ours, amct, atc or converter_lite.
-        status: Its exit status; 127 if it could not be run, under 0 if it was killed.
+        status: Its exit status; 127 if it could not be run, negative if it was killed.
         log: What it said.
 
     Returns:

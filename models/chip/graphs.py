@@ -1,4 +1,4 @@
-"""The two forms in which Ascend's tools take our INT8 graphs, made without a loss of what was quantised.
+"""The two forms in which Ascend's tools accept our INT8 graphs, with the quantised values unchanged.
 
     python models/chip/graphs.py qat|float IN.onnx OUT.onnx
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 AGREEMENT = 0.95
-"""Least correlation of an output with that of the graph it was made of, before the new one counts: on random input,
+"""Least correlation of an output with that of the original graph, for the new one to be accepted: on random input,
 which is unlike speech; on speech it is over .999."""
 _PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
 
@@ -200,8 +200,8 @@ def _int8_layer(
 def literal_session(content: bytes) -> Any:
     """onnxruntime's session of a model that computes what its file says, node by node, on every processor.
 
-    With its optimisations on, onnxruntime makes integer kernels of Q/DQ pairs and what stands between them; on x86
-    without VNNI their sums stop at 16 bits (`sonic_edge.model.backends.onnx_narrow`), as no chip's do.
+    With optimisations on, onnxruntime fuses Q/DQ pairs and the nodes between them into integer kernels; on x86
+    without VNNI their sums saturate at 16 bits (`sonic_edge.model.backends.onnx_narrow`), as no chip's do.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as sonic_edge does, which need not be there
     import onnxruntime as ort

@@ -1,14 +1,14 @@
-"""Which ONNX operators Ascend's tools say they take. Only what was found, each list with its source.
+"""The ONNX operators that Ascend's tools document as supported. Only published lists, each with its source.
 
-Not found in public sources: the lists of CANN before 5.0.4 (the first images for the Atlas 200 DK). ATC has the last
-word: an operator on its list may still have no kernel for a type or shape on a chip.
+Not found in public sources: the lists of CANN before 5.0.4 (the first images for the Atlas 200 DK). ATC decides
+in the end: an operator on its list may still have no kernel for a type or shape on a chip.
 """
 
 from typing import Dict, FrozenSet, NamedTuple, Tuple
 
 
 class ToolList(NamedTuple):
-    """What one release of a tool takes."""
+    """What one release of a tool accepts."""
 
     source: str
     operators: FrozenSet[str]

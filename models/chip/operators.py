@@ -1,4 +1,4 @@
-"""Whether Ascend's tools take a graph: its operators, its opset, how it is quantised. Asked before any tool is run."""
+"""Whether Ascend's tools accept a graph: its operators, opset and quantisation. Checked before any tool is run."""
 
 from collections import Counter
 from dataclasses import replace
@@ -29,7 +29,7 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
         route: qat, calibrate, lite or float.
 
     Returns:
-        A sentence each, naming the node or operator and whose rule it is; empty if nothing is known against it.
+        One sentence per problem, naming the node or operator and the source of the rule; empty if none is known.
     """
     found = []
     domains = sorted({o.domain for o in model.opset_import} - {"", "ai.onnx"})
@@ -57,7 +57,7 @@ def problems(model: onnx.ModelProto, route: str) -> List[str]:
 
 
 def remarks(model: onnx.ModelProto) -> List[str]:
-    """What holds for some releases only."""
+    """Remarks that apply to some releases only."""
     old = ATC["CANN 5 and 6"].opsets[1]
     return [f"opset {opset(model)}: CANN 5 and 6 (Atlas 200 DK) take {old} at most"] if opset(model) > old else []
 

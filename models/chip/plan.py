@@ -25,11 +25,11 @@ _LAYERS = ("Conv", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be converted, how."""
+    """What to convert, and how."""
 
     bundle: Path
     work: Path
-    """Where everything between is kept."""
+    """Folder for intermediate files."""
     soc: str
     route: str
     wrap: bool
@@ -44,7 +44,7 @@ class Choice:
 
     @property
     def form(self) -> str:
-        """What `graphs` makes of a graph for this route."""
+        """The form of a graph (see `graphs`) for this route."""
         return "qat" if self.route == "qat" else "float"
 
     def source(self, stage: Stage) -> Path:
@@ -54,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage's steps leave: backend name -> the step that makes its file, and that file's name."""
+    """Results of a stage's steps: backend name -> the step that makes its file, and that file's name."""
 
     steps: List[Step]
     files: Dict[str, Tuple[Step, str]]

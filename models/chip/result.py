@@ -28,9 +28,9 @@ def check_out(bundle: Bundle, soc: str, route: str, out: Path) -> None:
     try:
         spec = Bundle(out).spec
     except ConfigError as e:
-        raise ConfigError(f"{out}: is there and is no bundle; remove it, or say another --out") from e
+        raise ConfigError(f"{out}: exists and is not a bundle; remove it, or choose another --out") from e
     if (spec.name, spec.version) != (bundle.spec.name, _version(bundle, soc, route)):
-        raise ConfigError(f"{out}: is there and holds {spec.name} {spec.version}; remove it, or say another --out")
+        raise ConfigError(f"{out}: already holds {spec.name} {spec.version}; remove it, or choose another --out")
 
 
 def write_bundle(bundle: Bundle, made: Mapping[str, Mapping[str, Path]], soc: str, route: str, out: Path) -> None:

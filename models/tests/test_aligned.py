@@ -90,7 +90,7 @@ def test_late_lips_are_wrong() -> None:
     assert aligned.open_shut(late, WORD, 0.0)[0] > 0
 
 
-def test_a_closure_between_the_two_distances_is_near_for_the_wider_only() -> None:
+def test_a_closure_between_the_two_tolerances_counts_only_for_the_wider() -> None:
     late = motion(lead_s=-0.18)  # b's frames begin at .8, 80 ms after it has ended
     assert aligned.closure_precision(late, WORD, 0.0, 0.04)[0] == 0
     assert aligned.closure_precision(late, WORD, 0.0, 0.08)[0] == 2
@@ -165,7 +165,7 @@ def test_alignments_become_segments_and_absurd_ones_are_refused() -> None:
     far = [phone._replace(score=-2000) for phone in phones]
     slow = [_Phone("M", 20, 40, -200)]
     for told, text, why in (
-        (far, "my", "nats a frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
+        (far, "my", "nats per frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
         (phones, "...", "no text"),
     ):  # fmt: skip
         with pytest.raises(aligned.NotAligned, match=why):

@@ -29,7 +29,7 @@ def files(folder: Path):
 
 
 def test_a_folder_for_each_input_and_the_same_again(tmp_path):
-    """With folders of recordings and photos; what cannot be used is told and left out."""
+    """With folders of recordings and photos; unusable files are reported and left out."""
     speech, photos = tmp_path / "speech", tmp_path / "photos"
     for folder, sample in ((speech, "speech.flac"), (photos, "portrait.jpg")):
         folder.mkdir()
@@ -48,7 +48,7 @@ def test_a_folder_for_each_input_and_the_same_again(tmp_path):
             assert tensor == "image_input" or len({a.tobytes() for a in arrays}) > 1
     told = json.loads((tmp_path / "a" / "calibration.json").read_text("utf8"))
     assert set(told["sha256"]) == {"speech.flac", "portrait.jpg"}
-    assert made(tmp_path / "b").returncode == 0  # the samples are what is taken by default
+    assert made(tmp_path / "b").returncode == 0  # the samples are the default
     assert made(tmp_path / "c", "--seed=1").returncode == 0
     assert files(tmp_path / "a") == files(tmp_path / "b") != files(tmp_path / "c")
 

@@ -96,7 +96,7 @@ def test_every_operator_is_on_every_list(stage, form, route):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_bundles_own_form_would_be_refused(stage):
-    """What the rewriting is for: if this ever comes out empty, it is not needed any more."""
+    """Why the graphs are rewritten: if this list is ever empty, the rewriting is no longer needed."""
     found = "\n".join(operators.problems(shipped(stage), "qat"))
     assert "com.microsoft" in found and "E16005" in found
     assert "Gemm with a scale for each channel" in found

@@ -1,4 +1,4 @@
-"""The road to the chip, walked with stand-ins for the vendors' tools (stand_ins/)."""
+"""The conversion for the chip, with stand-ins for the vendors' tools (stand_ins/)."""
 
 import hashlib
 import os
@@ -96,7 +96,7 @@ def agreement(folder: Path, backends, speech) -> float:
     ("qat", {"acl", "mindspore_lite"}), ("calibrate", {"acl", "mindspore_lite"}), ("lite", {"mindspore_lite"}),
     ("float", {"acl", "mindspore_lite"}),
 ])  # fmt: skip
-def test_the_whole_road(route, backends, tools, tmp_path, capsys, speech):
+def test_the_whole_conversion(route, backends, tools, tmp_path, capsys, speech):
     assert convert.main(words(tmp_path, "--route", route)) == 0
     said = capsys.readouterr().out
     assert "  $ " in said and f"by route {route}" in said and "not tried on the chip" in said
@@ -126,7 +126,7 @@ def test_only_the_backend_that_is_asked_for(tools, tmp_path):
 
 
 def test_a_model_that_paints(tools, tmp_path, capsys):
-    """Another kind of bundle, in floating point: any graph goes the way that quantises nothing."""
+    """Another kind of bundle, in floating point: any graph takes the route that quantises nothing."""
     bundle = frames_bundle(tmp_path / "painter", "wav2lip")
     assert convert.main([*words(tmp_path, "--route", "calibrate"), "--bundle", str(bundle)]) == 78
     assert "is of kind frames" in capsys.readouterr().err
@@ -158,7 +158,7 @@ def test_a_dry_run_needs_no_tool_and_leaves_nothing(tmp_path, monkeypatch, capsy
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_says_the_very_commands(tools, tmp_path, capsys):
+def test_a_dry_run_prints_the_exact_commands(tools, tmp_path, capsys):
     """What is shown, fed to a shell, leaves the same files as the real run."""
     route = "lite"
     assert convert.main(words(tmp_path, "--route", route, "--dry-run")) == 0
@@ -205,7 +205,7 @@ def killed() -> None:
     raise Killed
 
 
-def test_cut_off_at_any_step_it_goes_on_from_there(tools, tmp_path, capsys, monkeypatch, speech):
+def test_interrupted_at_any_step_it_continues_from_there(tools, tmp_path, capsys, monkeypatch, speech):
     n_steps = 9
     for at in range(n_steps):
         with monkeypatch.context() as patch:
@@ -222,7 +222,7 @@ def test_cut_off_at_any_step_it_goes_on_from_there(tools, tmp_path, capsys, monk
 
 
 def test_kill_9_leaves_a_tool_behind(tools, tmp_path, capsys):
-    """While what was left of the first conversion still writes, a second one does not begin."""
+    """A second conversion does not begin while a process of the first one is still writing."""
     script(
         tools / "atc", f'echo $$ >"{tmp_path}/begun.part"; mv "{tmp_path}/begun.part" "{tmp_path}/begun"; exec sleep 60'
     )
@@ -248,14 +248,14 @@ def test_a_step_whose_command_or_files_changed_is_done_again(tools, tmp_path, ca
     assert convert.main(words(tmp_path)) == 0
     capsys.readouterr()
     om = tmp_path / "work" / "encoder-om" / "encoder.om"
-    om.write_bytes(om.read_bytes()[:-9])  # damaged: made again, and what came of it is the same as before
+    om.write_bytes(om.read_bytes()[:-9])  # damaged: made again, with the same result as before
     assert convert.main(words(tmp_path)) == 0
     said = capsys.readouterr().out
     assert said.count("  $ ") == 1 and "encoder: ATC\n  $ atc" in said
     with (tools / "atc").open("a") as file:
         file.write("# another release\n")
     assert convert.main(words(tmp_path)) == 0
-    assert capsys.readouterr().out.count("  $ atc ") == 2  # and what it makes is the same, so that nothing follows
+    assert capsys.readouterr().out.count("  $ atc ") == 2  # and its result is the same, so that no later step runs
     other = [w if w != SOC else "Ascend310" for w in words(tmp_path)]
     other[other.index("--out") + 1] = str(tmp_path / "other")
     assert convert.main(other) == 0
@@ -263,7 +263,7 @@ def test_a_step_whose_command_or_files_changed_is_done_again(tools, tmp_path, ca
     assert said.count("done before") == 4 and said.count("--soc_version=Ascend310 ") == 2  # AMCT knows no chip
 
 
-def test_in_place_changes_the_bundle_itself(tools, tmp_path):
+def test_the_option_in_place_changes_the_bundle_itself(tools, tmp_path):
     bundle = tmp_path / "mine"
     shutil.copytree(BUNDLE, bundle)
     assert convert.main(words(tmp_path, "--in-place", "--bundle", str(bundle))) == 0
@@ -280,11 +280,11 @@ def test_in_place_changes_the_bundle_itself(tools, tmp_path):
 def test_another_bundle_is_not_written_over(tools, tmp_path, capsys):
     shutil.copytree(BUNDLE, tmp_path / "out")
     assert convert.main(words(tmp_path)) == 78
-    assert f"{tmp_path / 'out'}: is there and holds sonic-net 0.2.0;" in capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: already holds sonic-net 0.2.0;" in capsys.readouterr().err
     assert (tmp_path / "out" / "bundle.yaml").read_bytes() == (BUNDLE / "bundle.yaml").read_bytes()
     (tmp_path / "out" / "bundle.yaml").unlink()
     assert convert.main(words(tmp_path)) == 78
-    assert "is there and is no bundle" in capsys.readouterr().err
+    assert "exists and is not a bundle" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()  # told before anything ran
 
 
@@ -296,7 +296,7 @@ def test_an_earlier_result_for_the_chip_makes_room(tools, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"bin", "out", "work"}
 
 
-def test_after_a_failure_is_mended_it_goes_on(tools, tmp_path, capsys):
+def test_it_continues_after_a_failure_is_fixed(tools, tmp_path, capsys):
     working = (tools / "atc").read_text()
     script(tools / "atc", 'echo "E16002: No ONNX parser is registered for optype X."; exit 1')
     assert convert.main(words(tmp_path)) == 1
@@ -311,14 +311,14 @@ def test_after_a_failure_is_mended_it_goes_on(tools, tmp_path, capsys):
 @pytest.mark.parametrize(("tool", "said"), [
     ("atc", "set_env.sh"), ("converter_lite", "tools/converter/converter"), ("amct-python", "--amct-python"),
 ])  # fmt: skip
-def test_a_missing_tool_is_told_before_anything_runs(tool, said, tools, tmp_path, capsys):
+def test_a_missing_tool_is_reported_before_anything_runs(tool, said, tools, tmp_path, capsys):
     (tools / tool).unlink()
     assert convert.main(words(tmp_path)) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "work").exists()
 
 
-def test_amct_that_does_not_import_is_told(tools, tmp_path, capsys):
+def test_a_failing_import_of_amct_is_reported(tools, tmp_path, capsys):
     argv = words(tmp_path)
     argv[argv.index("amct-python")] = sys.executable
     assert convert.main(argv) == 1
@@ -343,7 +343,7 @@ def test_an_unknown_chip_gets_the_nearest_name(name, near, tmp_path, capsys, too
     (["--samples", "0"], "at least 1 is needed"),
     (["--route", "other"], "invalid choice"),
 ])  # fmt: skip
-def test_what_does_not_go_together(argv, said, capsys, tools):
+def test_options_that_exclude_each_other(argv, said, capsys, tools):
     with pytest.raises(SystemExit) as e:
         convert.main(["--soc", SOC, *argv])
     assert e.value.code == 2 and said in capsys.readouterr().err
@@ -381,7 +381,7 @@ def turned_inputs(model):
 
 
 def test_a_graph_with_its_inputs_in_another_order(tools, tmp_path, speech):
-    """An .om knows its tensors by their place: what is told of it follows the graph, not bundle.yaml."""
+    """An .om identifies tensors by their position: the order of the graph counts, not that of bundle.yaml."""
     bundle = changed(tmp_path, turned_inputs)
     assert convert.main([*words(tmp_path, "--route", "float"), "--bundle", str(bundle)]) == 0
     told = (tmp_path / "work" / "denoiser-mindir" / "om.cfg").read_text()
@@ -402,7 +402,7 @@ def test_a_graph_that_would_be_refused_is_refused_before_anything_runs(change, s
     assert not (tmp_path / "work").exists()
 
 
-def test_a_damaged_graph_is_told(tools, tmp_path, capsys):
+def test_a_damaged_graph_is_reported(tools, tmp_path, capsys):
     bundle = tmp_path / "damaged"
     shutil.copytree(BUNDLE, bundle)
     with (bundle / "encoder.int8.onnx").open("r+b") as file:
@@ -411,7 +411,7 @@ def test_a_damaged_graph_is_told(tools, tmp_path, capsys):
     assert "is damaged or changed" in capsys.readouterr().err
 
 
-def test_a_work_folder_that_the_tools_could_not_be_told_is_refused(tools, tmp_path, capsys):
+def test_a_work_folder_that_the_tools_cannot_take_is_refused(tools, tmp_path, capsys):
     argv = words(tmp_path, "--route", "lite")
     argv[argv.index("--work") + 1] = str(tmp_path / "a,b")
     assert convert.main(argv) == 78

@@ -33,7 +33,7 @@ def measured(portrait: Portrait, finder: FaceFinder, **pose: float) -> np.ndarra
     return portraits.measure(image, finder.refine(image, portrait.landmarks))
 
 
-def test_a_shut_mouth_and_a_level_look_measure_as_that(hopper: Portrait) -> None:
+def test_a_shut_mouth_and_a_level_gaze_measure_as_such(hopper: Portrait) -> None:
     read = portraits.measure(hopper.image, hopper.landmarks)
     assert read[OPENING] < 0.05 and read[TEETH] == 0
     assert 0.7 < read[WIDTH] < 0.95 and 0.1 < read[LIPS] < 0.35 and 0.08 < read[EYE] < 0.16

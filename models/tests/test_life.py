@@ -10,7 +10,7 @@ FPS = int(life.FPS)
 
 
 def portrait(**unusual: float) -> np.ndarray:
-    """A frontal face with open eyes but for what is said."""
+    """A frontal face with open eyes, except as given."""
     face = {"mouth_width": 0.85, "lips": 0.22, "eye_opening": 0.16, **unusual}
     return np.array([face.get(name, 0.0) for name in life.FACE], np.float32)
 
@@ -62,7 +62,7 @@ def test_blinks_are_whole_and_as_many_as_speakers_do(take: "dict[str, np.ndarray
         assert shape.argmax() <= (shape > 0.1).nonzero()[0].mean()  # down is quicker than up
 
 
-def test_blinks_come_rather_where_a_phrase_ends(take: "dict[str, np.ndarray]") -> None:
+def test_blinks_are_more_frequent_at_phrase_ends(take: "dict[str, np.ndarray]") -> None:
     place = onsets(take["blink"]) % 100
     assert ((place > 68) & (place <= 82)).mean() > 1.8 * 0.14
 

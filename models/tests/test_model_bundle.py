@@ -1,4 +1,4 @@
-"""The committed bundle is what its bundle.yaml says, and it hears."""
+"""The committed bundle is what its bundle.yaml says, and it reacts to sound."""
 
 import hashlib
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_lips_rest_in_silence_whoever_is_seen() -> None:
 
 
 def test_what_is_read_of_a_face_bounds_what_it_does_to_the_lips() -> None:
-    """Whatever picture comes in, an opening stays within 15 % of that of a typical face."""
+    """For any picture, an opening stays within 15 % of that of a typical face."""
     with np.load(Path(__file__).parent / "data" / "papa_and_mama.npz") as spoken:
         mel = spoken["mel"].astype(np.float32)[:, :160]
     settings = MelSettings()

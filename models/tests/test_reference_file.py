@@ -22,7 +22,7 @@ def test_it_is_written_and_this_machine_agrees(tmp_path, capsys, monkeypatch):
     assert min(one.r for one in compare_with_reference(Bundle(bundle), ModelSettings())) > 0.995
 
 
-def test_without_anybody_to_hear_nothing_is_changed(tmp_path, capsys, monkeypatch):
+def test_nothing_changes_without_a_listener(tmp_path, capsys, monkeypatch):
     bundle = shutil.copytree(BUNDLE, tmp_path / "own")
     (tmp_path / "empty").mkdir()
     before = {p.name: p.read_bytes() for p in bundle.iterdir()}

@@ -1,4 +1,4 @@
-"""The stand-ins for the vendors' tools refuse what is not documented: otherwise the road would prove nothing."""
+"""The stand-ins for the vendors' tools refuse what is not documented: otherwise the tests would prove nothing."""
 
 import subprocess
 import sys

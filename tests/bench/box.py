@@ -1,4 +1,4 @@
-"""The box at rest: how soon it is ready, what it takes while nothing happens, how soon the command line answers."""
+"""The idle box: time until it is ready, what it uses while nothing happens, time of the command line."""
 
 import os
 import signal

@@ -15,7 +15,7 @@ from .stages import PHOTO
 
 
 def main() -> int:
-    """Make it; tell what it took, without the loading of the model."""
+    """Make it and print the cost, without loading the model."""
     size, preset, recording, threads = sys.argv[1:]
     config = Config(
         controls=Controls(min_resolution=int(size)),

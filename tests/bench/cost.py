@@ -27,8 +27,8 @@ def turn_by_turn(cases: Mapping[str, Callable[[], int]], rounds: int) -> Dict[st
     """Median processor time of one piece of each case, ms.
 
     Args:
-        cases: Name -> does some pieces of work and tells how many.
-        rounds: Each case comes once in each; there is one more, to warm up.
+        cases: Name -> function that does some pieces of work and returns how many.
+        rounds: Each case runs once in each; one more round warms up.
     """
     times: Dict[str, List[float]] = {name: [] for name in cases}
     for _ in range(rounds + 1):
@@ -64,7 +64,7 @@ def run(*command: str) -> Spent:
     Raises:
         SystemExit: If it fails.
     """
-    # from a process of its own, because what children took is known only as a sum over all there were
+    # in a process of its own, because the cost of children is known only as a sum over all of them
     done = subprocess.run([sys.executable, "-c", _RUN, *command], stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout)
     if found["rc"]:

@@ -16,7 +16,7 @@ MMAC = 52.0
 
 
 def plain_remap(size: int, n: int) -> Callable[[], int]:
-    """One look-up of a whole picture through float maps: what a warp costs that does nothing else."""
+    """One remap of a whole picture through float maps: the cost of a warp that does nothing else."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
     picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 2), np.uint8)
@@ -33,7 +33,7 @@ def plain_remap(size: int, n: int) -> Callable[[], int]:
 
 
 def neural_proxy(folder: Path, n: int) -> Callable[[], int]:
-    """A network as large as the lightest of our peers' runs once for each frame; its time is told for `MMAC`."""
+    """A network as large as the lightest of our peers' runs once per frame; its time is scaled to `MMAC`."""
     path = folder / "proxy.onnx"
     mmac = _write_proxy(path)
     options = ort.SessionOptions()

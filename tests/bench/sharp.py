@@ -1,4 +1,4 @@
-"""Ways to look a photo up between its pixels: how sharp the skin stays, and what a frame costs."""
+"""Ways to sample a photo between its pixels: how sharp the skin stays, and the cost of a frame."""
 
 from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
@@ -78,7 +78,7 @@ def _by_opencv(photo: Image, interpolation: int, grid: Grid) -> Route:
 
 
 def _twice(photo: Image, interpolation: int) -> Image:
-    """Enlarged so that every other pixel lies on one of the photo's."""
+    """Enlarged so that every other pixel coincides with one of the photo's."""
     height, width = photo.shape[:2]
     x, y = (np.arange(2 * n - 1, dtype=np.float32) / 2 for n in (width, height))
     remap: Any = cv2.remap

@@ -1,9 +1,9 @@
-"""The figures as a table: what was measured, beside what it is held to."""
+"""The figures as a table: measurements and their targets."""
 
 from typing import Any, Dict, List, Tuple
 
 Row = Tuple[str, float, str, str]
-"""What, its value, its unit (x: a ratio), what it is held to (empty: nothing)."""
+"""Name, value, unit (x: a ratio), target (empty: none)."""
 
 
 def rows(figures: Dict[str, Any]) -> List[Row]:
@@ -55,7 +55,7 @@ _A_SECOND = ("speech", "model", "motion")
 def table(figures: Dict[str, Any]) -> str:
     """Markdown."""
     lines = [", ".join(f"{k} {v}" for k, v in figures["machine"].items()), ""]
-    lines += ["| | measured | | held to | |", "|---|---|---|---|---|"]
+    lines += ["| | measured | | target | |", "|---|---|---|---|---|"]
     for what, value, unit, held in rows(figures):
         verdict = "" if not held else "yes" if value <= float(held) else "NO"
         lines.append(f"| {what} | {value:.3g} | {unit} | {'<= ' + held if held else ''} | {verdict} |")

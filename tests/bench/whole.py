@@ -1,4 +1,4 @@
-"""Whole videos, each in a process of its own: processor time, memory, and what a second core is good for."""
+"""Whole videos, each in a process of its own: processor time, memory, and the gain from a second core."""
 
 import sys
 from pathlib import Path

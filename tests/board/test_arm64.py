@@ -43,7 +43,7 @@ def test_what_a_processor_has(hwcap, has, lacks, arm64):
     assert has <= found and not lacks & found
 
 
-def test_a_processor_that_does_not_tell(arm64):
+def test_a_processor_that_reports_nothing(arm64):
     with pytest.raises(arm64[0].Wrong, match="no AT_HWCAP in 'AT_PHDR"):
         arm64[0].features("AT_PHDR: 0x5500000040\nAT_HWCAP2: 0x0\n")
 
@@ -68,7 +68,7 @@ def test_networks(arm64):
         ("made-1.0-7-cp39-cp39-linux_aarch64", "made 1.0 (cp39-cp39-linux_aarch64)"),  # with a build number
     ],
 )
-def test_a_wheel_in_words(stem, told, arm64):
+def test_a_wheel_is_described(stem, told, arm64):
     assert arm64[2].wheel(stem) == told
 
 
@@ -83,8 +83,8 @@ def test_tests_that_passed(end, arm64):
         ("1 failed, 34 passed in 2.00s", "1 failed, 34 passed; all must pass"),
         ("34 passed, 1 skipped in 2.00s", "34 passed, 1 skipped; all must pass"),
         ("34 passed, 2 warnings in 2.00s", "34 passed, 2 warnings; all must pass"),
-        ("no tests ran in 0.01s", "pytest told no result"),
-        ("Killed", "pytest told no result"),
+        ("no tests ran in 0.01s", "pytest printed no result"),
+        ("Killed", "pytest printed no result"),
     ],
 )
 def test_tests_that_did_not(end, told, arm64):

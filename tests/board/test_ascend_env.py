@@ -1,6 +1,6 @@
 """board/ascend_env.sh, on trees that look like CANN's. Nobody here has a real one.
 
-The set_env.sh files are ours, after what CANN's do: lists of exports that put themselves before what is there, set or
+The set_env.sh files are ours, modelled on CANN's: lists of exports that prepend themselves to a value, set or
 not (5 to 8.0, as people have copied them into their own scripts); since 8.5 a bash script that finds itself and asks
 the set-up files of its parts (github repo-mirror-test/opbase scripts/package/ops_base/scripts/setenv.bash).
 """
@@ -48,7 +48,7 @@ echo "CANN is set up"
 
 @pytest.fixture
 def cann(tmp_path):
-    """Puts a set_env.sh below a home and runs the script with that home: its status, its lines, its words."""
+    """Puts a set_env.sh below a home and runs the script with that home; returns status, output lines, messages."""
 
     def run(place, text, *words, **around):
         if place is not None:
@@ -65,7 +65,7 @@ def cann(tmp_path):
 
 
 def _read(lines):
-    """As a shell reads them; systemd.exec(5) reads what stands in double quotes alike."""
+    """As a shell reads them; systemd.exec(5) reads text in double quotes in the same way."""
     names = [line.partition("=")[0] for line in lines]
     assert all(line.partition("=")[2][0] == line[-1] == '"' for line in lines)
     script = "\n".join([*lines, *(f'printf "%s\\0" "${name}"' for name in names)])
@@ -81,7 +81,7 @@ def test_what_a_toolkit_adds_and_nothing_else(cann, tmp_path):
     home = tmp_path / "Ascend/ascend-toolkit"
     around = {"LD_LIBRARY_PATH": "/mine", "PYTHONPATH": "/mine", "ASCEND_MINE": "1", "SECRET": "1"}
     status, lines, said = cann("Ascend/ascend-toolkit/set_env.sh", LIST.format(home=home), **around)
-    assert status == 0 and "set_env.sh says" in said
+    assert status == 0 and "set_env.sh" in said and "reading" in said
     found = _read(lines)
     latest = f"{home}/latest"
     assert set(found) == {
@@ -109,7 +109,7 @@ def test_a_set_env_with_functions_noise_unset_names_and_a_failing_end(cann, tmp_
     assert found["PYTHONPATH"] == f"{here}/python/site-packages" and found["ASCEND_RUNTIME_PATH"] == f"{here}/runtime"
 
 
-def test_a_set_env_that_ends_the_shell_is_still_told(cann):
+def test_a_set_env_that_exits_is_still_read(cann):
     status, lines, _ = cann("Ascend/nnrt/set_env.sh", "export LD_LIBRARY_PATH=/a\nexit 7\nexport ASCEND_LATE=1\n")
     assert status == 0 and _read(lines)["LD_LIBRARY_PATH"] == "/a" and "ASCEND_LATE" not in _read(lines)
 
@@ -143,7 +143,7 @@ def test_a_place_that_was_named_must_hold_one(cann, tmp_path):
     assert (status, lines) == (1, []) and f"{tmp_path}/nowhere: there is no set_env.sh" in said
 
 
-def test_signs_that_mean_something_to_a_shell_come_through(cann):
+def test_shell_metacharacters_survive(cann):
     odd = "a \"b\" $HOME `id` \\ 'c' & ; # % *"
     text = "export LD_LIBRARY_PATH=/a\nexport ASCEND_ODD='" + odd.replace("'", "'\\''") + "'\n"
     text += "export ASCEND_LINES='a\nb'\n"
@@ -162,7 +162,7 @@ def test_one_that_does_not_end_is_given_up(cann, tmp_path):
     quick.write_text(SCRIPT.read_text().replace("timeout 30", "timeout 1"))
     (tmp_path / "set_env.sh").write_text("export LD_LIBRARY_PATH=/a\nsleep 60 & wait\n")
     done = subprocess.run(["sh", quick, tmp_path], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and done.stdout == "" and "did not end" in done.stderr
+    assert done.returncode == 1 and done.stdout == "" and "did not finish" in done.stderr
 
 
 def test_root_runs_it_as_its_owner(cann, tmp_path):

@@ -1,6 +1,6 @@
 """board/first-light.sh from end to end, with npu-smi, CANN, its devices and its runtimes made up (tests/doubles).
 
-It proves that the script goes its way and says what is wrong; nothing about a chip.
+It proves that the script runs and reports what is wrong, but nothing about a chip.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def board(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["acl", "mindspore_lite"])
-def test_the_whole_way(board, backend):
+def test_all_six_steps(board, backend):
     bundle = chip_bundle(board.folder / "bundle", backend)
     status, said = board("--backend", backend, "--bundle", bundle)
     assert status == 0, said
@@ -127,14 +127,14 @@ def test_a_board_without_a_driver(board):
 
 def test_a_chip_that_is_not_there(board):
     status, said = board("--device", "3")
-    assert status == 1 and "there is no chip 3 -> say another --device" in said
+    assert status == 1 and "there is no chip 3 -> choose another with --device" in said
 
 
-def test_a_chip_in_alarm_is_not_gone_on_with(board):
+def test_a_chip_in_alarm_stops_the_script(board):
     (board.folder / "said").write_text((SAID / "310B1_alarm.txt").read_text())
     status, said = board()
     assert status == 1 and re.search("^FAILED +chip: .*its health is Alarm", said, re.M) and "[3/6]" not in said
-    assert "all that the doctor said" in said
+    assert "full output of the doctor" in said
 
 
 def test_no_cann(board):
@@ -181,7 +181,11 @@ def test_a_model_that_cannot_be_compiled_says_which_step(board):
     board.script("atc", "echo 'ATC run failed'; exit 1")
     board.script("python3", f'PYTHONPATH="{BOARD.parent}/models/tests/stand_ins" exec "{sys.executable}" "$@"')
     status, said = board("--backend", "acl")
-    assert status == 1 and "STOPPED: the model could not be compiled" in said and "once more goes on from there" in said
+    assert (
+        status == 1
+        and "STOPPED: the model could not be compiled" in said
+        and "a second call continues from there" in said
+    )
 
 
 def test_a_model_that_the_chip_refuses(board):
@@ -192,7 +196,7 @@ def test_a_model_that_the_chip_refuses(board):
 
 
 @pytest.mark.parametrize("has_reference", [True, False])
-def test_a_chip_that_computes_something_else_is_found_out(board, has_reference):
+def test_a_chip_that_computes_something_else_is_detected(board, has_reference):
     """Lips half as strong, as a wrong scale of one layer would make them: by the bundle's own case, else by eye."""
     bundle = chip_bundle(board.folder / "bundle", "acl")
     path = bundle / "encoder.om"
@@ -213,7 +217,7 @@ def test_a_chip_that_computes_something_else_is_found_out(board, has_reference):
     if has_reference:
         assert "STOPPED: the model computes something else on the chip" in said and "lips of encoder r" in said
     else:
-        assert "TOO FAR APART" in said and "STOPPED: the chip's video is not that of the CPU" in said
+        assert "TOO FAR APART" in said and "STOPPED: the chip's video differs from the CPU's" in said
         assert "cpu.mp4" in said
 
 
@@ -221,11 +225,11 @@ def test_a_chip_that_computes_something_else_is_found_out(board, has_reference):
     "words, told",
     [
         (["--backend", "gpu"], "--backend gpu: must be acl or mindspore_lite"),
-        (["--colour"], "--colour: means nothing here"),
+        (["--colour"], "--colour: unexpected argument"),
         (["--device", "one"], "--device one: must be a whole number"),
     ],
 )
-def test_a_command_line_that_makes_no_sense(board, words, told):
+def test_an_invalid_command_line_is_refused(board, words, told):
     status, said = board(*words)
     assert status == 1 and told in said and "[1/6]" not in said
 

@@ -1,4 +1,4 @@
-"""The file for a box without a network: what makes it, what is in it, and what board/install.sh refuses.
+"""The offline bundle: how it is made, its contents, and what board/install.sh refuses.
 
 board/virtual has it installed, upgraded, rolled back and taken off, on a board with a real systemd.
 """
@@ -20,13 +20,13 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 BOARD = CHECKOUT / "board"
 OTHER = "x86_64" if platform.machine() == "aarch64" else "aarch64"
-"""Not what this machine is: nothing that is made here can be installed here."""
+"""Unlike this machine, so that nothing made here can be installed here."""
 DISTRIBUTION, SUITE, PYTHON = (
     ("debian", "bullseye", "3.11")
     if Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists()
     else ("ubuntu", "jammy", "3.12")
 )
-"""Not the Python of that suite: without Debian packages for the box, of which there are none here."""
+"""Not the Python of that suite, so that no Debian packages are needed; there are none here."""
 TAG = f"cp{PYTHON.replace('.', '')}"
 PIXELS = f"sonic_edge/engine/renderer/_pixels.cpython-{PYTHON.replace('.', '')}-{OTHER}-linux-gnu.so"
 PARTS = ["--without", "live", "--without", "journal", "--without", "screen"]
@@ -84,7 +84,7 @@ def make_wheel(folder, name, version, tag, needs=(), files=()):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A package index with nothing but what the product needs, on the other processor."""
+    """A package index with only the product's requirements, for the other processor."""
     folder = tmp_path_factory.mktemp("index")
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
@@ -102,7 +102,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory):
-    """A folder with an apt-get that has what is compiled with, and a compiler for the other processor.
+    """A folder with an apt-get that provides headers, and a compiler for the other processor.
 
     `make arm64-test` has the real ones.
     """
@@ -231,7 +231,7 @@ def altered(wheel, folder, name=None, **files):
         ("py3-none-any", {}, "py3-none-any is for any Python and processor; its compiled part is for one"),
     ],
 )
-def test_a_wheel_of_the_product_that_is_not_as_it_should_be(tag, files, told, bundle, tmp_path):
+def test_a_wrong_wheel_of_the_product_is_refused(tag, files, told, bundle, tmp_path):
     wheel = own_wheel(bundle)
     done = check_wheel(altered(wheel, tmp_path, tag and f"{'-'.join(wheel.name.split('-')[:2])}-{tag}.whl", **files))
     assert done.returncode == 1
@@ -258,7 +258,7 @@ def test_a_changed_source_is_compiled_anew(bundle, make, tmp_path):
     assert b"sonic-edge-changed" not in zipfile.ZipFile(own_wheel(bundle)).read(PIXELS)
 
 
-def test_what_cannot_be_compiled_is_told(make, tools, tmp_path):
+def test_a_failed_compilation_is_reported(make, tools, tmp_path):
     compiler = tools / f"{OTHER}-linux-gnu-gcc"
     text = compiler.read_text()
     compiler.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
@@ -295,7 +295,7 @@ def test_the_same_inputs_give_the_same_bytes(bundle, make, tmp_path):
     assert hashlib.sha256(again.read_bytes()).hexdigest() == Path(f"{again}.sha256").read_text().split()[0]
 
 
-def test_models_and_the_vendors_wheel_go_along(make, tmp_path):
+def test_models_and_the_vendors_wheel_are_packed(make, tmp_path):
     model = tmp_path / "our own model"
     model.mkdir()
     (model / "bundle.yaml").write_text("name: ours\n")
@@ -390,12 +390,12 @@ def test_a_wheel_for_another_box_is_named(tag, files, told, tmp_path):
         (["--suite", "focal"], "--suite focal: must be bullseye, bookworm or jammy"),
         (["--python", "3.8"], "--python 3.8: must be 3.9, 3.10, 3.11 or 3.12"),
         (["--without", "colour"], "--without colour: must be live, journal or screen"),
-        (["--model", "/nowhere"], "--model /nowhere: no model bundle: it has no bundle.yaml"),
+        (["--model", "/nowhere"], "--model /nowhere: not a model bundle: it has no bundle.yaml"),
         (["--mindspore-lite", "/nowhere.whl"], "--mindspore-lite /nowhere.whl: there is no such file"),
-        (["live"], "live: means nothing here"),
+        (["live"], "live: unexpected argument"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_refused(words, told):
+def test_an_invalid_command_line_is_refused(words, told):
     done = run(BOARD / "make_bundle.sh", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr
@@ -413,13 +413,13 @@ def test_set_up_names_what_it_compiles_with(tmp_path):
 def test_it_is_not_installed_on_another_processor(bundle):
     done = run(bundle / "install.sh")
     assert done.returncode == 1
-    assert f"this bundle is for {OTHER}" in done.stderr or "no Debian" in done.stderr
+    assert f"this bundle is for {OTHER}" in done.stderr or "does not run Debian" in done.stderr
 
 
 def test_a_checkout_is_not_installed():
     done = run(BOARD / "install.sh")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is no unpacked bundle: board/make_bundle.sh makes one" in done.stderr
+    assert "is not an unpacked bundle: make one with board/make_bundle.sh" in done.stderr
 
 
 @pytest.mark.parametrize("script", ["rollback.sh", "uninstall.sh"])
@@ -430,10 +430,10 @@ def test_only_root_changes_a_box(script):
 
 
 @pytest.mark.parametrize("script", ["rollback.sh", "uninstall.sh"])
-def test_a_word_that_means_nothing_is_refused(script):
+def test_an_unexpected_argument_is_refused(script):
     done = run(BOARD / script, "--force")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "--force: means nothing here" in done.stderr
+    assert "--force: unexpected argument" in done.stderr
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in BOARD.glob("*.sh")))

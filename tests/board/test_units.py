@@ -33,7 +33,7 @@ def values(name, key):
 
 
 def analyze(request, *words):
-    """What systemd-analyze says; None, and told, where there is none."""
+    """The output of systemd-analyze; None, with a note, where there is none."""
     if shutil.which("systemd-analyze") is None:
         with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
             print(f"\nNOT RUN: systemd-analyze {words[0]}: there is none here")
@@ -92,7 +92,7 @@ def test_no_key_is_newer_than_systemd_247():
 
 @pytest.mark.parametrize("unit", SERVICES)
 def test_every_command_is_one_of_ours(unit):
-    """Each is found by PATH in what the install step links as current, and the command line takes its words."""
+    """Each command is found by PATH in the release linked as current, and the command line accepts its arguments."""
     (path,) = values(unit, "Environment")
     assert path.startswith("PATH=/opt/sonic-edge/current/bin:")
     commands = [v for key in ("ExecStart", "ExecStopPost") for v in values(unit, key) if "env sonic-edge" in v]
@@ -183,7 +183,7 @@ def test_the_chip_opens_its_devices_and_nothing_else():
     assert values("ascend.conf", "BindReadOnlyPaths") == ["-/home/HwHiAiUser/Ascend"]
 
 
-def test_what_cann_writes_goes_where_the_daemon_may_write_and_is_tidied():
+def test_canns_files_go_where_the_daemon_may_write_and_are_cleaned_up():
     (root,) = values("sonic-edge.service", "ReadWritePaths")
     paths = [v.partition("=")[2] for v in values("ascend.conf", "Environment") if "_PATH=" in v]
     assert len(paths) == 3 and all(path.startswith(f"{root}/run/ascend") for path in paths)

@@ -20,7 +20,7 @@ def test_check_config_prints_the_values_in_force(capsys):
     assert capsys.readouterr().out == commented_yaml(Config())
 
 
-def test_check_config_tells_every_mistake_and_exits_78(tmp_path, capsys):
+def test_check_config_reports_every_mistake_and_exits_78(tmp_path, capsys):
     path = tmp_path / "c.yaml"
     path.write_text("controls: {fps: 5, sead: 1}\n")
     assert main(["check-config", "--config", str(path)]) == 78
@@ -96,7 +96,7 @@ def test_help_names_every_control_with_its_range(capsys):
 
 @pytest.fixture
 def with_ctrl_c():
-    """A shell leaves what it starts in the background deaf to Ctrl-C, and whatever that starts."""
+    """A shell's background processes, and their children, ignore Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -159,7 +159,7 @@ def test_the_version(capsys):
 
 
 @pytest.mark.parametrize("words", [["check-config"], ["--help"], ["model", "list"]])
-def test_a_reader_that_has_had_enough_is_no_mistake(words):
+def test_a_closed_pipe_is_not_an_error(words):
     """As ``| head`` is."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -168,7 +168,7 @@ def test_a_reader_that_has_had_enough_is_no_mistake(words):
     assert done.stderr == "" and done.returncode in (0, 141)
 
 
-def test_an_output_that_is_full_is_said():
+def test_a_full_output_disk_is_reported():
     with Path("/dev/full").open("wb") as out:
         done = subprocess.run([PROGRAM, "check-config"], stdout=out, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, "sonic-edge: [Errno 28] No space left on device\n")

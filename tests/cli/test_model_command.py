@@ -51,7 +51,7 @@ def damage(folder):
 
 @pytest.fixture
 def settings(tmp_path):
-    """The settings file; what is given is added to it."""
+    """The settings file, with the given settings added."""
 
     def settings(**sections):
         path = tmp_path / "box.yaml"
@@ -67,7 +67,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def model(settings, capfd):
-    """Give a command: exit status, what it printed, what it complained of."""
+    """Run a command: exit status, standard output, standard error."""
 
     def model(what, *words):
         status = main(["model", what, "--config", str(settings()), *map(str, words)])
@@ -97,7 +97,7 @@ def chosen(tmp_path):
 # ---- without a daemon ----------------------------------------------------------------------------------------------
 
 
-def test_what_a_box_has_at_first(model, tmp_path):
+def test_a_fresh_box(model, tmp_path):
     status, said, _ = model("list")
     assert status == 0
     assert said.startswith("> sonic-net 0.2.0 (shipped/sonic-net): motion, cpu mindspore_lite, ")
@@ -201,7 +201,7 @@ def test_settings_that_name_a_bundle_are_not_overruled(model, installed, setting
     assert status == 78 and "my-net" in said and "model.bundle = nobody: no such bundle" in complaint
 
 
-def test_what_is_wrong_is_told_and_changes_nothing(model, installed, tmp_path):
+def test_mistakes_are_reported_and_change_nothing(model, installed, tmp_path):
     one = installed()
     model("use", one)
     bad = own_bundle(tmp_path / "bad", "bad-net")
@@ -222,7 +222,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(model, installed, tmp_path):
     assert model("list")[0] == 0
 
 
-def test_a_graph_that_is_not_as_told_does_not_run(model, tmp_path):
+def test_a_graph_unlike_its_declaration_does_not_run(model, tmp_path):
     """Hashes are right, and yet the backend cannot open it, or opens something else."""
     import hashlib
 
@@ -244,13 +244,13 @@ def test_a_graph_that_is_not_as_told_does_not_run(model, tmp_path):
 
 
 def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, capfd):
-    """Whoever asks that is not root stays what they are, and can read what is theirs."""
+    """A user other than root stays that user, and can read their own files."""
     from sonic_edge.process import isolated
 
     nobody = pwd.getpwnam("nobody")
     account = isolated.Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin"})
     monkeypatch.setattr(isolated, "account_of", lambda unit: account)
-    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, where nobody else may look
+    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, which others may not enter
         folder = Path(name)
         folder.chmod(0o755)
         settings = folder / "box.yaml"
@@ -265,7 +265,7 @@ def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, ca
         assert ("Permission denied" in complaint) == (os.geteuid() == 0)
 
 
-def test_a_run_that_hangs_or_breaks_down_is_told(monkeypatch, model, tmp_path, settings):
+def test_a_run_that_hangs_or_crashes_is_reported(monkeypatch, model, tmp_path, settings):
     """Whatever the runtime does, the store is as it was, and is free again."""
     from sonic_edge.engine import load
 
@@ -386,7 +386,7 @@ def test_a_bundle_that_the_worker_refuses_leaves_the_old_one_in_service(
     assert chosen(tmp_path) == (one, bad)
 
 
-def test_a_daemon_that_has_other_settings_is_told(daemon, model, installed, settings, tmp_path):
+def test_a_daemon_with_other_settings_is_reported(daemon, model, installed, settings, tmp_path):
     installed()
     settings(model={"bundle": "sonic-net"})
     running = daemon()
@@ -447,7 +447,9 @@ def put_in(tmp_path):
     return put_in
 
 
-def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed, told, tmp_path, short_speech, put_in):
+def test_a_running_daemon_switches_to_another_bundle_and_back(
+    whole, model, installed, told, tmp_path, short_speech, put_in
+):
     one, bad = installed(), installed("bad-net")
     running = whole()
     running.until_logged("ready; watching")
@@ -461,7 +463,7 @@ def test_a_daemon_works_on_with_another_bundle_and_back(whole, model, installed,
     status, said, _ = model("use", "my-net")
     assert status == 0 and "the daemon uses it now" in said
 
-    # one that is whole when it is chosen, and damaged when the worker comes to it
+    # intact when it is chosen, and damaged when the worker loads it
     with held_up(told()["worker"]["pid"]):
         put_in(running, "b", short_speech)
         running.until_logged("b: started")

@@ -99,7 +99,7 @@ def running(tmp_path):
     process.communicate()
 
 
-def test_a_box_that_is_well(running):
+def test_a_healthy_box_has_no_findings(running):
     status, found = _ask(running)
     failures = [f.line() for findings in found.values() for f in findings if f.state == FAILED]
     assert (status, failures) == (0, [])
@@ -121,7 +121,7 @@ def test_every_finding_is_one_line_for_grep(tmp_path):
         assert (" -> " in line) == (line[:13].strip() in (WARNING, FAILED))
 
 
-def test_wrong_settings_are_told_each_and_what_needs_none_is_still_checked(tmp_path):
+def test_every_wrong_setting_is_reported_and_the_rest_is_checked(tmp_path):
     path = tmp_path / "box.yaml"
     path.write_text("spool: {rot: a}\ncontrols: {fps: 5}\n")
     status, found = _ask(path)
@@ -259,7 +259,7 @@ def test_a_check_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch)
         until(lambda pid=pid: not lives(pid), "its end")
 
 
-def test_a_check_that_takes_its_process_down():
+def test_a_check_that_kills_its_process():
     def crash(_):
         faulthandler.disable()  # pytest's, which would print pages
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -301,12 +301,12 @@ def test_what_a_check_prints_is_not_seen(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_line_holds_no_signs_that_steer_a_terminal():
+def test_the_line_has_no_terminal_control_characters():
     assert Finding(FAILED, "a\nb\x1b[2J", "do", "x").line() == "FAILED       x: a b?[2J -> do"
 
 
 def _other_user():
-    """Somebody who is not us, if we may be somebody else."""
+    """Another user, if we may switch users."""
     nobody = pwd.getpwnam("nobody")
     return Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin", "HOME": "/"})
 
@@ -469,7 +469,7 @@ def test_without_pyaudio_it_is_said_what_to_install(monkeypatch, tmp_path):
         assert found.state == FAILED and "made with `live`" in found.todo
 
 
-def test_what_the_daemon_holds_is_asked_of_it(tmp_path):
+def test_the_daemon_is_asked_about_devices_it_uses(tmp_path):
     settings = {
         "spool": {"root": str(tmp_path)},
         "live": {"mode": "mirror"},
@@ -505,7 +505,7 @@ def test_what_the_daemon_holds_is_asked_of_it(tmp_path):
         assert finding.state == FAILED and said in finding.seen and finding.todo
 
 
-def test_a_player_that_is_none(tmp_path):
+def test_a_program_that_is_not_a_player(tmp_path):
     (found,) = devices.screen(_case({"display": {"output": "drm", "player": "no-such-player"}}))
     assert found.state == FAILED and "install mpv" in found.todo
     for said, words in (("mpv 0.29.1 Copyright", "too old"), ("hello", "does not report its version")):
@@ -568,7 +568,7 @@ def test_temperature(degrees, state, tmp_path):
     assert _states(box.temperature(_case({}), tmp_path)) == [state]
 
 
-def test_worn_flash(tmp_path):
+def test_worn_flash_is_reported(tmp_path):
     device = tmp_path / "block/mmcblk0/device"
     device.mkdir(parents=True)
     for life, state in (("0x01 0x02", OK), ("0x01 0x0a", WARNING)):
@@ -708,7 +708,7 @@ def _plant(tmp_path):
 
 
 def _journalctl(folder):
-    """In place of journalctl: what journald would have had of a daemon that met these people."""
+    """In place of journalctl: the entries that journald would have from a daemon that served these people."""
     entries = []
     for i, name in enumerate(NAMES):
         entry = {
@@ -735,7 +735,7 @@ def _unpacked(archive, folder):
     return {path.name: path.read_bytes() for path in (folder / "sonic-edge-support").iterdir()}
 
 
-def test_the_support_bundle_holds_no_face_no_voice_and_no_name(tmp_path):
+def test_the_support_bundle_has_no_face_no_voice_and_no_name(tmp_path):
     path, media = _plant(tmp_path)
     environment = _journalctl(tmp_path / "bin")
     archive = tmp_path / "archive.tar.gz"
@@ -769,7 +769,7 @@ def test_the_support_bundle_holds_no_face_no_voice_and_no_name(tmp_path):
     assert json.loads(files["doctor.json"])["findings"][0]["check"] == "settings"
 
 
-def test_a_support_bundle_never_takes_the_place_of_something(tmp_path):
+def test_a_support_bundle_never_overwrites_a_file(tmp_path):
     path = tmp_path / "box.yaml"
     path.write_text(f"spool: {{root: {tmp_path / 'spool'}}}\n")
     there = tmp_path / "there.tar.gz"

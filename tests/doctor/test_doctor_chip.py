@@ -1,4 +1,4 @@
-"""The doctor, on boxes with an Ascend chip: npu-smi, devices and CANN are made up, as nobody here has one."""
+"""The doctor, on boxes with an Ascend chip: npu-smi, devices and CANN are simulated: there is no chip here."""
 
 import grp
 import hashlib
@@ -85,7 +85,7 @@ def test_where_the_cpu_is_used_nothing_is_needed(smi):
 # ---- what the chip says ----
 
 
-def test_a_chip_that_is_well(smi, compiled):
+def test_a_healthy_chip(smi, compiled):
     smi(BOARD)
     found = list(chip.health(_case(bundle=compiled("Ascend310B4"))))
     assert [finding.state for finding in found] == [OK] * 5
@@ -114,14 +114,14 @@ def test_a_chip_that_is_not(smi, old, new, state, seen, todo):
     assert todo in finding.todo
 
 
-def test_what_was_compiled_for_another_chip_is_told_with_the_way_out(smi, compiled):
+def test_a_model_for_another_chip_is_reported_with_a_remedy(smi, compiled):
     smi(BOARD)
     (finding,) = _by_state(chip.health(_case(bundle=compiled("Ascend310"))))[FAILED]
     assert "the chip is an Ascend310B4" in finding.seen and "encoder for Ascend310" in finding.seen
     assert "models.convert --soc Ascend310B4" in finding.todo
 
 
-def test_what_is_for_any_chip_is_told_to_take_its_time(smi, compiled):
+def test_for_a_model_for_any_chip_the_slow_start_is_mentioned(smi, compiled):
     smi(BOARD)
     *_, last = chip.health(_case(bundle=compiled("")))
     assert last.state == OK and "for any chip" in last.seen
@@ -142,7 +142,7 @@ def test_no_npu_smi_and_one_that_fails(smi):
     assert finding.state == FAILED and "-8005" in finding.seen and "restart the box" in finding.todo
 
 
-def test_what_the_daemon_was_told_is_not_asked_again(smi):
+def test_the_daemons_answers_are_not_asked_for_again(smi):
     asked = smi(BOARD)
     watch = npu.Watch()
     watch.report = npu.parse((SAID / "310_board.txt").read_text())
@@ -166,12 +166,12 @@ def dev(tmp_path, monkeypatch):
     return folder
 
 
-def test_devices_that_are_there(dev):
+def test_present_devices(dev):
     (finding,) = chip.devices(_case(), dev)
     assert finding.state == OK and "davinci_manager, davinci0, svm0" in finding.seen and "null" not in finding.seen
 
 
-def test_devices_that_are_not(dev):
+def test_missing_devices(dev):
     (dev / "davinci_manager").unlink()
     (finding,) = chip.devices(_case(device_id=3), dev)
     assert finding.state == FAILED and f"{dev}/davinci_manager, {dev}/davinci3: missing" in finding.seen
@@ -230,7 +230,7 @@ def toolkit(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["acl", "mindspore_lite"])
-def test_cann_that_loads_tells_its_versions(toolkit, backend):
+def test_cann_that_loads_reports_its_versions(toolkit, backend):
     toolkit(backend, "__version__ = '2.4.1'\nprint('vendors print')\n")
     (finding,) = chip.cann(_case(backend))
     assert finding.state == OK and f"{backend} 2.4.1 loads; CANN 7.0.RC1, driver not found" in finding.seen

@@ -1,4 +1,4 @@
-"""Hostile and broken inputs through the whole product: a good video, or words and the right exit status."""
+"""Hostile and broken inputs through the whole product: a good video, or a message and the right exit status."""
 
 import json
 import shutil
@@ -74,7 +74,7 @@ def render(tmp_path, name, path):
 
 
 @pytest.mark.parametrize("name, make, words", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_words_instead_of_a_video(name, make, words, tmp_path, capfd):
+def test_a_message_instead_of_a_video(name, make, words, tmp_path, capfd):
     path = tmp_path / name
     make(path)
     out, status = render(tmp_path, name, path)
@@ -114,7 +114,7 @@ HARD = [
 
 
 @pytest.mark.parametrize("name, make, warning", [h[1:] for h in HARD], ids=[h[0] for h in HARD])
-def test_a_good_video_and_a_word_about_it(name, make, warning, tmp_path):
+def test_a_good_video_with_a_warning(name, make, warning, tmp_path):
     path = tmp_path / name
     make(path)
     out, status = render(tmp_path, name, path)

@@ -125,7 +125,7 @@ def test_the_command_line_renders_it(clips, folder, backend, short_speech, tmp_p
         ("mindspore_lite", "mindspore_lite.Model.predict@4=predict failed!", "predict failed!"),
     ],
 )
-def test_the_command_line_tells_a_failure(folder, backend, fault, words, short_speech, tmp_path):
+def test_the_command_line_reports_a_failure(folder, backend, fault, words, short_speech, tmp_path):
     out, done = run_render(folder, backend, short_speech, tmp_path, CHIP_DOUBLE_FAULTS=fault)
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""What is drawn over a frame, compiled: against what it stands for, at the ends of what it takes, and beyond."""
+"""The compiled drawing functions: against plain references, at the limits of their arguments, and beyond."""
 
 from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
@@ -339,7 +339,7 @@ def ill_formed(one: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", FUNCTIONS)
 class TestTakes:
     def test_any_numbers_at_all(self, name: str) -> None:
-        """An error or none; nothing outside the box or the array has changed."""
+        """With or without an error, nothing outside the box or the array has changed."""
         given, changed = a_call(name)
         taken = 0
         for one in with_another(given, any_numbers):
@@ -433,8 +433,8 @@ class TestRefuses:
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (2, 2), (1, 9), (9, 2)])
-def test_what_is_hardly_there_or_not(shape: Tuple[int, int]) -> None:
-    """Paintings of no pixel, masks of none, at the far corner of the frame."""
+def test_shapes_without_pixels(shape: Tuple[int, int]) -> None:
+    """Empty paintings and masks, at the far corner of the frame."""
     given, _ = a_call("between_lips")
     empty = tuple((np.full((*shape, 4), 255, np.uint8), 0.0, 0.5, 0.2, cubic) for cubic in (False, True))
     _pixels.between_lips(*given[:15], empty)

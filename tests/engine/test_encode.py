@@ -201,8 +201,8 @@ def test_a_picture_of_another_size_is_an_error(tmp_path):
         ({"preset": "medium"}, ["subme=7", "crf=18.0", "rc_lookahead=10"]),
     ],
 )
-def test_x264_is_told_what_the_settings_say(tmp_path, settings, told):
-    """It writes into the file how it was called; a name that it does not know it passes over."""
+def test_x264_gets_the_options_of_the_settings(tmp_path, settings, told):
+    """It writes its arguments into the file, and skips names that it does not know."""
     video(tmp_path / "a.mp4", **settings)
     said = (tmp_path / "a.mp4").read_bytes().split(b"options: ")[1].split(b"\0")[0].decode("ascii", "replace").split()
     assert {"threads=2", "lookahead_threads=1", "sliced_threads=0", *told} <= set(said)
@@ -223,7 +223,7 @@ def test_pieces_of_sound_of_any_size(tmp_path):
     assert len(digests) == 1
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     told = []
     video(tmp_path / "a.mp4", 0.4, progress=told.append)
     assert told == list(range(1, 11))
@@ -272,7 +272,7 @@ def test_any_name_relative(tmp_path, monkeypatch):
 OTHER = "libopenh264"
 """Another real encoder of H.264, in PyAV's wheels since 14; nothing of it is known to the product."""
 HEADERLESS = "flags=-global_header"
-"""So it is as those of V4L2 are: what a decoder must know first comes with the pictures only."""
+"""This makes it like V4L2 encoders: the decoder's headers come only with the pictures."""
 
 
 @pytest.mark.parametrize("options", [[], [HEADERLESS]])
@@ -350,7 +350,7 @@ def test_pictures_in_the_other_order(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_an_encoder_that_cannot_be_is_told_before_the_first_job(tmp_path, error, settings, words):
+def test_an_impossible_encoder_is_reported_before_the_first_job(tmp_path, error, settings, words):
     for _ in range(2):  # FFmpeg's words are there again
         with pytest.raises(error, match="^encode\\..*" + words):
             try_encoder(EncodeSettings(**settings), 512, 25)
@@ -389,7 +389,7 @@ def test_a_trial_sees_rows_in_the_wrong_place(monkeypatch):
 
 
 class Failing:
-    """A stream whose encoder goes wrong after some pictures: it fails, or is silent."""
+    """A stream whose encoder fails or stops giving packets after some pictures."""
 
     def __init__(self, stream, after, error):
         self.codec_context = stream.codec_context
@@ -562,7 +562,7 @@ video(Path({!r}), {}, size=(256, 256), sound=(np.zeros((1, 4800), np.float32) fo
 
 
 def test_slow_presets_do_not_take_much_more_memory(tmp_path, alone):
-    """A whole render is to stay under 400 MB; x264's own way would take 170 MB more than ultrafast, and takes 60."""
+    """A whole render must stay under 400 MB; x264's defaults would take 170 MB more than ultrafast, ours take 60."""
     code = """
 from pathlib import Path
 import numpy as np

@@ -52,6 +52,6 @@ def test_every_frame_is_that_of_the_slow_renderer(portrait: Portrait) -> None:
 
 
 def test_they_are_two(portrait: Portrait) -> None:
-    """The yardstick tells frames apart that differ a little."""
+    """The comparison detects frames that differ slightly."""
     fast, slow = Renderer(portrait), SlowRenderer(portrait)
     assert psnr(fast.frame({**SPEAKING, **ALIVE, "yaw": 0.14}), slow.frame({**SPEAKING, **ALIVE})) < LEAST_DB

@@ -66,7 +66,7 @@ def test_a_video_with_its_sheet_and_its_report(painted_bundle, tmp_path, short_s
         assert cv2.imread(str(tmp_path / name)).shape[1] == 1800
 
 
-def test_controls_that_mean_nothing_are_told_once(painted_bundle, tmp_path, short_speech):
+def test_controls_without_effect_are_reported_once(painted_bundle, tmp_path, short_speech):
     with Pipeline(config(painted_bundle("wav2lip"), inference_steps=4)) as pipeline:
         asked = {"seed": 3, "motion_scale": 0.5, "align_offset": 0.1}
         report = pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "a.mp4", asked))
@@ -165,7 +165,7 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
         ("sonic", "paste.feather", 0.4, "paste.feather = 0.4: must be at most 0.23, half of the height"),
     ],
 )
-def test_what_does_not_fit_together_is_told(tmp_path, shape, path, to, words):
+def test_inconsistencies_are_reported(tmp_path, shape, path, to, words):
     def change(spec):
         *above, key = path.split(".")
         for name in above:
@@ -193,7 +193,7 @@ def test_a_bundle_of_one_kind_is_not_taken_for_the_other(painted_bundle, tmp_pat
         _ = Bundle(painted_bundle("sonic")).motion
 
 
-def test_what_the_read_me_shows_is_a_bundle():
+def test_the_readmes_examples_are_valid_bundles():
     """The two files that models/README.md has operators begin with; the figures they must fill in are filled in."""
     text = (Path(__file__).parents[2] / "models" / "README.md").read_text(encoding="utf-8")
     found = {}

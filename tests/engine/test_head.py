@@ -142,7 +142,7 @@ class TestPersonAndBackground:
         still = ~moved & ~wider(body_of(person), (RING + 0.06 + shift) * unit)
         chin = float(person.landmarks[g.CHIN, 1])
         raised = abs(pose.get("ty", 0)) + 3 * abs(pose.get("roll", 0))  # what lies at the side goes up most
-        still[int(chin + (NECK[0] - raised) * unit) :] = False  # beside the neck the background goes with it
+        still[int(chin + (NECK[0] - raised) * unit) :] = False  # beside the neck the background moves with it
         assert np.array_equal(apart.frame(pose)[still], person.image[still])
         dragged = Renderer(replace(person, matte=None)).frame(pose)
         assert (dragged[still] != person.image[still]).any(-1).sum() > 1000
@@ -172,7 +172,7 @@ class TestPersonAndBackground:
 
     @pytest.mark.parametrize("pose", [{"roll": 0.12}, {"tx": 0.15, "ty": 0.1}, {"roll": -0.1, "tx": 0.1}])
     def test_the_edge_of_the_head_is_hair(self, apart: Renderer, person: Portrait, pose: Pose) -> None:
-        """To the pixel, where the head now is: no wall is taken along and none shines through."""
+        """Exact to the pixel where the head now is: no wall is dragged along and none shows through."""
         head = head_of(person, pose)
         crown = np.zeros_like(head)
         crown[: int(person.landmarks[33, 1])] = True  # above the eyes hair is thick all around
@@ -214,7 +214,7 @@ class TestPersonAndBackground:
 
 
 def test_the_largest_canvas_fits_the_memory(alone: Callable[[str], Tuple[str, float, float]]) -> None:
-    """With what the model needs, 350 MB, it is less than the 1500 that a worker may take."""
+    """Together with the model's 350 MB this stays below a worker's limit of 1500."""
     code = """
 from drawn_face import drawn
 from sonic_edge.engine.renderer import Renderer

@@ -123,7 +123,7 @@ def test_in_a_photo_of_another_size(finder, sample_eyes, scale):
     assert found[:, 2] / scale == pytest.approx(irises[:, 2], rel=0.15)
 
 
-def test_lids_that_are_nowhere_near_are_not_believed(finder, sample_eyes):
+def test_implausible_lids_are_rejected(finder, sample_eyes):
     """A mesh beside the face keeps its own lids: what is read there are no eyes."""
     mesh = sample_eyes[0]
     image = photo()

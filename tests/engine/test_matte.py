@@ -38,7 +38,7 @@ def test_the_person_and_not_the_wall(sample_face, sample_matte):
 
 
 def test_its_edge_is_that_of_the_photo(sample_matte):
-    """Beside the brim of the cap, black on blue, it goes from person to wall where the photo does."""
+    """Beside the brim of the cap, black on blue, it changes from person to wall where the photo does."""
     rows = slice(115, 140)
     edge = 320 + np.abs(
         np.diff(cv2.GaussianBlur(photo()[rows, 320:420], (3, 3), 0).astype(int).sum(-1), axis=1)
@@ -79,7 +79,7 @@ def test_another_person_is_background(finder):
 
 
 @pytest.mark.parametrize("kind", ["noise", "plain"])
-def test_where_nobody_is_there_is_none(finder, sample_face, kind):
+def test_without_a_person_there_is_no_matte(finder, sample_face, kind):
     grey = np.full(photo().shape, 128, np.uint8)
     if kind == "noise":
         grey[:] = np.random.default_rng(0).integers(0, 256, grey.shape[:2], np.uint8)[..., None]

@@ -30,7 +30,7 @@ def mirror(performer, portrait):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The mirror's clock: it goes on by a little each time it is looked at, whatever holds us up."""
+    """The mirror's clock: it advances a little at each reading, however slow the machine is."""
     made = SimpleNamespace(now=1000.0)
 
     def monotonic():
@@ -90,7 +90,7 @@ def test_a_voice_opens_the_mouth_and_silence_and_noise_shut_it(mirror, clock, vo
     assert np.mean(jaw[270:] < 0.02) > 0.97, "in noise, after a moment"
 
 
-def test_as_good_as_the_whole_recording_shaped_at_once(sonic_net, portrait, sample):
+def test_shaping_in_pieces_equals_shaping_the_whole(sonic_net, portrait, sample):
     controls = Controls(inference_steps=4)
     face = face_image(portrait, sonic_net.bundle)
     raw = streamed_motion(sonic_net, sample, face, controls.inference_steps, controls.seed)

@@ -1,4 +1,4 @@
-"""Lips, what is behind them, and its colours."""
+"""Lips, the inside of the mouth, and its colours."""
 
 import math
 from dataclasses import replace
@@ -140,7 +140,7 @@ class TestMouth:
         assert shape.gap == 0
 
     def test_teeth_between_lips_that_pass_for_shut_are_found(self) -> None:
-        """The mesh reads a small gap as none; the photo shows teeth."""
+        """The mesh does not see a small gap; the photo shows teeth."""
         portrait = drawn(size=(640, 800), unit=160, at=(320, 560))
         frame = g.FaceFrame(portrait.landmarks)
         assert MouthShape(portrait.image, frame, portrait.landmarks).gap == 0

@@ -50,7 +50,7 @@ def test_a_video_as_long_as_the_recording(pipeline, tmp_path, short_speech):
     assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 20, "something must move"
 
 
-def test_the_report_tells_what_was_made_of_what(pipeline, tmp_path, short_speech):
+def test_the_report_names_inputs_and_outputs(pipeline, tmp_path, short_speech):
     _, report = render(pipeline, tmp_path, short_speech, seed=3)
     assert json.loads(json.dumps(report)) == report
     assert report["inputs"]["portrait"]["name"] == "portrait.jpg"
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_a_failed_request(pipeline, tmp_path, short_speech):
     render(pipeline, tmp_path, short_speech)  # and the next one is done
 
 
-def test_a_label_no_font_can_write_is_told_at_the_start():
+def test_a_label_that_no_font_can_write_is_reported_at_start():
     config = Config(label=Config().label.model_copy(update={"text": "AI生成\U00012000"}))
     with pytest.raises(ConfigError, match="no font here has"):
         Pipeline(config)
@@ -243,7 +243,7 @@ def test_a_bundle_is_tried_on_the_configured_backend():
     assert min(one.r for one in trial.agreements) > 0.995
 
 
-def test_an_output_that_is_no_number_is_told(tmp_path):
+def test_an_output_that_is_not_finite_is_reported(tmp_path):
     stage = Stage("painter", tmp_path / "painter.onnx", {}, {"picture": (1, 2)})
 
     class Broken:

@@ -1,4 +1,4 @@
-"""The compiled inner loops on their own: against what they stand for, at the ends of what they take, and beyond."""
+"""The compiled inner loops alone: against plain references, at the limits of their arguments, and beyond."""
 
 from typing import Any, Dict, Tuple
 
@@ -124,7 +124,7 @@ class TestWarp:
         assert np.array_equal(warped(grid, grid.nodes, box, photo=photo, patches=patches, still=still), out)
         moved = photo[:40, :50, :3].copy()
         moved[12:16, 17:25] = photo[11:15, 19:27, :3]
-        sure = np.ones((40, 50), bool)  # between what moves whole and what does not it moves in part
+        sure = np.ones((40, 50), bool)  # between the parts that move fully and not at all, it moves partly
         sure[9:19, 14:28] = False
         sure[12:16, 17:25] = True
         within = np.zeros((40, 50), bool)
@@ -158,7 +158,7 @@ def test_at_the_very_borders_of_the_photo(cell: int, off: float) -> None:
 
 
 def test_rounding_never_turns_light_to_dark() -> None:
-    """A premultiplied pixel and what is behind may come to one grey level too much."""
+    """A premultiplied pixel and its background may add up to one grey level too much."""
     grid = Grid(Box(0, 0, 50, 40), 5)
     photo = np.full((40, 50, 4), 128, np.uint8)
     nodes = (grid.nodes + 0.3).astype(np.float32)

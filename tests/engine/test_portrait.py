@@ -192,7 +192,7 @@ def test_cut_off(tmp_path, limits, suffix, part):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff", "gif"])
-def test_damaged_in_any_way_is_a_picture_or_a_word(tmp_path, limits, suffix):
+def test_any_damage_gives_a_picture_or_an_error(tmp_path, limits, suffix):
     path = save(photo(80), tmp_path / f"a.{suffix}")
     data = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -462,7 +462,7 @@ def test_eyes_are_read_from_the_canvas(finder):
     assert np.abs(turned.matte.astype(int) - upright.matte).mean() < 12
 
 
-def test_a_person_who_cannot_be_told_apart_is_told(finder, monkeypatch):
+def test_a_person_who_cannot_be_separated_is_reported(finder, monkeypatch):
     monkeypatch.setattr(finder.matting, "person", lambda *_: None)
     portrait = make(photo(), finder)
     assert portrait.matte is None
@@ -508,7 +508,7 @@ def test_a_face_too_small(finder):
         make(photo(72), finder)
 
 
-def test_a_small_face_is_told(finder):
+def test_a_small_face_is_reported(finder):
     portrait = make(photo(120), finder)
     assert any("was enlarged 5." in w for w in portrait.warnings)
 
@@ -523,19 +523,19 @@ def test_a_photo_on_its_side_is_turned(finder):
         assert np.abs(portrait.image.astype(int) - upright.image).mean() < 25
 
 
-def test_a_tilted_head_is_told(finder):
+def test_a_tilted_head_is_reported(finder):
     turned = cv2.warpAffine(photo(), cv2.getRotationMatrix2D((250, 220), 40, 1), (512, 600))
     assert any("tilted by 4" in w or "tilted by 3" in w for w in make(turned, finder).warnings)
 
 
-def test_a_blurred_face_is_told(finder):
+def test_a_blurred_face_is_reported(finder):
     assert make(photo(), finder).warnings == ()
     blurred = cv2.GaussianBlur(photo(), (0, 0), 5)
     assert any("blurred" in w for w in make(blurred, finder).warnings)
 
 
 @pytest.mark.parametrize("thing", ["microphone", "cup", "mask"])
-def test_something_in_front_of_the_mouth_is_told(finder, thing):
+def test_something_in_front_of_the_mouth_is_reported(finder, thing):
     image = photo()
     landmarks = finder.faces(image)[0].landmarks
     x, y = (int(v) for v in landmarks[[13, 14], :2].mean(axis=0))
@@ -549,7 +549,7 @@ def test_something_in_front_of_the_mouth_is_told(finder, thing):
     assert any("in front of the mouth" in w for w in make(image, finder).warnings)
 
 
-def test_shut_eyes_are_told(finder):
+def test_shut_eyes_are_reported(finder):
     portrait = make(photo(), finder)
     marks = portrait.landmarks.copy()
     for upper, lower in ((159, 145), (386, 374)):
@@ -558,7 +558,7 @@ def test_shut_eyes_are_told(finder):
     assert hard_parts(portrait.image, portrait.landmarks, True, True, "me.jpg") == []
 
 
-def test_a_face_cut_by_the_edge_is_told_or_refused(finder):
+def test_a_face_cut_by_the_edge_is_reported_or_refused(finder):
     image = photo()
     landmarks = finder.faces(image)[0].landmarks
     cheek, mouth = int(landmarks[234, 0]), int(landmarks[13, 1])

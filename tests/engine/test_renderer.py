@@ -112,7 +112,7 @@ class TestFrame:
 
 
 def all_at_an_end(seed: int) -> Dict[str, float]:
-    """Every channel at one of its ends, which ends by chance."""
+    """Every channel at a random one of its two limits."""
     rng = np.random.default_rng(seed)
     return {name: ends[rng.integers(2)] for name, ends in CHANNELS.items()}
 
@@ -129,7 +129,7 @@ def of_small(small: Portrait) -> Renderer:
 
 
 class TestEnds:
-    """As far as a photo goes, it stays a face."""
+    """Within the limits of a photo, it stays a face."""
 
     @staticmethod
     def kept(portrait: Portrait, frame: np.ndarray, colour: Tuple[int, int, int]) -> float:
@@ -144,7 +144,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("seed", range(12))
     def test_of_all(self, small: Portrait, of_small: Renderer, seed: int) -> None:
-        """Numbers that are none would warn as they become pixels, and a warning fails a test."""
+        """NaN would cause a warning when converted to pixels, and a warning fails a test."""
         frame = of_small.frame(all_at_an_end(seed))
         assert frame.dtype == np.uint8
         assert 0.3 < self.kept(small, frame, LIP) < 2

@@ -157,7 +157,7 @@ def test_columns_of_a_short_clip_are_joined_by_lines():
     assert Track(np.array([0.3], np.float32), 25.0).columns(0.04, 10) == pytest.approx(np.full(10, 0.3))
 
 
-def test_loudness_is_told_from_the_loud_parts():
+def test_loudness_is_measured_in_the_loud_parts():
     level = np.array([0.0, -2.0, -4.0, -9.0, 9.0], np.float32)
     assert relative(level, 0.0) == pytest.approx([1, 0.5, 0, 0, 1.25])
     assert relative(np.full(3, -10, np.float32), -10.0) == pytest.approx([0, 0, 0]), "silence looks like silence"
@@ -299,7 +299,7 @@ def test_what_is_seen_says_which_frames_are_shown():
     assert np.allclose(opening.values, np.array([0, 51, 102, 20, 10]) / 102, atol=1e-3) and opening.rate == FPS
 
 
-def test_a_mouth_that_never_changes_is_told_and_a_single_frame_has_a_sheet(tmp_path):
+def test_a_mouth_that_never_moves_is_reported_and_a_single_frame_has_a_sheet(tmp_path):
     told, opening = seen(portrait(), [1], [0.0])
     assert told["mouth never changed"][0] == 0 and opening.values.max() < 1
     face = portrait()

@@ -1,4 +1,4 @@
-"""The walk over time, with graphs whose right answers are known."""
+"""SonicNet over a recording, with graphs whose right answers are known."""
 
 from dataclasses import replace
 
@@ -204,7 +204,7 @@ def test_quiet_is_that_of_the_whole_recording(bundle):
 def test_the_same_clip_cut_anywhere_gives_the_same_lips(sonic_net, sample, n_cut):
     """No seams: where the windows fall does not matter.
 
-    The first 0.32 s (half an overlap) after the cut know nothing of what was before it and may differ. After them the
+    The first 0.32 s (half an overlap) after the cut cannot depend on the sound before it and may differ. After them the
     mean that normalisation takes away is of other sound, up to 0.15 (log10 power) in a band here, and a window
     sees up to 1.6 s of other sound to either side; together, in the channels' own units, under 0.03 on average and 0.3
     at worst (0.1 for the jaw), of lips that move by 1.

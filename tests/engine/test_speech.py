@@ -57,7 +57,7 @@ def test_wav_of_any_depth_and_rate(tmp_path, limits, kind, rate):
 
 
 def test_a_compressed_stream_in_a_wav_is_not_taken_for_samples(tmp_path, limits):
-    """As a CD or a receiver's digital output is recorded (IEC 61937): it says PCM and would be noise."""
+    """As recorded from a CD player's or receiver's digital output (IEC 61937): declared as PCM, but noise."""
     stream = encoded(tmp_path / "a.spdif", "ac3", channels(2.0, 48000, 2), 48000, "spdif").read_bytes()
     path = wav(tmp_path / "a.wav", np.frombuffer(stream, "<i2").reshape(-1, 2).T / np.float32(32767), 48000)
     speech = read_speech(path, MEL, limits)
@@ -86,7 +86,7 @@ def test_a_voice_in_one_channel_is_heard(tmp_path, limits):
     assert np.abs(out[0]).max() == 0 < np.abs(out[1]).max()
 
 
-def test_channels_against_each_other_are_told(tmp_path, limits):
+def test_contradicting_channels_are_reported(tmp_path, limits):
     voice = speech_like(1)
     path = wav(tmp_path / "a.wav", np.stack([voice, -voice]), 16000)
     speech = read_speech(path, MEL, limits)
@@ -120,7 +120,7 @@ def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
             frame.sample_rate, frame.pts = 48000, start
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-    # in a process of its own: it would end the tests
+    # in a process of its own: it could crash the tests
     told, _, _ = alone(f"""
 from pathlib import Path
 from sonic_edge.model.store import find_bundle
@@ -185,7 +185,7 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path, limits):
     assert np.abs(out).max() <= 1
 
 
-def test_silence_is_taken_and_told(tmp_path, limits):
+def test_silence_is_accepted_and_reported(tmp_path, limits):
     speech = read_speech(wav(tmp_path / "s.wav", np.zeros((1, 16000)), 16000), MEL, limits)
     assert speech.duration_s == 1
     assert "s.wav: no speech in it, it is silent; the mouth stays shut" in speech.warnings
@@ -287,12 +287,12 @@ def test_an_unknown_kind_of_sound(tmp_path, limits, alone):
 from test_speech import *
 print(refused(Path({!r}), LimitSettings()))
 """
-    printed, _, _ = alone(code.format(str(path)))  # PyAV ends the process if it is asked to decode this
+    printed, _, _ = alone(code.format(str(path)))  # PyAV crashes the process when decoding this
     assert printed == "a.wav: its sound is of an unknown kind and cannot be decoded"
 
 
 def test_streams_that_appear_late(tmp_path, alone):
-    """A programme stream says nothing of its streams at the front; PyAV has ended the process over that."""
+    """A programme stream does not list its streams at the front; PyAV has crashed over that."""
     path = encoded(tmp_path / "a.mpg", "mp2", channels(1, 48000, 2), 48000, "mpeg")
     code = """
 from test_speech import *
@@ -312,7 +312,7 @@ def test_too_short(tmp_path, limits):
     assert refused(path, limits) == "greeting.wav: 0.1 s of sound; at least 0.3 s is needed"
 
 
-def test_too_long_is_counted_not_believed(tmp_path):
+def test_the_length_is_counted_and_not_taken_from_the_header(tmp_path):
     path = wav(tmp_path / "a.wav", channels(3, 16000, 1), 16000)
     data = bytearray(path.read_bytes())
     data[40:44] = (1000).to_bytes(4, "little")  # the header says 31 ms

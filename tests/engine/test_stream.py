@@ -1,4 +1,4 @@
-"""The walk over sound that is still arriving: with graphs whose right answers are known, and with the shipped model."""
+"""SonicNet on sound that is still arriving: with graphs whose right answers are known, and with the shipped model."""
 
 import tracemalloc
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_each_frame_is_of_its_own_moment(tmp_path, ahead):
         tracker.push(heard[:, 4 * i : 4 * i + 4])
         means.append(tracker.mean)
 
-    def said(frame, known):  # what the double says of a frame when so many are heard
+    def said(frame, known):  # the double's answer for a frame when this many are heard
         return normalise(heard[:, 4 * frame : 4 * frame + 4], means[known - 1], bundle.mel).mean()
 
     frames = range(150 - 2 * ahead)
@@ -113,7 +113,7 @@ def test_life_is_sampled_ten_frames_at_a_time_going_on_from_the_rest(stub):
 
 
 @pytest.mark.parametrize("ahead, lag_s", [(1, 0.36), (2, 0.32), (10, 0), (13, 0)])
-def test_how_far_life_lags_behind_is_told(tmp_path, ahead, lag_s):
+def test_the_lag_of_life_is_reported(tmp_path, ahead, lag_s):
     bundle = Bundle(write_bundle(tmp_path, lambda spec: spec["stream"].update(look_ahead_frames=ahead)))
     assert SonicStream(SonicNet(bundle, Encoder(), Denoiser()), FACE, 1, 0).life_lag_s == pytest.approx(lag_s)
 
@@ -145,7 +145,7 @@ def test_lips_are_close_to_those_of_the_whole_recording(sonic_net, sample):
     assert np.abs(offline.channel(QUIET) - stream.channel(QUIET)).mean() < 0.1
 
 
-def test_what_comes_later_than_the_look_ahead_changes_nothing(sonic_net, mel):
+def test_sound_beyond_the_look_ahead_changes_nothing(sonic_net, mel):
     heard, other = mel[:, :600].copy(), mel[:, :600].copy()
     n_frames = 80
     other[:, 4 * (n_frames + 2) :] = SILENCE

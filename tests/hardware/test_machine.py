@@ -1,4 +1,4 @@
-"""What a machine says of itself, read from copies of its /sys and /proc."""
+"""Facts about a machine, read from copies of its /sys and /proc."""
 
 import os
 from datetime import datetime, timezone
@@ -17,7 +17,7 @@ def _put(root: Path, files: dict) -> Path:
     return root
 
 
-def test_thermal_zones_are_told_by_their_types(tmp_path):
+def test_thermal_zones_are_identified_by_type(tmp_path):
     _put(
         tmp_path,
         {
@@ -49,12 +49,12 @@ def test_hwmon_is_asked_where_there_are_no_zones(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "hot", "-274000", "999999999", "\xff"])
-def test_a_sensor_that_makes_no_sense_is_left_out(text, tmp_path):
+def test_an_implausible_sensor_is_left_out(text, tmp_path):
     _put(tmp_path, {"class/thermal/thermal_zone0/type": "a", "class/thermal/thermal_zone0/temp": text})
     assert machine.temperatures(tmp_path) == {}
 
 
-def test_a_machine_that_tells_nothing_raises_nothing(tmp_path):
+def test_a_machine_without_readings_raises_nothing(tmp_path):
     nowhere = tmp_path / "nowhere"
     assert machine.temperatures(nowhere) == {}
     assert machine.memory_mb(1, nowhere) == 0
@@ -113,13 +113,13 @@ def test_the_mount_a_folder_is_in(tmp_path):
     assert machine.mount_of(tmp_path) is not None  # and the real one
 
 
-def test_an_emmc_tells_how_worn_it_is(tmp_path):
+def test_an_emmc_reports_its_wear(tmp_path):
     _put(tmp_path, {"block/mmcblk0/device/life_time": "0x02 0x0b\n", "block/mmcblk1/size": "1"})
     _put(tmp_path, {"block/mmcblk2/device/life_time": "0x00 0x00\n"})
     assert machine.flash_wear(tmp_path) == {"mmcblk0": 110}
 
 
-def test_what_is_plugged_in_is_told_without_serial_numbers(tmp_path):
+def test_connected_devices_are_listed_without_serial_numbers(tmp_path):
     sys, proc = tmp_path / "sys", tmp_path / "proc"
     _put(
         sys,

@@ -1,4 +1,4 @@
-"""What `npu-smi info` says, and what becomes of one that does not."""
+"""The output of `npu-smi info`, and an npu-smi that does not answer."""
 
 import logging
 import os
@@ -84,7 +84,7 @@ def test_the_tables_of_all_generations(name, driver, chips):
         ("broken_other_language.txt", "not understood", "send what"),
     ],
 )
-def test_what_is_no_table_is_told_with_what_to_do(name, seen, todo):
+def test_output_that_is_no_table_is_reported_with_a_remedy(name, seen, todo):
     report = _parse(name)
     assert report.chips == () and seen in report.error and todo in report.todo
 
@@ -196,7 +196,7 @@ def test_it_is_found_where_drivers_put_it(smi, tmp_path, monkeypatch):
     assert npu.find_command() == str(path)
 
 
-def test_one_that_cannot_be_started_is_told(smi):
+def test_one_that_cannot_start_is_reported(smi):
     path = smi("")
     path.write_text("no program")
     assert "cannot be started" in npu.ask().error
@@ -258,7 +258,7 @@ def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
     watch.close()
 
 
-def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
+def test_a_fault_is_logged_once_and_so_is_its_end(smi, caplog):
     caplog.set_level(logging.INFO, "sonic_edge.hardware.npu.watch")
     watch = Watch(every_s=0.0)
     smi(f"cat '{SAID}/310B1_alarm.txt'")

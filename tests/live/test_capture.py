@@ -83,7 +83,7 @@ def in_background(do, *words):
 
 
 def hear(microphone, do, *words):
-    """All that is heard while somebody speaks, and for half a second more."""
+    """All sound while somebody speaks, and for half a second more."""
     speaker = in_background(do, *words)
     pieces, ended = [], float("inf")
     while not pieces or pieces[-1].at_s < ended + 0.5:
@@ -120,7 +120,7 @@ def test_what_is_said_is_heard_bit_for_bit_and_in_time(pulse):
 def test_the_snd_file_plugin_is_a_microphone(pulse):
     """ALSA's file plug-in gives a recording for sound: bit for bit, at any speed.
 
-    Hundreds of seconds of it go by in one, so the ring may well overflow: what is lost then is counted.
+    Hundreds of seconds pass in one, so the ring may overflow: lost sound is counted then.
     """
     said = np.tile(noise(1, 1), 600)
     (Path(pulse.environment["HOME"]) / "tape.raw").write_bytes(said.tobytes())
@@ -287,7 +287,7 @@ def test_a_server_that_is_stuck_holds_nobody_up(pulse, caplog):
             pulse.thaw()
 
 
-def test_what_is_opened_too_late_is_closed_again():
+def test_a_device_that_opens_too_late_is_closed_again():
     goes_on, shut = threading.Event(), threading.Event()
     with pytest.raises(DeviceError, match=r"a snail did not answer within 0\.1 s"):
         portaudio.with_timeout(0.1, goes_on.wait, "a snail", lambda _: shut.set())
@@ -342,7 +342,7 @@ def test_the_sound_stays_clean(tone):
     assert np.abs(loud - 1).max() < 0.01, "no swelling while the place moves between samples"
 
 
-def test_a_new_delay_is_gone_to_gently_or_jumped_to_softly():
+def test_a_new_delay_is_approached_gradually_or_by_a_soft_jump():
     line = DelayLine(0.19)
     simulate(line, 3)
     line.delay_s = 0.21
@@ -355,7 +355,7 @@ def test_a_new_delay_is_gone_to_gently_or_jumped_to_softly():
 
 
 def test_lost_sound_is_silence_in_its_place():
-    """200 ms missing: what came before and after keeps its time."""
+    """200 ms missing: the sound before and after keeps its time."""
     line = DelayLine(0.3)
     ones = np.ones(RATE, np.float32)
     line.push(ones, 1.0)
@@ -387,9 +387,9 @@ def test_nothing_heard_nothing_said():
 def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
     """Pushed as if heard now, with a delay of 200 ms; measured at the sink's monitor.
 
-    A null sink says that it plays a block after the one it is given, but its monitor has it at once. When we or the
-    server are held up there is a gap in the sound, which the device tells, and it is late for a while, which the
-    speaker tells: neither may be while five clicks are said.
+    A null sink says that it plays a block after the one it is given, but its monitor has it at once. If we or the
+    server are delayed there is a gap in the sound, which the device reports, and it is late for a while, which the
+    speaker reports: neither may happen while five clicks are played.
     """
     if own:
         monkeypatch.setattr(portaudio, "formats", lambda *_: [own])
@@ -418,7 +418,7 @@ def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
     with Speaker(SpeakerSettings(device="speaker"), delay_s=0.2, silent_s=60) as speaker:
         start = time.monotonic()
         pushed, n_underruns, n_gaps, n_jumps, even_from, n_after, i = [], 0, 0, 0, 0, 0, 0
-        while n_after < 50:  # blocks after all was heard: a gap in it is told by then
+        while n_after < 50:  # blocks after the last sound: a gap in it is reported by then
             assert i < 12_000, "in two minutes there were no four seconds without a gap"
             late_s = time.monotonic() - start - i * 0.01
             counts = speaker.state
@@ -495,7 +495,7 @@ def test_no_camera(tmp_path):
     assert isinstance(cameras(), list)
 
 
-def test_a_film_that_is_over_gives_what_it_has(tmp_path, face):
+def test_a_video_file_that_ends_gives_what_was_read(tmp_path, face):
     path = film(tmp_path / "camera.avi", [face] * 3)
     assert snapshot(CameraSettings(device=path, warm_up_s=0), lambda picture: True).shape == face.shape
     with pytest.raises(DeviceError, match="delivered no picture"):
@@ -521,7 +521,7 @@ class Camera:
 
 
 @pytest.mark.parametrize("ends", ["well", "badly"])
-def test_the_camera_is_always_let_go(tmp_path, face, monkeypatch, ends):
+def test_the_camera_is_always_released(tmp_path, face, monkeypatch, ends):
     released = []
 
     class Watched(Camera):

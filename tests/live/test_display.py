@@ -1,4 +1,4 @@
-"""The screen for real: mpv on an X server nobody sees."""
+"""The real screen: mpv on a virtual X server."""
 
 import contextlib
 import os
@@ -69,7 +69,7 @@ def grab(display):
 
 
 class Recording:
-    """What is on the screen from now on: the colours in their order, and what is none of them."""
+    """The colours that the screen shows from now on, in order, and anything that is none of them."""
 
     def __init__(self, display, **colours):
         self.order, self.other = "", []
@@ -152,7 +152,7 @@ class Room:
         until(lambda: is_near(grab(self.display), colour), lambda: f"{colour} on the screen; {self.status}")
 
     def until_it_waits(self):
-        """For the next writer; what came sooner the player would take for more of the last one's."""
+        """For the next writer; earlier data would be taken as part of the last one's stream."""
         until(lambda: self.screen._fifo is not None and self.screen._player._has_begun_loading, "it waits")
 
     @property
@@ -183,7 +183,7 @@ def room(tmp_path, display):
 
 @contextlib.contextmanager
 def writer(path, pictures, period_s=0.04):
-    """Writes live pictures as the studio does, as long as somebody reads."""
+    """Writes live pictures like the studio, as long as somebody reads."""
     ends = threading.Event()
 
     def run():
@@ -240,7 +240,7 @@ def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, display, monkeypatch, is_told):
+def test_an_end_counts_by_event_or_by_query(room, tmp_path, display, monkeypatch, is_told):
     understand = Player._understand
 
     def deaf(self, said):
@@ -261,7 +261,7 @@ def test_an_end_counts_whether_the_player_tells_it_or_is_asked(room, tmp_path, d
         seen.until("rgbwr")
 
 
-def test_an_end_that_is_told_and_asked_for_at_once_is_one(room, tmp_path):
+def test_an_end_by_event_and_by_query_counts_once(room, tmp_path):
     here = room()
     one = clip(tmp_path / "1.mp4", GREEN)
     here.do("play", one)
@@ -398,7 +398,7 @@ def test_a_player_that_was_stuck_in_a_picture_shows_the_next_ones_where_they_bel
         until(is_seen, "the next picture")
 
 
-def test_live_that_nobody_writes_does_not_hang_the_player(room, tmp_path, display):
+def test_a_live_stream_without_a_writer_does_not_hang_the_player(room, tmp_path, display):
     here = room(deadline_s=4.0)
     here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))
     here.until_shown(RED)
@@ -530,7 +530,7 @@ def test_a_player_that_is_not_there(room, monkeypatch):
 
 
 @pytest.mark.parametrize("manner", ["garbage", "exit", "deaf", "leaves"])
-def test_a_player_that_is_none(room, tmp_path, manner, monkeypatch):
+def test_a_program_that_is_not_a_player(room, tmp_path, manner, monkeypatch):
     monkeypatch.setattr("sonic_edge.live.display.screen._RETRY_S", 0.1)
     script = tmp_path / "player.py"
     script.write_text(
@@ -604,5 +604,5 @@ def test_the_font_has_every_character_the_screen_can_say():
 
 def test_long_names_are_cut():
     assert words("failed", "en", name="x" * 100) == "x" * 23 + "… could not be made"
-    assert words("failed", "zh", name="课" * 100) == "未能生成 " + "课" * 15 + "…"
-    assert words("failed", "zh", name="课" * 16) == "未能生成 " + "课" * 16
+    assert words("failed", "zh", name="课" * 100) == "生成失败：" + "课" * 15 + "…"
+    assert words("failed", "zh", name="课" * 16) == "生成失败：" + "课" * 16

@@ -40,8 +40,8 @@ def order(folder, what, on=True):
     return ask(folder / "spool" / "run", Request(what, on=on))
 
 
-def test_mirror_through_all_that_can_be_unplugged(tmp_path):
-    # whoever is held up for less than five seconds loses no sound, but pictures
+def test_mirror_survives_every_device_being_unplugged(tmp_path):
+    # a delay of less than five seconds loses no sound, only pictures
     with room(tmp_path, microphone={"device": "mic", "buffer_s": 5.0}) as (pulse, environment, status, daemon):
         display = environment["DISPLAY"]
         speaking = threading.Thread(target=pulse.play, args=(sentence(8, clicks=False), RATE))
@@ -88,7 +88,7 @@ def test_mirror_through_all_that_can_be_unplugged(tmp_path):
 
 @pytest.fixture
 def person(tmp_path):
-    """A camera: a film of somebody who sits still."""
+    """A camera: a video of somebody who sits still."""
     photo = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
     small = cv2.resize(photo, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]
@@ -127,7 +127,7 @@ def test_record_a_talk_with_a_snapshot_and_see_it(tmp_path, person):
         assert (blue[0][0] > blue[1][0]) != (photo[100:200, :80, 0].mean() > photo[100:200, -80:, 0].mean())
 
 
-def test_no_camera_and_no_face_are_said_and_the_configured_photo_speaks(tmp_path):
+def test_without_camera_or_face_the_configured_photo_speaks(tmp_path):
     film(tmp_path / "wall.avi", [np.full((240, 320, 3), 128, np.uint8)] * 20)
     with room(tmp_path, camera={"device": str(tmp_path / "wall.avi")}) as (_, environment, status, _):
         with pytest.raises(RequestError, match="none of 8 pictures shows one person"):
@@ -181,7 +181,7 @@ def test_sound_and_picture_stay_together():
     told = measure(0.3)
     skew = told["sound_after_picture_ms"]
     assert told["clicks"] >= 5
-    # a player is at liberty to take a picture or two of its own; the marks for the product are in `make bench-live`
+    # a player may drop a picture or two itself; the targets for the product are in `make bench-live`
     assert -55 < skew["median"] < 75, told
     assert told["microphone_to_screen_ms"] < 300, told
     assert told["pictures"]["shown"] > 300, told

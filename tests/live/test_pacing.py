@@ -21,7 +21,7 @@ def picture(pose):
 
 
 class Clock:
-    """In the place of `time` in the show: it goes on only when the show sleeps, however long that really takes."""
+    """Replaces `time` in the pacer: it advances only when the pacer sleeps, however long that really takes."""
 
     def __init__(self):
         self.now = 1000.0
@@ -133,7 +133,7 @@ def test_a_picture_that_took_too_long_is_dropped(pipe, clock, screen):
     assert counts.late == 1 and [value for _, value in screen.came] == [255]
 
 
-def test_nobody_looks(pipe, clock):
+def test_without_a_reader_and_with_one_that_never_reads(pipe, clock):
     assert shown(picture, pipe, 0.05, [cue(clock.now)]).unseen == 1
 
 
@@ -203,7 +203,7 @@ def test_what_a_player_left_in_the_pipe_is_not_for_the_next(pipe):
     os.close(reader)
 
 
-def test_what_goes_wrong_while_drawing_is_raised(pipe, clock):
+def test_errors_while_drawing_are_raised(pipe, clock):
     def broken(pose):
         raise ValueError("a channel is unknown")
 

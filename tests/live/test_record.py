@@ -80,7 +80,7 @@ def test_nobody_speaks(listen, trigger):
 
 
 @pytest.mark.parametrize("noise", ["fan", "hum", "click"])
-def test_noise_is_nobody(listen, noise):
+def test_noise_is_not_a_person(listen, noise):
     n = 8 * RATE
     samples = {
         "fan": hush(8, 0.01),

@@ -1,4 +1,4 @@
-"""pyACL: every failure at every call is told with what to do, and whatever happens nothing stays open on the chip."""
+"""pyACL: every failure at every call is reported with a remedy, and nothing ever stays open on the chip."""
 
 import subprocess
 import sys
@@ -72,11 +72,11 @@ def calls_of_a_life(stage):
     live(stage)
     counted = dict(faults.calls)
     faults.clear()
-    harmless = "acl.mdl.get_output_name_by_index"  # without its name an output is told by its shape
+    harmless = "acl.mdl.get_output_name_by_index"  # without its name an output is identified by its shape
     return [(name, nth) for name, n in counted.items() if name != harmless for nth in range(1, n + 1)]
 
 
-def test_a_life_makes_the_calls_it_must(stage):
+def test_a_session_makes_the_expected_calls(stage):
     names = {name for name, _ in calls_of_a_life(stage)}
     for made, given_back in (
         ("acl.rt.set_device", "acl.rt.reset_device"),
@@ -131,13 +131,13 @@ def test_a_run_that_failed_leaves_a_session_that_works(stage):
     session.close()
 
 
-def test_what_failed_first_is_what_is_told(stage):
+def test_the_first_failure_is_reported(stage):
     session = AclBackend(0).open(stage)
     faults.order("acl.mdl.execute", 1, 507018)
     with pytest.raises(DeviceError, match="507018"):
         session.run(inputs(stage))
     faults.order("acl.destroy_data_buffer", 1, 507899)
-    session.close()  # a chip that is gone gives nothing back; that is not told again
+    session.close()  # a lost chip releases nothing; this is not reported again
 
 
 @pytest.mark.parametrize("run_mode", [0, 1])
@@ -221,7 +221,7 @@ def test_names_as_an_om_has_them_and_another_order(stage, tmp_path):
     np.testing.assert_array_equal(made["velocity"], expected["velocity"])
 
 
-def test_outputs_without_their_names_are_told_by_shape(bundle, tmp_path):
+def test_outputs_without_names_are_identified_by_shape(bundle, tmp_path):
     shipped = find_bundle("sonic-net").stage("encoder", "cpu")
     order = ["face", "condition", "lips", "visemes", "closure"]
     path = compiled(shipped, "acl", tmp_path, outputs=order, output_names=[f"Op_{i}:0" for i in range(5)])
@@ -260,7 +260,7 @@ def test_an_old_pyacl_without_messages(stage, monkeypatch):
         live(stage)
 
 
-def test_the_vendors_own_message_is_told(stage):
+def test_the_vendors_own_message_is_shown(stage):
     faults.order("acl.mdl.execute", 1, 500002)
     with pytest.raises(DeviceError, match=r"\[EZ9999: Inner Error! acl\.mdl\.execute was told to fail\]"):
         live(stage)

@@ -22,7 +22,7 @@ MAKERS = {
 
 @pytest.fixture(params=list(MAKERS))
 def backend(request):
-    """Whatever a test leaves open is closed after it, and then nothing may be held."""
+    """Anything that a test leaves open is closed after it, and then no resource may be held."""
     made, opened = MAKERS[request.param](), []
 
     def opens(stage, really=made.open):
@@ -98,7 +98,7 @@ def test_inputs_may_lie_in_memory_in_any_way(backend, bundle, make):
     stage = bundle.stage("encoder", backend.name)
     session = backend.open(stage)
     expected = session.run(noise(stage))
-    session.run(zeros(stage))  # what stays from before must not be taken for the input
+    session.run(zeros(stage))  # leftovers must not be taken for the input
     for name, value in session.run({k: make(v) for k, v in noise(stage).items()}).items():
         np.testing.assert_array_equal(value, expected[name])
 

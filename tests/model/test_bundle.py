@@ -80,14 +80,14 @@ def set_path(*keys, to):
         (set_path("mel", "n_mels", to="x"), "mel.n_mels = 'x': must be a whole number"),
     ],
 )
-def test_what_does_not_fit_together_is_told(change, words, tmp_path):
+def test_inconsistencies_are_reported(change, words, tmp_path):
     with pytest.raises(ConfigError) as e:
         Bundle(write_bundle(tmp_path, change))
     assert words in str(e.value)
     assert all(line.startswith(str(tmp_path / "bundle.yaml")) for line in str(e.value).splitlines())
 
 
-def test_a_missing_part_is_told(tmp_path):
+def test_a_missing_part_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="window: is missing"):
         Bundle(write_bundle(tmp_path, lambda spec: spec.pop("window")))
 

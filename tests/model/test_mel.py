@@ -79,7 +79,7 @@ def test_level_and_microphone_do_not_matter():
     x[:8000] = 0
     a, b = log_mel(x, S), log_mel(x * 0.1, S)
     na, nb = (normalise(m, speech_mean(m, S), S) for m in (a, b))
-    # a factor of ten in amplitude is exactly 2.0 in log10 power, and goes out with the mean
+    # a factor of ten in amplitude is exactly 2.0 in log10 power, and is removed with the mean
     np.testing.assert_allclose(na[:, 60:190], nb[:, 60:190], atol=1e-3)
     assert na.min() >= S.clip[0] / S.scale - 1e-6 and na.max() <= S.clip[1] / S.scale + 1e-6
 

@@ -1,4 +1,4 @@
-"""MindSpore Lite: what it is given, what it gives, and every failure at every call with what to do about it."""
+"""MindSpore Lite: inputs, outputs, and every failure at every call with a remedy."""
 
 import sys
 import threading
@@ -141,7 +141,7 @@ def test_not_enough_memory_and_another_chip(stage, monkeypatch, capfd):
     monkeypatch.setitem(mindspore_lite.settings, "soc", "Ascend310")
     with pytest.raises(DeviceError, match=r"compiled for Ascend310B4.*npu-smi"):
         live(stage)
-    assert "207001" in capfd.readouterr().err  # the real one, too, says why in the log only
+    assert "207001" in capfd.readouterr().err  # the real one also says why only in its log
 
 
 def test_settings_reach_the_context(stage, monkeypatch):
@@ -162,7 +162,7 @@ def test_another_order_of_inputs_and_outputs_without_names(stage, shipped, tmp_p
     np.testing.assert_array_equal(live(replace(stage, path=path))["velocity"], expected["velocity"])
 
 
-def test_outputs_as_mindspore_calls_them_are_told_by_shape(tmp_path):
+def test_outputs_under_mindspores_names_are_identified_by_shape(tmp_path):
     shipped = find_bundle("sonic-net").stage("encoder", "cpu")
     order = ["face", "condition", "lips", "visemes", "closure"]
     path = compiled(shipped, "mindspore_lite", tmp_path, outputs=order, output_names=[f"Op-{i}" for i in range(5)])
@@ -218,7 +218,7 @@ def test_an_old_version_without_providers(stage, monkeypatch):
     live(stage)
 
 
-def test_a_wrong_setting_is_the_vendors_words(stage):
+def test_a_wrong_setting_shows_the_vendors_message(stage):
     with pytest.raises(DeviceError, match="cannot be set up: ascend_precision_mode must be in"):
         backend(precision="as good as it gets").open(stage)
 
@@ -250,7 +250,7 @@ def test_a_real_mindir_is_refused_by_the_double(stage):
 # A bare .om
 
 
-def test_an_om_is_told_how_to_be_wrapped(shipped, tmp_path):
+def test_for_a_bare_om_the_way_to_wrap_it_is_named(shipped, tmp_path):
     om = tmp_path / "denoiser.om"
     om.write_bytes(b"IMOD")
     stage = replace(shipped, path=om)

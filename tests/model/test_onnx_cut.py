@@ -1,4 +1,4 @@
-"""A graph cut at what depends on some inputs alone: the two parts together give what the whole gives."""
+"""A graph cut at what depends on some inputs alone: the two parts together compute the same as the whole."""
 
 import numpy as np
 import onnx
@@ -133,7 +133,7 @@ def test_where_a_cut_is_of_no_use_or_not_safe_there_is_none(content):
     assert Cut(read_model(SIMPLE), frozenset()).between == []
 
 
-def test_what_is_no_model_is_said():
+def test_a_file_that_is_not_a_model_is_reported():
     with pytest.raises(ValueError, match="no ONNX model"):
         read_model(b"\x3a\xff\xff\xff\xff\x0frubbish")
 

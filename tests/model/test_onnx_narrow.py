@@ -1,4 +1,4 @@
-"""INT8 weights are made so narrow that no processor's sums overflow, and compute what they computed."""
+"""INT8 weights are narrowed so that sums overflow on no processor, with almost the same results."""
 
 import numpy as np
 import onnx
@@ -34,7 +34,7 @@ def model(nodes, constants, shape, out, raw=True):
 
 
 def layer(kind, per_channel=True, quantised=False, bias=True, zero=0, raw=True, weights=None):
-    """A layer with the widest weights there are, and what computes in whole numbers what it must give."""
+    """A layer with the largest possible weights, and its exact result in integers."""
     rng = np.random.default_rng(7)
     if weights is None:
         weights = rng.integers(-127 + max(zero, 0), 128 + min(zero, 0), (N_OUT, N_IN))
@@ -201,7 +201,7 @@ def test_weights_that_two_layers_share_and_what_nobody_reads():
     assert {t.name for t in after.graph.initializer} <= read
 
 
-def test_a_constant_of_the_graph_is_one_too():
+def test_a_constant_of_the_graph_counts_as_an_input():
     made, _ = layer("Conv", bias=False)
     (weight,) = (t for t in made.graph.initializer if t.name == "w")
     made.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=weight))
@@ -220,7 +220,7 @@ def test_other_integer_sums_are_known():
 
 @pytest.mark.parametrize("name, n_layers", [("encoder", 18), ("denoiser", 11)])
 def test_the_shipped_graphs(name, n_layers):
-    """Eight bits on the disk, which the chip gets; what runs here cannot overflow."""
+    """Eight bits on the disk, for the chip; the model that runs here cannot overflow."""
     path = find_bundle("sonic-net").stage(name, "cpu").path
     made = onnx.load(str(path))
     held = [numpy_helper.to_array(t) for t in made.graph.initializer]

@@ -1,4 +1,4 @@
-"""What a model must compute comes with it; a box that computes something else is told."""
+"""A model comes with a reference result; a box that computes something else is reported."""
 
 import io
 import shutil
@@ -99,7 +99,7 @@ def test_agreement():
     assert not rough._replace(gain=float("nan")).holds(0.99)
 
 
-def test_the_doctor_says_so():
+def test_the_doctor_reports_it():
     (found,) = model.result(Context(Config()))
     assert found.state == OK and "as the bundle's reference: r 0.99" in found.seen
 
@@ -123,7 +123,7 @@ def test_a_model_that_computes_something_else_here_is_not_taken(monkeypatch, own
     assert min(one.r for one in load.try_bundle(Bundle(own), ModelSettings()).agreements) > 0.5
 
 
-def test_model_check_tells_how_well(own, tmp_path, capfd):
+def test_model_check_reports_the_agreement(own, tmp_path, capfd):
     (tmp_path / "box.yaml").write_text(
         f"spool: {{root: {tmp_path / 'spool'}}}\nmodel: {{store: {tmp_path / 'models'}}}\n"
     )
@@ -135,7 +135,7 @@ def test_model_check_tells_how_well(own, tmp_path, capfd):
     assert kept.read_bytes() == (own / "reference.npz").read_bytes()
 
 
-def test_a_bundle_without_one_is_as_good_as_before(own, tmp_path, capfd):
+def test_a_bundle_without_a_reference_still_passes(own, tmp_path, capfd):
     about = own / "bundle.yaml"
     kept = [line for line in about.read_text("utf8").splitlines(keepends=True) if not line.startswith("reference:")]
     about.write_text("".join(kept), "utf8")
@@ -203,7 +203,7 @@ def header(shape):
     (packed("encoder/in/audio_input.npy", b"\x93NUMPY\x01\x00\xff\xff{" + b" " * 70000), "is no reference"),
     (packed("encoder/in/audio_input.npy", header((4, 1, 80, 160)), 3)[:60] + bytes(40), "is no reference"),
 ])  # fmt: skip
-def test_a_reference_that_is_none(own, content, said):
+def test_a_file_that_is_not_a_reference(own, content, said):
     """From a stranger's archive: nothing is read that was not looked at."""
     put(own, content)
     with pytest.raises(ConfigError, match=said):

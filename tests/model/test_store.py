@@ -60,7 +60,7 @@ def names(folder):
 # ---- which one is meant --------------------------------------------------------------------------------------------
 
 
-def test_until_somebody_chooses_the_one_that_comes_along_runs(store):
+def test_until_somebody_chooses_the_shipped_one_runs(store):
     assert resolve("", store).id == SHIPPED and resolve("", None).id == SHIPPED
     assert find_bundle("", store).spec.name == "sonic-net"
 
@@ -119,7 +119,7 @@ def test_names_that_are_no_names_of_folders_are_refused(tmp_path, store):
 # ---- choosing ------------------------------------------------------------------------------------------------------
 
 
-def test_the_one_before_stays_and_is_gone_back_to(store, put):
+def test_the_previous_one_stays_for_rollback(store, put):
     one, two = put(version="1"), put(version="2")
     assert change.use(store, one, passes)[1]
     assert read_choice(store) == Choice(one, SHIPPED)
@@ -158,7 +158,7 @@ def test_nothing_is_chosen_that_does_not_run(store, put):
     assert read_choice(store) == Choice(one, SHIPPED)
 
 
-def test_one_that_is_damaged_or_gone_says_how_to_go_back(store, put):
+def test_a_damaged_or_missing_one_says_how_to_roll_back(store, put):
     one, two = put(version="1"), put(version="2")
     change.use(store, one, passes)
     change.use(store, two, passes)
@@ -185,7 +185,7 @@ def test_one_that_is_damaged_or_gone_says_how_to_go_back(store, put):
         b'{"current": "a", "previous": "..//"}',
     ],
 )
-def test_a_choice_that_cannot_be_read_is_told_and_can_be_made_again(store, put, content):
+def test_an_unreadable_choice_is_reported_and_can_be_made_again(store, put, content):
     one = put()
     (store / CHOICE).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{CHOICE}: is damaged; `sonic-edge model use NAME` writes it anew"):
@@ -233,7 +233,7 @@ def test_installing_copies_what_the_bundle_names_and_leaves_the_source_alone(tmp
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644)
 
 
-def test_installing_again_changes_nothing_and_mends_what_is_damaged(tmp_path, store):
+def test_installing_again_changes_nothing_and_repairs_damage(tmp_path, store):
     source = bundle(tmp_path / "stick")
     entry, _, _ = change.install(store, source, "", passes)
     files = {p: p.stat().st_ino for p in entry.folder.iterdir()}
@@ -290,7 +290,7 @@ def test_nothing_that_is_wrong_is_installed(tmp_path, store):
     assert names(store) == []
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path):
+def test_all_mistakes_are_reported_at_once(tmp_path):
     source = bundle(tmp_path / "b", "no name")
     (source / "encoder.onnx").write_bytes(b"rotten")
     (source / "denoiser.onnx").unlink()
@@ -453,7 +453,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path,
     assert names(store) == []
 
 
-def test_a_header_that_tells_a_size_that_is_not_there(tmp_path, store, files):
+def test_a_header_with_a_false_size(tmp_path, store, files):
     path = tar_of(tmp_path / "b.tar", files, "w")
     data = bytearray(path.read_bytes())
     for size in (1 << 40, -1):
@@ -480,7 +480,7 @@ def test_headers_that_would_fill_the_memory(tmp_path, store):
     assert names(store) == []
 
 
-def test_damaged_archives_are_told_as_such(tmp_path, store, files):
+def test_damaged_archives_are_reported_as_such(tmp_path, store, files):
     whole = {
         "b.tgz": tar_of(tmp_path / "b.tgz", files).read_bytes(),
         "b.tar": tar_of(tmp_path / "b.tar", files, "w").read_bytes(),
@@ -498,13 +498,13 @@ def test_damaged_archives_are_told_as_such(tmp_path, store, files):
                 except ConfigError as e:
                     n_refused += 1
                     assert str(path) in str(e) or "bundle.yaml" in str(e)
-                else:  # what was spoiled means nothing: padding, a date
+                else:  # the damaged bytes have no meaning: padding, a date
                     check_files(resolve("my-net", store).folder)
                     change.remove(store, "my-net", lambda entry: "")
     assert n_refused > 100 and names(store) == []
 
 
-def test_a_password_is_told(tmp_path, store, files):
+def test_a_password_protected_archive_is_reported(tmp_path, store, files):
     path = zip_of(tmp_path / "b.zip", files)
     data = bytearray(path.read_bytes())
     for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -535,7 +535,7 @@ def test_a_bundle_yaml_that_attacks(tmp_path, store, files, text, words):
     assert names(store) == []
 
 
-def test_files_that_lead_out_of_the_bundle_are_not_copied(tmp_path, store, files):
+def test_files_outside_the_bundle_are_not_copied(tmp_path, store, files):
     spec = yaml.safe_load(yaml.safe_dump(SPEC))
     spec["stages"]["encoder"]["files"]["cpu"]["path"] = "../../../../etc/hostname"
     path = zip_of(tmp_path / "b.zip", [("b/bundle.yaml", yaml.safe_dump(spec)), *inside(files[1:], "b/")])
@@ -583,7 +583,7 @@ def cut(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", os.fstat)
 
     def cut(before, act, allowed):
-        """Every power cut: what is in use is one of `allowed` and whole, the last one of them once all is done."""
+        """At every power cut, the model in use is complete and one of `allowed`; at the end, the last of them."""
 
         def wrong(root, is_done):
             try:
@@ -641,7 +641,7 @@ def test_no_power_cut_halves_one_that_is_removed(cut, store, put):
     assert found.n_disks >= 3 and found.broken == []
 
 
-def test_a_sync_that_is_forgotten_is_found(cut, store, put, monkeypatch):
+def test_a_forgotten_sync_is_detected(cut, store, put, monkeypatch):
     one = put()
     before = tree(store)
     monkeypatch.setattr(change.disk, "sync", lambda path: None)
@@ -690,7 +690,7 @@ def test_a_disk_that_is_full_at_any_step_changes_nothing(tmp_path, store, put):
     assert [n for n in names(store) if n.startswith(".")] == []
 
 
-def test_a_disk_that_is_too_small_is_known_before_anything_is_copied(tmp_path, store, files, monkeypatch):
+def test_a_full_disk_is_detected_before_anything_is_copied(tmp_path, store, files, monkeypatch):
     from types import SimpleNamespace
 
     path = tar_of(tmp_path / "b.tgz", files)

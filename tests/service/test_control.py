@@ -33,7 +33,7 @@ def call(folder):
 
 @pytest.fixture
 def serve(folder):
-    """A daemon that answers each order with what `answer` makes of it."""
+    """A daemon that answers each order by `answer`."""
     ends = threading.Event()
     threads = []
 
@@ -69,7 +69,7 @@ def test_an_answer_with_a_name_that_is_not_utf8(serve, folder):
     assert ask(folder, Request("status"))["last"] == "??.wav: nobody speaks"
 
 
-def test_what_cannot_be_done_is_said(serve, folder):
+def test_an_impossible_order_is_reported(serve, folder):
     serve(lambda order: {"error": "live.mode = none: set it to record or mirror first"})
     with pytest.raises(RequestError, match="set it to record"):
         ask(folder, Request("talk"))
@@ -119,7 +119,7 @@ def test_nonsense_is_answered_or_dropped_and_nothing_else_happens(serve, folder,
     assert ask(folder, Request("status")) == {"error": ""}
 
 
-def test_a_caller_who_goes_before_the_answer_is_no_trouble(folder):
+def test_a_caller_that_hangs_up_before_the_answer_does_no_harm(folder):
     with closing(Control(folder)) as control:
         with call(folder) as caller:
             caller.sendall(b'{"order": "snapshot"}\n')

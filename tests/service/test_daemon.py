@@ -72,7 +72,7 @@ def test_a_bad_job_goes_to_failed_and_the_daemon_goes_on(ready):
         ("device", "DeviceError", "the NPU is on fire"),
     ],
 )
-def test_a_job_that_keeps_failing_is_tried_so_often_and_no_more(ready, action, kind, words):
+def test_a_job_that_keeps_failing_has_an_attempt_limit(ready, action, kind, words):
     daemon = ready(attempts=2)
     drop(daemon, "a", action)
     daemon.until_there("failed/a/reason.json")
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced(ready):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_job_under_way_is_parked_and_done_again(ready, tmp_path, number):
+def test_a_running_job_is_parked_and_redone(ready, tmp_path, number):
     daemon = ready()
     drop(daemon, "a", "slow 600")
     daemon.until_logged("a: started")
@@ -244,7 +244,7 @@ def test_notify_is_silent_when_nobody_listens(monkeypatch, tmp_path):
 
 
 def test_systemd_hears_how_it_goes(start, systemd):
-    """It is told once a second at most while nothing happens: ten messages wait for a listener, the next are lost."""
+    """At most one message a second while idle: ten messages wait for a listener, further ones are lost."""
     ears, address = systemd
     daemon = start(notify_socket=address, poll_s=1.0)
     ears.until("READY=1")
@@ -323,7 +323,7 @@ def test_a_photo_and_a_recording_dropped_into_the_inbox_become_a_video(real, pat
             slow.flush()
             time.sleep(0.1)
             assert (box / "问候.wav").exists()
-    patience(0.2)  # it is whole: nobody waits a minute for that here
+    patience(0.2)  # it is complete: no waiting for a minute here
     daemon.process.send_signal(signal.SIGHUP)
     daemon.until_there("outbox/问候.json")
     report = daemon.json("outbox/问候.json")

@@ -1,4 +1,4 @@
-"""The daemon's thread for what people see, with a stub for the studio and no screen; test_live has the real parts."""
+"""The daemon's thread for screen and studio, with a stub for the studio and no screen; test_live has the real parts."""
 
 import json
 import sys
@@ -85,7 +85,7 @@ def test_muted_stays_muted_whatever_is_started_again(run, tmp_path):
     assert not (tmp_path / "run" / "muted").exists()
 
 
-def test_a_studio_that_dies_is_started_again_and_whoever_waits_is_told(run, tmp_path):
+def test_a_studio_that_dies_is_restarted_and_waiting_callers_are_answered(run, tmp_path):
     with run("die"):
         until(lambda: "mode" in status(tmp_path)["live"], "up")
         (tmp_path / "run" / "hold").touch()  # once the next one is ready it is forgotten
@@ -101,7 +101,7 @@ def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
         until(lambda: "means nothing" in status(tmp_path)["live"]["error"], "ended")
 
 
-def test_a_wrong_setting_is_told_and_not_tried_again(run, tmp_path, capsys):
+def test_a_wrong_setting_is_reported_and_not_retried(run, tmp_path, capsys):
     with run("config") as kiosk:
         until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "told")
         time.sleep(1.5)
@@ -181,7 +181,7 @@ def test_another_live_mode_is_another_studio_or_none(run, tmp_path):
         until(lambda: "mode" in status(tmp_path)["live"], "back")
 
 
-def test_a_thread_that_does_not_come_round_is_noticed(run, tmp_path, monkeypatch):
+def test_a_stuck_thread_is_detected(run, tmp_path, monkeypatch):
     with run() as kiosk:
         until(lambda: "mode" in status(tmp_path)["live"], "up")
         assert kiosk.check()
@@ -228,7 +228,7 @@ def _config(tmp_path, backend):
     return Config.model_validate({"spool": {"root": str(tmp_path)}, "model": {"backend": backend}})
 
 
-def test_the_chip_is_in_the_status_and_what_is_wrong_with_it_in_the_log(chip, tmp_path, capsys, caplog):
+def test_the_chip_is_in_the_status_and_its_faults_in_the_log(chip, tmp_path, capsys, caplog):
     chip("310B4_board.txt")
     with Kiosk(_config(tmp_path, "acl"), tmp_path / "run"):
         until(lambda: status(tmp_path)["npu"], "told")

@@ -150,14 +150,14 @@ def test_each_figure_has_help_and_type_once_and_its_samples_together():
         {"live": {"mirror": {"latency_ms": 3, "speaker": None}}, "screen": {"state": "odd"}, "worker": {"pid": None}},
     ],
 )
-def test_what_the_status_does_not_tell_is_left_out(status):
+def test_figures_missing_from_the_status_are_left_out(status):
     samples, _ = _read(_text(status))
     assert ("sonic_edge_info", (("version", ""),)) in samples
     for (name, _), value in samples.items():
         assert value in (0, 1), name  # nothing is made up: flags only
 
 
-def test_no_job_is_told_as_zero_and_its_figures_are_gone():
+def test_without_a_job_its_figures_are_absent():
     samples, _ = _read(_text({**STATUS, "job": {}}))
     assert samples["sonic_edge_job_running", ()] == 0
     assert ("sonic_edge_job_progress_ratio", ()) not in samples
@@ -177,7 +177,7 @@ def test_the_file_is_replaced_whole_and_everybody_may_read_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_what_a_crash_left_is_no_obstacle_and_no_link_is_followed(tmp_path):
+def test_remains_of_a_crash_are_no_obstacle_and_no_link_is_followed(tmp_path):
     path, target = tmp_path / "a.prom", tmp_path / "precious"
     target.write_text("keep")
     (tmp_path / ".a.prom.tmp").symlink_to(target)
@@ -186,7 +186,7 @@ def test_what_a_crash_left_is_no_obstacle_and_no_link_is_followed(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["nowhere/a.prom", "file/a.prom", "folder"])
-def test_a_place_that_cannot_be_written_is_told_and_nothing_is_raised(place, tmp_path):
+def test_an_unwritable_place_is_reported_without_an_error(place, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder" / "in it").mkdir(parents=True)
     said = _write(tmp_path / place, STATUS)

@@ -63,10 +63,9 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
     ("action", "goes_on"), [("stall", "a: started"), ("crash", "a: the worker was killed by SIGSEGV")]
 )
 def test_a_job_that_hangs_or_keeps_dying_is_cancelled_at_once(ready, order, action, goes_on):
-    """What the daemon waits for lasts longer than whoever cancels waits for an answer."""
-    patient = RUN_WITH_STUB.replace(
-        "path =", "from sonic_edge.service.worker import supervisor\nsupervisor.FIRST_WAIT_S = 600.0\npath ="
-    )
+    """The daemon is busy for longer than the canceller waits for an answer."""
+    patience = "from sonic_edge.service.worker import supervisor\nsupervisor.FIRST_WAIT_S = 600.0\npath ="
+    patient = RUN_WITH_STUB.replace("path =", patience)
     assert patient != RUN_WITH_STUB
     daemon = ready(run=patient, stall_s=600)
     drop(daemon, "a", action)
@@ -196,7 +195,7 @@ def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, told):
 # ---- seen from outside ---------------------------------------------------------------------------------------------
 
 
-def test_status_tells_what_was_and_what_is(ready, order, told, capsys):
+def test_status_shows_the_past_and_the_present(ready, order, told, capsys):
     daemon = ready()
     drop(daemon, "bad", "refuse")
     daemon.until_there("failed/bad/reason.json")
@@ -237,7 +236,7 @@ def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch,
         order("status", "--watch", "--json")
 
 
-def test_words_about_a_stick(ready, tmp_path):
+def test_notices_about_a_stick(ready, tmp_path):
     ready()
     ask(tmp_path / "spool/run", Request("say", name="usb_done"))
     with pytest.raises(RequestError, match="say hello: is not known; usb_reading"):

@@ -29,7 +29,7 @@ PHOTO = b"picture"
 
 
 class Box:
-    """A spool with somebody who does its jobs as the daemon does, and a socket where orders are heard."""
+    """A spool whose jobs are done as by the daemon, and a socket for orders."""
 
     def __init__(self, folder, **spool):
         self.root = folder / "spool"
@@ -91,7 +91,7 @@ class Box:
                             line.sendall(b'{"error": ""}\n')
 
     def plug(self, stick):
-        """A whole visit; its errors as the command line tells them."""
+        """A whole visit; its errors as the command line prints them."""
         failed = False
         try:
             import_jobs(self.config, stick)
@@ -108,7 +108,7 @@ class Box:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """Words are not lost because the ear was held up, and a box that says nothing is not waited for ten minutes."""
+    """A message is not lost by a delay of the reader, and a silent box is not waited for."""
     monkeypatch.setattr(transfer, "_ANSWER_S", DEADLINE_S)
     monkeypatch.setattr(transfer, "SILENT_S", DEADLINE_S)
 
@@ -136,7 +136,7 @@ def mounted(request, tmp_path, mb):
     if os.geteuid() != 0:
         not_run(request, "a file system of its own: only root may mount one; run in a plain folder")
         return None
-    if shutil.which("modprobe"):  # without it the kernel knows what it knows
+    if shutil.which("modprobe"):  # without it, use the kernel's current list
         subprocess.run(["modprobe", "vfat"], capture_output=True)
     known = Path("/proc/filesystems").read_text().split()
     kind = "vfat" if "vfat" in known and shutil.which("mkfs.vfat") else ""
@@ -201,7 +201,7 @@ def test_a_stick_comes_and_goes(box, stick):
     put(stick / "任务", "b")
     put(stick / "sonic-edge" / "inbox", "c")
     put(stick / "one job", "speech")
-    box.serve(once="usb_working")  # jobs that have ended by then are not waited for, nor is that said
+    box.serve(once="usb_working")  # no waiting, and no notice of waiting, for jobs that have finished by then
     box.plug(stick)
     assert box.names() == ["b", "c", "one job", "课文"]
     assert {n: c for n, _, c in box.done}["课文"] == b"seed: 3\n"
@@ -242,7 +242,7 @@ def test_a_second_take_of_a_name_stands_beside_the_first(box, stick):
     assert results(stick) == ["a-2.mp4", "a.mp4"]
 
 
-def test_what_cannot_be_done_comes_back_in_words(box, stick):
+def test_an_impossible_order_is_answered_with_a_message(box, stick):
     put(stick, "bad", recording=b"noise")
     put(stick / "任务", "alone", photo=None)
     put(stick / "任务", "twice")
@@ -254,7 +254,7 @@ def test_what_cannot_be_done_comes_back_in_words(box, stick):
     box.plug(stick)
     assert results(stick) == [f"{name} 失败 failed.txt" for name in ("alone", "bad", "empty", "twice")]
     told = (stick / RESULTS / "bad 失败 failed.txt").read_bytes().decode("utf-8-sig")
-    assert "没有生成视频。录音或照片不能用" in told and "Why: bad.jpg: no face found\r\n" in told
+    assert "视频未能生成。录音或照片无法使用" in told and "Why: bad.jpg: no face found\r\n" in told
     for name, words in (
         ("alone", "there is no photo with it"),
         ("twice", "holds 2 files of kind recording"),
@@ -381,7 +381,7 @@ def test_a_stick_that_fails_while_it_is_written(box, folder, monkeypatch, number
 
 
 def test_a_stick_that_is_pulled_while_it_is_read(request, tmp_path, box):
-    """Its names are still remembered, its blocks are gone."""
+    """Its names are still cached, its blocks are gone."""
     made = mounted(request, tmp_path, 16)
     if made is not None:
         stick, image = made
@@ -421,7 +421,7 @@ def test_a_file_that_cannot_be_read_costs_its_job_alone(box, folder, monkeypatch
 
 
 def test_a_stick_that_is_pulled_while_its_jobs_are_done(box, folder, tmp_path, monkeypatch):
-    """systemd ends the step with SIGTERM; the jobs go on, and the results are brought when the stick comes again."""
+    """systemd ends the step with SIGTERM; the jobs go on, and the results are written at the next visit."""
     put(folder, "a")
     settings = tmp_path / "box.yaml"
     settings.write_text(yaml.safe_dump({"spool": {"root": str(box.root)}}))
@@ -497,7 +497,7 @@ def test_a_power_cut_after_giving_doubles_nothing(box, folder, monkeypatch):
     assert box.names() == ["a"] and results(folder) == ["a.mp4"]
 
 
-# ---- what is looked at ---------------------------------------------------------------------------------------------
+# ---- which files are read ------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_read_through_a_link(box, folder, tmp_path):
@@ -526,7 +526,7 @@ def test_nothing_is_written_through_a_link(box, folder, tmp_path):
     assert not any(elsewhere.iterdir())
 
 
-def test_junk_is_passed_over(folder):
+def test_junk_is_skipped(folder):
     for name in (".hidden.wav", "._a.wav", "~$a.jpg", "Thumbs.db", "a.txt"):
         (folder / name).write_bytes(b"junk")
     for name in ("System Volume Information", "$RECYCLE.BIN", ".Trashes", RESULTS):
@@ -619,7 +619,7 @@ def test_the_memory_is_bounded_and_forgets_the_oldest(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', '{"a": {"name": 1, "what": 2}}', ""])
-def test_a_memory_that_makes_no_sense_is_begun_anew(tmp_path, text):
+def test_a_corrupt_memory_of_sticks_is_replaced(tmp_path, text):
     (tmp_path / "sticks.json").write_text(text)
     with history.open_history(tmp_path) as held:
         held.put("a", history.Imported("n", "sha"))
@@ -627,7 +627,7 @@ def test_a_memory_that_makes_no_sense_is_begun_anew(tmp_path, text):
         assert held.get("a") == history.Imported("n", "sha")
 
 
-def test_the_memory_fails_in_words(tmp_path, monkeypatch):
+def test_a_failing_memory_gives_a_message(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

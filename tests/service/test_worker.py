@@ -166,7 +166,7 @@ def test_what_libraries_print_does_not_get_into_the_pipe(ready, give, capfd):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The daemon's clock: it goes only as a test says, so that nobody is late by being held up."""
+    """The daemon's clock: it advances only by the test, so that a slow machine causes no delays."""
     made = SimpleNamespace(now=1000.0)
     made.monotonic = lambda: made.now
     monkeypatch.setattr(link, "time", made)
@@ -178,7 +178,7 @@ def until_at(made, done):
     until(lambda: (message := made.receive(1.0)) is not None and message.done == done, done)
 
 
-def test_a_hang_is_ended_and_told(clock, ready, give):
+def test_a_hang_is_killed_and_reported(clock, ready, give):
     made = ready(stall_s=5)
     give(made, "stall")
     until_at(made, 0)
@@ -209,7 +209,7 @@ def test_saying_the_same_again_and_again_is_no_progress(clock, ready, give):
     assert isinstance(message, Died) and "no progress for 5 s while rendering (100 of 100)" in message.reason
 
 
-def test_a_job_may_take_so_long_and_no_longer(clock, ready, give):
+def test_a_job_has_a_time_limit(clock, ready, give):
     made = ready(stall_s=60, job_s=100)
     give(made, "slow 600")
     for _ in range(2):
@@ -229,7 +229,7 @@ def test_a_slow_job_is_no_hang(clock, ready, give):
     assert isinstance(message, Finished) and n_moves > 1
 
 
-def test_a_hang_while_loading_is_ended_and_told(start):
+def test_a_hang_while_loading_is_killed_and_reported(start):
     message = last(start("hang", start_s=2))
     assert "while loading the model" in message.reason
 
@@ -243,7 +243,7 @@ def test_a_hang_while_loading_is_ended_and_told(start):
         ("babble", "which means nothing"),
     ],
 )
-def test_its_death_is_told(ready, give, action, words):
+def test_its_death_is_reported(ready, give, action, words):
     made = ready()
     give(made, action)
     message = last(made)
@@ -251,7 +251,7 @@ def test_its_death_is_told(ready, give, action, words):
     assert not made.is_alive
 
 
-def test_kill_minus_nine_is_told(ready, give):
+def test_a_kill_by_signal_9_is_reported(ready, give):
     made = ready()
     give(made, "slow 60")
     assert isinstance(made.receive(DEADLINE_S), Progress)
@@ -259,7 +259,7 @@ def test_kill_minus_nine_is_told(ready, give):
     assert "killed by SIGKILL" in last(made).reason
 
 
-def test_a_job_given_to_a_dead_worker_is_no_crash_of_ours(ready, give):
+def test_a_job_given_to_a_dead_worker_does_not_crash_the_daemon(ready, give):
     made = ready()
     os.kill(made._child._process.pid, signal.SIGKILL)
     made._child._process.wait()
@@ -284,12 +284,12 @@ def test_too_much_memory_costs_the_job_and_the_worker(ready, give):
         ("memory", ConfigError, "worker.memory_mb = 1500: too little to load the model"),
     ],
 )
-def test_a_start_that_fails_is_told(start, start_with, kind, words):
+def test_a_failed_start_is_reported(start, start_with, kind, words):
     message = last(start(start_with))
     assert isinstance(message, Failed) and type(message.error) is kind and words in str(message.error)
 
 
-def test_a_crash_while_loading_is_told(start):
+def test_a_crash_while_loading_is_reported(start):
     assert "killed by SIGKILL while loading the model" in last(start("crash")).reason
 
 

@@ -95,7 +95,7 @@ def test_the_oldest_go_when_there_is_too_much(room, folders, clock):
     assert 0.9 <= tidied.status().outbox_mb < 1
 
 
-def test_what_is_being_shown_and_the_newest_stay_whatever_their_size(room, folders, clock):
+def test_the_shown_and_the_newest_result_stay_whatever_their_size(room, folders, clock):
     for i in range(4):
         finish(folders, f"r{i}", 10 - i, 2_000_000)
     room(keep_days=None, keep_mb=1).tidy(lambda: [folders.outbox / "r1.mp4"])
@@ -153,7 +153,7 @@ def test_half_a_deletion_is_carried_on(room, folders, clock, monkeypatch):
         ({}, ""),
     ],
 )
-def test_why_there_is_no_room(room, monkeypatch, info, words):
+def test_the_reason_for_missing_space_is_given(room, monkeypatch, info, words):
     plenty = {
         "f_bavail": 10**9, "f_blocks": 10**9, "f_frsize": 1000, "f_files": 10**6, "f_favail": 10**6, "f_flag": 0,
     }  # fmt: skip

@@ -24,7 +24,7 @@ SETTLE_S, PAIR_S = 1.0, 10.0
 
 
 class Clock:
-    """A clock that goes on only when somebody waits, and stops the watching after a while."""
+    """A clock that advances only when somebody waits, and stops the watching after a while."""
 
     def __init__(self):
         self.now = 1000.0
@@ -51,7 +51,7 @@ def clock(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """No test here can tell a disk that was synced from one that was not; where it matters, `disk.sync` is watched."""
+    """No test here can distinguish a synced disk from an unsynced one; where it matters, `disk.sync` is watched."""
     monkeypatch.setattr(os, "fsync", os.fstat)
 
 
@@ -190,7 +190,7 @@ def test_a_photo_that_comes_later_is_waited_for(spool, clock):
     assert [j.id for j in work(spool, clock, SETTLE_S + 2)] == ["a"]
 
 
-def test_a_photo_alone_stays_and_is_told_about_once(spool, clock, caplog):
+def test_a_photo_alone_stays_and_is_reported_once(spool, clock, caplog):
     put(spool.inbox / "a.jpg")
     assert work(spool, clock, 100) == []
     assert names(spool.inbox) == ["a.jpg"]
@@ -199,7 +199,7 @@ def test_a_photo_alone_stays_and_is_told_about_once(spool, clock, caplog):
     assert [j.id for j in work(spool, clock, 5)] == ["a"]
 
 
-def test_strangers_stay_and_are_told_about_once(spool, clock, caplog):
+def test_unknown_files_stay_and_are_reported_once(spool, clock, caplog):
     put(spool.inbox / "notes.txt")
     put(spool.inbox / "Makefile")
     (spool.inbox / "empty").mkdir()
@@ -213,7 +213,7 @@ def test_strangers_stay_and_are_told_about_once(spool, clock, caplog):
     assert len([r for r in caplog.records if "not a recording" in r.message]) == 2
 
 
-def test_ten_thousand_strangers_are_one_line_and_no_obstacle(spool, clock, caplog):
+def test_ten_thousand_unknown_files_give_one_line_and_no_obstacle(spool, clock, caplog):
     for i in range(10_000):
         (spool.inbox / f"junk{i}").touch()
     pair(spool, "a")
@@ -493,7 +493,7 @@ def test_what_is_not_a_plain_file_is_refused_in_words(spool, clock, make_odd, wo
     assert Path("/etc/hostname").exists()
 
 
-def test_a_device_is_told_from_a_file():
+def test_a_device_is_distinguished_from_a_file():
     assert not disk.is_plain(Path("/dev/null")) and disk.what_is(Path("/dev/null")) == "a device"
 
 
@@ -576,7 +576,7 @@ def test_a_folder_nobody_may_read_is_no_obstacle(spool, clock, monkeypatch, capl
     assert "'closed'" in caplog.text
 
 
-def test_what_may_not_be_moved_stays_and_is_told_about(spool, clock, monkeypatch, caplog):
+def test_files_that_may_not_be_moved_stay_and_are_reported(spool, clock, monkeypatch, caplog):
     pair(spool, "a")
     pair(spool, "b")
     rename = disk.rename
@@ -625,7 +625,7 @@ def test_a_failed_job_dragged_back_is_a_job_again(spool, clock):
     assert [j.id for j in work(spool, clock)] == ["a"]
 
 
-def test_a_job_is_given_again_until_it_has_ended(spool, clock):
+def test_a_job_is_handed_out_again_until_it_is_finished(spool, clock):
     pair(spool, "a")
     clock.end = clock.now + 5
     for n_given, job in enumerate(spool.watch(clock), 1):
@@ -640,7 +640,7 @@ def test_a_job_is_given_again_until_it_has_ended(spool, clock):
     assert reason(spool, "a")["attempts"] == 3
 
 
-def test_a_report_too_deep_to_be_written_is_told_and_not_published(spool, clock):
+def test_a_report_too_deep_to_write_is_reported_and_not_published(spool, clock):
     report = {}
     for _ in range(2 * sys.getrecursionlimit()):
         report = {"deeper": report}
@@ -739,7 +739,7 @@ def test_a_second_daemon_says_who_holds_the_spool(spool):
     assert (spool.root / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_a_full_disk_is_told_once_and_waited_for(spool, clock, monkeypatch, caplog):
+def test_a_full_disk_is_reported_once_and_waited_for(spool, clock, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     pair(spool, "a")
     write = disk.write
@@ -808,7 +808,7 @@ def test_an_inbox_whose_disk_goes_away_is_waited_for(spool, clock, caplog, monke
     assert caplog.text.count("No such file") == 1 and "works again" in caplog.text
 
 
-# ---- the power goes ----------------------------------------------------------------------------------------------
+# ---- power cuts --------------------------------------------------------------------------------------------------
 
 
 class PowerCut(BaseException):

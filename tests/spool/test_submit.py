@@ -43,7 +43,7 @@ def names(folder):
 # ---- whole or not at all -----------------------------------------------------------------------------------------
 
 
-def test_it_is_all_there(root, tmp_path):
+def test_everything_is_present(root, tmp_path):
     (tmp_path / "long.wav").write_bytes(os.urandom(3 << 20))
     with (tmp_path / "long.wav").open("rb") as file:
         assert submit(root, "课文 1", {"long.wav": file, "job.yaml": b"seed: 3\n"}) == "课文 1"
@@ -117,7 +117,7 @@ submit(Path(sys.argv[1]), "a", {"a.jpg": b"picture", "a.wav": Dies()})
 """
 
 
-def test_a_giver_that_is_killed_leaves_no_job_and_what_it_leaves_goes(root):
+def test_a_killed_submitter_leaves_no_job_and_its_remains_are_removed(root):
     killed = subprocess.run([sys.executable, "-c", KILLED_MIDWAY, str(root)], timeout=60)
     assert killed.returncode == -signal.SIGKILL
     (left,) = (root / "inbox").iterdir()
@@ -135,7 +135,7 @@ def test_a_giver_that_is_killed_leaves_no_job_and_what_it_leaves_goes(root):
     assert names(root / "inbox") == ["b", "c", "d"]
 
 
-def test_what_people_hide_is_left_alone(root):
+def test_hidden_files_are_left_alone(root):
     kept = root / "inbox" / ".Trash.part"
     kept.mkdir()
     old = time.time() - STALE_S - 60
@@ -164,7 +164,7 @@ def test_any_name_stays_in_the_inbox(root, name):
     assert len(given.encode()) <= 200
 
 
-def test_somebody_is_quicker(root, monkeypatch):
+def test_somebody_else_is_faster(root, monkeypatch):
     real = disk.rename
 
     def race(source, target):
@@ -192,7 +192,7 @@ def test_two_at_once_lose_nothing(root):
 
 
 def test_a_stranger_is_told_which_group_may():
-    """As root, for a while, nobody; otherwise a folder one may not write."""
+    """As root, become nobody for a while; otherwise use a folder that one may not write."""
     folder = Path(tempfile.mkdtemp())
     try:
         folder.chmod(0o755)
@@ -225,7 +225,7 @@ def test_there_is_no_inbox(tmp_path):
 
 @pytest.fixture
 def box(tmp_path):
-    """A spool, its configuration, a recording and a photo; `serve` ends jobs as the daemon does."""
+    """A spool, its configuration, a recording and a photo; `serve` finishes jobs as the daemon does."""
 
     class Box:
         root = tmp_path / "spool"
@@ -318,7 +318,7 @@ def test_submit_waits_for_the_video(box, capsys):
 
 
 @pytest.mark.parametrize("error, status", [(RequestError("no face"), 2), (DeviceError("the chip"), 1)])
-def test_submit_waits_and_tells_why_not(box, capsys, error, status):
+def test_submit_waits_and_reports_the_failure(box, capsys, error, status):
     box.serve(error)
     assert box.submit(box.speech, box.photo, "--wait") == status
     assert f"sonic-edge: {error}" in capsys.readouterr().err
@@ -335,7 +335,7 @@ def test_a_job_of_the_same_name_is_not_taken_for_ours(root):
 
 
 @pytest.mark.parametrize("report", ["{", "[]", "null", '{"inputs": 3}'])
-def test_a_report_that_makes_no_sense_still_is_an_end(root, report):
+def test_an_unreadable_report_still_ends_the_job(root, report):
     (root / "outbox" / "a.json").write_text(report)
     assert outcome_of(root, "a", "ours").video == root / "outbox" / "a.mp4"
 

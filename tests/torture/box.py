@@ -1,4 +1,4 @@
-"""A daemon process on a spool in a folder of its own."""
+"""A daemon process with its own spool."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ class Box:
     Args:
         folder: Where all of it lies.
         worker: ``stub`` or ``real``.
-        spool: Where the spool lies, if not there.
+        spool: The spool, if elsewhere.
         environment: What the daemon's environment has in addition.
         settings: Sections of the configuration, in addition.
     """

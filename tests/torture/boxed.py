@@ -1,4 +1,4 @@
-"""The daemon, and what is done to it from inside: ``python boxed.py CONFIG WORKER [ID STEP LOG]``.
+"""The daemon, with faults injected from inside: ``python boxed.py CONFIG WORKER [ID STEP LOG]``.
 
 WORKER is ``stub`` or ``real``. With ID and STEP it kills itself with SIGKILL just before step STEP of the life of job
 ID, counted from the first step that names it. Each step counted goes to LOG, a line each.

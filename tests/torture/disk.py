@@ -1,4 +1,4 @@
-"""A full disk, a disk that turns read-only, a disk that fails: jobs wait or fail in words, and go on by themselves."""
+"""A full disk, a disk that turns read-only, a disk that fails: jobs wait or fail with a message, then go on."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def run(folder: Path, seed: int) -> Result:
 
 
 def _low(folder: Path, seed: int, result: Result) -> None:
-    """Less room than `disk.floor_mb`: what is at work is finished, what comes waits and is told why."""
+    """Less space than `disk.floor_mb`: the running job is finished, new ones wait, and the reason is reported."""
     with (
         _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
         _Flow(folder, disk, seed, result, "low disk") as flow,
@@ -55,7 +55,7 @@ def _low(folder: Path, seed: int, result: Result) -> None:
 
 
 def _full(folder: Path, seed: int, result: Result) -> None:
-    """A memory disk that somebody fills to the last byte, with jobs before, during and after."""
+    """A memory disk that is filled to the last byte, with jobs before, during and after."""
     with (
         _mounted(folder / "disk", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs") as disk,
         _Flow(folder, disk, seed, result, "full disk") as flow,
@@ -68,7 +68,7 @@ def _full(folder: Path, seed: int, result: Result) -> None:
 
 
 def _full_below(folder: Path, seed: int, result: Result) -> None:
-    """An ext4 whose own disk takes no more: what was written turns out, at fsync, not to be there."""
+    """An ext4 whose own disk is full: at fsync, written data turns out to be missing."""
     if shutil.which("mke2fs") is None:
         result.not_run.append("a disk that fails at fsync: there is no mke2fs here")
         return
@@ -132,10 +132,10 @@ class _Flow:
     """Jobs through a trouble, as a context manager.
 
     Args:
-        folder: For the log and what else is the test's.
+        folder: For the log and other files of the test.
         disk: Holds the spool.
         seed: Of the jobs.
-        result: To be told of broken promises.
+        result: Collects broken promises.
         name: Of the trouble.
     """
 
@@ -189,7 +189,7 @@ class _Flow:
         self.box.start()
 
     def again(self) -> None:
-        """All is well again: what is left must be done, without anybody's help but systemd's."""
+        """The fault is over: the remaining jobs must be done, with no help but systemd's."""
         since = time.monotonic()
         if not self.box.is_alive():
             self.restart()
@@ -216,7 +216,7 @@ class _Flow:
 
 
 def _look_on(flow: _Flow, restarts: bool = True) -> None:
-    """While it is bad the daemon must live; if it is killed, it must come again, or end in words and be restarted."""
+    """During the fault the daemon must live; if killed, it must restart, or exit with a message and be restarted."""
     n_before, bad_since = flow.ended(), time.monotonic()
     flow.let_go()
     while time.monotonic() - bad_since < BAD_S / 2:

@@ -67,7 +67,7 @@ def run(folder: Path, seed: int, minutes: float = 20.0, n_files: int = 1000) -> 
 
 
 def _account(box: Box, how: Dict[str, str], result: Result) -> None:
-    """Each file has one end; each failure has words."""
+    """Each file ends up in one place; each failure has a message."""
     done = {name[: -len(".json")] for name in box.names("outbox") if name.endswith(".json")}
     failed = set(box.names("failed"))
     result.row("done / failed", f"{len(done)} / {len(failed)}")

@@ -1,4 +1,4 @@
-"""The tests themselves on a machine that is held up: a random process of theirs is stopped, again and again.
+"""The tests themselves on a slow machine: a random process of theirs is paused, again and again.
 
 A test that fails then judged how busy the machine is, or found something in the product that does not bear it.
 """

@@ -59,7 +59,7 @@ class Given:
 
     @property
     def ends(self) -> str:
-        """Where it must end, if nobody kills its workers."""
+        """The folder in which it must end up, if nobody kills its workers."""
         return "outbox" if self.kind in (*DONE, "long") else "failed"
 
 
@@ -84,7 +84,7 @@ class Giver:
         """As long as this file is there, jobs of kind ``long`` last."""
 
     def give(self, kind: Optional[str] = None, name: Optional[str] = None) -> Given:
-        """One more; of any kind and name, unless said."""
+        """Add a job, of a random kind and name unless given."""
         rng, self._n = self._rng, self._n + 1
         if kind is None:
             kind = rng.choice(DONE + DONE + DONE + FAILING + CRASHING[: rng.random() < 0.2])
@@ -210,7 +210,7 @@ def audit(spool: Path, given: List[Given], mark_of: MarkOf = stub_mark, excuses:
         spool: A spool at rest.
         given: What was given in.
         mark_of: Reads what is in outbox.
-        excuses: What may be told of a job that failed and should not have, had nobody been at its worker.
+        excuses: Reasons accepted for a job that failed only because its worker was disturbed.
     """
     told = Audit()
     ends: Dict[str, List[str]] = {}

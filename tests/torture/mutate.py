@@ -1,4 +1,4 @@
-"""Real recordings and photos in every format, and what a bad stick, a bad line or a bad person makes of them."""
+"""Real recordings and photos in every format, and damaged by bad sticks, bad transfers or attackers."""
 
 import io
 import random
@@ -83,7 +83,7 @@ def _encoded(samples: np.ndarray, codec: str, container: str, rate: int, has_pic
     return data.getvalue()
 
 
-# ---- what is made of them -----------------------------------------------------------------------------------------
+# ---- damage done to them ------------------------------------------------------------------------------------------
 
 
 def _flip_bits(data: bytearray, rng: random.Random) -> None:
@@ -179,7 +179,7 @@ def mutated(data: bytes, others: List[bytes], rng: random.Random) -> Tuple[bytes
     return bytes(broken), "+".join(names)
 
 
-# ---- checksums put right, so that what is broken gets past the door -------------------------------------------------
+# ---- checksums corrected, so that the damage is not rejected at once ----------------------------------------------
 
 
 def _mend_png(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""People who ask what is going on, change their mind about jobs, and have the settings read again, all the time."""
+"""People who constantly ask for the status, cancel and retry jobs, and reload the settings."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Power cuts, which kills are not: what was not synced may be gone, or there, in any mixture.
+"""Power cuts, which differ from kills: unsynced data may be lost or present, in any mixture.
 
 The spool lives through a job in this process while every step is noted. Then, for every moment of that life, every
 disk that a power cut at that moment could leave is built, the spool recovers on it, and what becomes of the job is
@@ -60,7 +60,7 @@ class Life:
     n_deaths: int = 0
     keep_inputs: bool = True
     is_retried: bool = False
-    """Somebody has the failed job done again, and then it goes well."""
+    """Somebody retries the failed job, and then it succeeds."""
     is_cancelled: bool = False
     """Somebody cancels it while it waits."""
 
@@ -76,7 +76,7 @@ LIVES = (
     Life("two photos", (*_FOLDER, ("一/other.png", b"another")), "failed"),
     Life("inputs not kept", _PAIR, "outbox", keep_inputs=False),
     Life("failed and retried", _PAIR, "outbox", is_refused=True, is_retried=True),
-    Life("cancelled", _PAIR, "", is_cancelled=True),  # if the power goes first, the order is forgotten
+    Life("cancelled", _PAIR, "", is_cancelled=True),  # if the power fails first, the order is lost
 )
 
 
@@ -84,7 +84,7 @@ def run(folder: Path, seed: int) -> Result:
     result = Result("power")
     n_disks = 0
     for number, name in enumerate(["submit", *(life.name for life in LIVES)]):
-        with mock.patch("os.fsync", os.fstat), quiet():  # whether it is asked for is what counts
+        with mock.patch("os.fsync", os.fstat), quiet():  # only whether it is requested counts
             simulator = Simulator(folder / str(number), seed, again=30)
             found = simulator.explore(LIVES[number - 1]) if number else simulator.explore_giving()
         n_disks += found.n_disks
@@ -98,7 +98,7 @@ def run(folder: Path, seed: int) -> Result:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the spool's own words: it says much when it is cut so often."""
+    """Without the spool's own log: it is long with so many cuts."""
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -200,7 +200,7 @@ class Simulator:
         return tree
 
     def _recovered(self, tree: Tree, life: Life) -> Optional[str]:
-        """Let the spool go on from a disk; what was wrong, if anything."""
+        """Let the spool continue from a disk; returns what was wrong, if anything."""
         self._build(tree)
         wrong = _visible(self._root)
         if wrong:
@@ -209,7 +209,7 @@ class Simulator:
         return _visible(self._root) or _lost(self._root, life)
 
     def _record(self, tree: Tree, act: Callable[[], object]) -> List[Op]:
-        """The steps of what is done from a disk on."""
+        """The steps taken from a disk onwards."""
         self._build(tree)
         self._ops, self._open = [], {}
         self._steps.on = True
@@ -221,7 +221,7 @@ class Simulator:
         return self._ops[:-1]
 
     def _note(self, step: Step) -> None:
-        """Before a step: what was written to files since the last, then the step."""
+        """Before a step: record writes to files since the last one, then the step."""
         for path, known in self._open.items():
             with contextlib.suppress(FileNotFoundError):
                 data = (self._root / path).read_bytes()
@@ -311,7 +311,7 @@ def _encode(output: Path, data: bytes) -> None:
             part.rename(output)
 
 
-# ---- what a disk may hold -----------------------------------------------------------------------------------------
+# ---- possible disk states -----------------------------------------------------------------------------------------
 
 
 def _cuts(
@@ -370,11 +370,11 @@ def _apply(tree: Tree, op: Op) -> None:
         tree.update({op.target + name[len(op.path) :]: data for name, data in moved.items()})
 
 
-# ---- what must hold ------------------------------------------------------------------------------------------------
+# ---- invariants ----------------------------------------------------------------------------------------------------
 
 
 def _visible(root: Path) -> Optional[str]:
-    """Something partial that people can see, in words."""
+    """A description of something partial that people can see."""
     for path in sorted((root / "outbox").iterdir()):
         try:
             if path.suffix == ".json":

@@ -39,7 +39,7 @@ class Giver:
 
     Args:
         spool: The spool.
-        seed: Of what tells one recording from another.
+        seed: Makes one recording differ from another.
         seconds: How long they are.
     """
 
@@ -59,7 +59,7 @@ class Giver:
         mark = f"real {self._n}"
         noise = np.random.default_rng(self._rng.getrandbits(32)).integers(-3, 4, len(self._speech))
         recording = wav(np.clip(self._speech + noise, -32768, 32767))
-        photo = self._photo + mark.encode()  # what follows the end of a JPEG is not looked at
+        photo = self._photo + mark.encode()  # data after the end of a JPEG is not read
         self._marks[hashlib.sha256(recording).hexdigest()] = mark
         for suffix, content in ((".jpg", photo), (".wav", recording)):
             made = self._staging / f"{mark}{suffix}"
@@ -74,7 +74,7 @@ class Giver:
 
 
 def check_whole(video: bytes) -> None:
-    """See that every picture that a video says it has is in it, and its sound.
+    """Check that a video has all its declared pictures, and its sound.
 
     Raises:
         ValueError: If not.

@@ -55,7 +55,7 @@ class Steps:
 
     def _tell(self, kind: str, path: Optional[str], target: Optional[str] = "") -> None:
         if path is not None and target is not None and not path.startswith(_PRIVATE):
-            self.on = False  # what `each` itself does is nobody's business
+            self.on = False  # the actions of `each` itself do not count
             try:
                 self._each(Step(kind, path, target))
             finally:

@@ -1,7 +1,7 @@
 """A real worker process around a pipeline that does what the recording says, in milliseconds.
 
 A recording is text: its job's mark, then an action and its argument. The video is written in place and piece by piece,
-so that whoever shows it too early shows a part; it ends in a hash of the rest.
+so that publishing it too early publishes a part; it ends in a hash of the rest.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a processor makes of the sample: ``python speak.py RECORDING SHORT_SIDE OUT.npz``, with the product's Python.
+"""Compute the sample on this processor: ``python speak.py RECORDING SHORT_SIDE OUT.npz``, with the product's Python.
 
 Portrait, motion and pictures before they are encoded: an encoder's own losses would hide small differences.
 """

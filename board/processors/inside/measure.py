@@ -1,7 +1,7 @@
-"""What a bundle's graphs compute on the processor that this runs on: ``measure.py FOLDER``.
+"""Compute a bundle's graphs on this processor: ``measure.py FOLDER``.
 
-FOLDER holds ``features.so`` (x86), ``<form>/<stage>.onnx``, ``<stage>.npz`` with inputs, and ``options.json``; it gets
-``made.npz`` and ``told.json``. Needs onnxruntime, numpy and the product's backend, nothing of the rest.
+FOLDER holds ``features.so`` (x86), ``<form>/<stage>.onnx``, ``<stage>.npz`` with inputs, and ``options.json``; the
+results are ``made.npz`` and ``told.json``. Needs only onnxruntime, numpy and the product's backend.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
 
 def features(folder: Path) -> List[str]:
-    """What the processor has, of what decides which kernels run."""
+    """Those features of the processor that decide which kernels run."""
     if platform.machine() == "aarch64":
         getauxval = ctypes.CDLL(None).getauxval
         getauxval.restype = ctypes.c_ulong
@@ -53,7 +53,7 @@ def features(folder: Path) -> List[str]:
 
 
 def session(content: bytes, entries: Dict[str, str]) -> ort.InferenceSession:
-    """As the product opens it, but whole."""
+    """A session as the product opens it, but not cut in two."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -66,13 +66,13 @@ def session(content: bytes, entries: Dict[str, str]) -> ort.InferenceSession:
 
 
 def saturates(probe: bytes) -> bool:
-    """Whether sums of eight-bit products stop at 16 bits: 255 x 127 twice, and twice again."""
+    """Whether sums of eight-bit products saturate at 16 bits: 255 x 127 twice, and twice again."""
     full = np.full((1, 4, 1, 1), 255, np.float32)
     return bool(session(probe, {}).run(None, {"x": full})[0].ravel()[0] < 4 * 255 * 127)
 
 
 def main() -> None:
-    """Run everything there is, forms in turn, so that what else the machine does falls on all of them."""
+    """Run all forms in turns, so that other load on the machine affects all of them alike."""
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "options.json").read_text())
     stops = saturates((folder / "probe.onnx").read_bytes())

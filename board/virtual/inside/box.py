@@ -1,4 +1,4 @@
-"""A box under test, seen from inside: its systemd, its journal, jobs for its inbox and what became of them."""
+"""A box under test, seen from inside: its systemd, its journal, jobs for its inbox and their results."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Wrong(Exception):
-    """What was seen is not what is promised."""
+    """A check failed: what was seen is not what is promised."""
 
 
 class NotRun(Exception):
@@ -28,7 +28,7 @@ class NotRun(Exception):
 
 
 def check_all(checks: Sequence[Callable[[], str]]) -> int:
-    """Do checks in order, each a line on standard output: ok and what was seen, FAIL or NOT RUN and why.
+    """Run checks in order and print a line for each: ok and what was seen, FAIL or NOT RUN and why.
 
     Args:
         checks: The first line of each one's docstring is its name.
@@ -55,7 +55,7 @@ def run(*command: object, status: Optional[int] = 0, timeout_s: float = 120.0) -
     """What a command says.
 
     Raises:
-        Wrong: If it ends with another status than this; None: any will do.
+        Wrong: If it exits with another status than this; None: any is accepted.
     """
     words = [str(word) for word in command]
     done = subprocess.run(
@@ -68,7 +68,7 @@ def run(*command: object, status: Optional[int] = 0, timeout_s: float = 120.0) -
 
 
 def wait_for(what: str, look: Callable[[], T], within_s: float, every_s: float = 0.2) -> T:
-    """The first true thing seen.
+    """Wait for a true value and return it.
 
     Raises:
         Wrong: If there is none in time.
@@ -112,7 +112,7 @@ def wait_until_up(within_s: float = 60.0) -> None:
 
 
 def drop_in(name: str, *lines: str, unit: str = UNIT) -> None:
-    """Change a unit for a check, or with no lines take the change back."""
+    """Change a unit for a check; without lines, undo the change."""
     folder = Path(f"/run/systemd/system/{unit}.d")
     folder.mkdir(parents=True, exist_ok=True)
     if lines:
@@ -130,7 +130,7 @@ def journal(*arguments: str) -> List[Dict[str, str]]:
 
 
 def said(words: str, *arguments: str) -> List[Dict[str, str]]:
-    """Entries of the service that hold these words."""
+    """Journal entries of the service that contain these words."""
     return [e for e in journal(f"--unit={UNIT}", *arguments) if words in str(e.get("MESSAGE", ""))]
 
 
@@ -150,7 +150,7 @@ def put(name: str, controls: Mapping[str, object] = QUICK, speech: Optional[Path
 
 
 def wait_until_rendering(name: str, within_s: float = 60.0) -> str:
-    """Wait until a job is well under way; what the service says of it."""
+    """Wait until a job is well in progress; returns the service's status text."""
 
     def look() -> str:
         words = prop("StatusText")
@@ -160,10 +160,10 @@ def wait_until_rendering(name: str, within_s: float = 60.0) -> str:
 
 
 def wait_until_done(name: str, within_s: float = 90.0) -> str:
-    """Wait for a job's end; it must be a whole video, there once, and nowhere else.
+    """Wait for a job to finish; its video must be complete, there once, and nowhere else.
 
     Returns:
-        What the video holds, in words.
+        A description of the video.
     """
 
     def look() -> bool:
@@ -172,7 +172,7 @@ def wait_until_done(name: str, within_s: float = 90.0) -> str:
         return (SPOOL / "outbox" / f"{name}.json").exists()
 
     wait_for(f"{name} is done", look, within_s)
-    time.sleep(2.0)  # had it been taken twice, the second would be seen by now
+    time.sleep(2.0)  # a second result would be visible by now
     places = [p for part in ("inbox", "work", "outbox", "failed") for p in (SPOOL / part).glob(f"*{name}*")]
     videos = [p.name for p in places if p.suffix == ".mp4"]
     ends = [e for e in said(f"{name}: done") if str(e["MESSAGE"]).endswith(f"{name}: done")]
@@ -185,10 +185,10 @@ def wait_until_done(name: str, within_s: float = 90.0) -> str:
 
 
 def video(path: Path) -> str:
-    """Decode all of a video with the product's own libraries; what it holds, in words.
+    """Decode all of a video with the product's own libraries; returns a description.
 
     Raises:
-        Wrong: If it is not whole, or not labelled as generated.
+        Wrong: If it is incomplete, or not labelled as generated.
     """
     script = """if True:
         import av, sys
@@ -205,7 +205,7 @@ def video(path: Path) -> str:
 
 
 def main(checks: Sequence[Callable[[], str]], out: Path) -> None:
-    """Do the checks, keep the journal beside them, and say that it is over."""
+    """Run the checks, keep the journal, and mark the end."""
     failed = check_all(checks)
     (out / "journal.txt").write_bytes(
         subprocess.run(["journalctl", "--output=short-precise", "--no-pager"], stdout=subprocess.PIPE).stdout

@@ -1,4 +1,4 @@
-"""Is what is seen and heard what was made? Pictures by their mean difference, sound by its correlation."""
+"""Compare screen and sound with the videos made: pictures by mean difference, sound by correlation."""
 
 import struct
 from pathlib import Path
@@ -24,17 +24,17 @@ def frames(video: Path) -> List[Image]:
 
 
 def as_large_as(seen: Image, made: Image) -> Image:
-    """The second picture in the size of the first."""
+    """The second picture, resized to the first."""
     return np.asarray(cv2.resize(made, (seen.shape[1], seen.shape[0])), np.uint8)
 
 
 def difference(seen: Image, made: Image) -> float:
-    """Mean absolute difference of two pictures, 0..255, the second brought to the size of the first."""
+    """Mean absolute difference of two pictures, 0..255, the second resized to the first."""
     return float(np.abs(as_large_as(seen, made).astype(np.float32) - seen.astype(np.float32)).mean())
 
 
 def of_screen(picture: Path, shape: Tuple[int, ...]) -> Image:
-    """The part of the screen that a picture of a shape fills, as large as it goes.
+    """The part of the screen that a picture of this shape fills at its largest.
 
     Raises:
         ValueError: If there is no picture of the screen.
@@ -50,7 +50,7 @@ def of_screen(picture: Path, shape: Tuple[int, ...]) -> Image:
 
 
 def nearest(seen: Image, made: List[Image]) -> Tuple[int, float, float]:
-    """Which of the pictures it is: number, its difference, and the largest difference of all."""
+    """The most similar picture: its number, its difference, and the largest difference of all."""
     small, look = [_thumbnail(m) for m in made], _thumbnail(seen)
     rough = [difference(look, s) for s in small]
     number = int(np.argmin(rough))
@@ -62,7 +62,7 @@ def _thumbnail(picture: Image) -> Image:
 
 
 def label_of(picture: Image) -> Image:
-    """The corner in which the label stands."""
+    """The corner with the label."""
     height, width = picture.shape[:2]
     return picture[round(height * 0.865) : round(height * 0.97), round(width * 0.72) : round(width * 0.955)]
 
@@ -76,7 +76,7 @@ def sound_of(file: Path) -> Sound:
 
 
 def played(file: Path, since_byte: int) -> Sound:
-    """What the sound card was given since then, [n] mono at `RATE`: the file is still being written to."""
+    """Sound card output since then, [n] mono at `RATE`; the file is still being written."""
     data = file.read_bytes()
     channels, rate = struct.unpack_from("<HI", data, 22)
     assert (channels, rate) == (2, RATE), (channels, rate)
@@ -86,12 +86,12 @@ def played(file: Path, since_byte: int) -> Sound:
 
 
 def share_heard(made: Sound, heard: Sound, least: float) -> Tuple[float, int]:
-    """How much of what was made is heard, in order.
+    """How much of the sound is found in the recording, in order.
 
     Args:
-        made: The sound as it should be.
-        heard: Where to look for it; gaps are allowed between its tenths of a second.
-        least: Correlation from which on a tenth of a second counts as found.
+        made: The expected sound.
+        heard: The recording to search; there may be gaps between tenths of a second.
+        least: Smallest correlation at which a tenth of a second counts as found.
 
     Returns:
         The share of the loud tenths that are found, and how many loud ones there are.

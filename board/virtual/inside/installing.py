@@ -1,4 +1,4 @@
-"""The bundle that is carried to a board: installing, upgrading, going back, taking it off."""
+"""The offline bundle on a board: installing, upgrading, rolling back, uninstalling."""
 
 import functools
 import os
@@ -32,7 +32,7 @@ def bundle(which: str) -> Path:
 
 
 def install(which: str, status: int = 0, **environment: str) -> str:
-    """Run install.sh of a bundle; what it says."""
+    """Run install.sh of a bundle; returns its output."""
     words = [f"{name}={value}" for name, value in environment.items()]
     return run("env", *words, bundle(which) / "install.sh", status=status, timeout_s=300)
 
@@ -51,7 +51,7 @@ def runs(release: Path) -> str:
 
 
 def refuses() -> str:
-    """A bundle that is damaged, not whole, for another processor, Debian or Python: refused, nothing changed."""
+    """A bundle that is damaged, incomplete, for another processor, Debian or Python: refused, nothing changed."""
     real = bundle("now")
     wheel = next((real / "wheels").glob("numpy-*.whl"))
     told = {}
@@ -74,13 +74,13 @@ def refuses() -> str:
 
 
 def fails_at_first() -> str:
-    """A first installation that does not start: the service stopped and disabled, and words."""
+    """A first installation that does not start: the service is stopped and disabled, with a message."""
     said = install("broken", status=1)
     time.sleep(7)  # RestartSec
     enabled = run("systemctl", "is-enabled", UNIT, status=None)
     if box.state() not in ("inactive", "failed") or enabled != "disabled" or box.prop("Job"):
         raise Wrong(f"{UNIT} is {box.state()} and {enabled}")
-    wanted = ("does not start", "made to fail", "none before it")
+    wanted = ("does not start", "made to fail", "no previous release")
     if not all(words in said for words in wanted):
         raise Wrong(f"it says {said!r}; {wanted} must be in it")
     return f"{UNIT} is {box.state()} and {enabled}; it says {said.splitlines()[-2]!r}"
@@ -110,7 +110,7 @@ def installs_again() -> str:
 
 
 def _state() -> Dict[str, str]:
-    """Everything that installing may change."""
+    """A snapshot of everything that installing may change."""
     releases = sorted(folder.name for folder in (HOME / "releases").iterdir() if (folder / ".ran").exists())
     told = {"releases": str(releases), "current": str(CURRENT.resolve()), "previous": str(PREVIOUS.resolve())}
     for folder in ("/etc/systemd/system", "/etc/udev/rules.d", "/etc/sysusers.d", "/etc/tmpfiles.d", "/etc/sonic-edge"):
@@ -120,13 +120,13 @@ def _state() -> Dict[str, str]:
 
 
 def goes_back_by_itself() -> str:
-    """An upgrade that does not start: back to the release and the units before, which do a job."""
+    """An upgrade that does not start: the previous release and units run again, and do a job."""
     before, began = _state(), time.monotonic()
     said = install("broken", status=1)
     took_s = time.monotonic() - began
     if _state() != before:
         raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
-    if "made to fail" not in said or "runs, as before" not in said or box.prop("Description").startswith("Broken"):
+    if "made to fail" not in said or "runs again" not in said or box.prop("Description").startswith("Broken"):
         raise Wrong(f"it says {said!r}; the unit's description is {box.prop('Description')!r}")
     name = runs(Path(before["current"]))
     box.put("back")
@@ -134,7 +134,7 @@ def goes_back_by_itself() -> str:
 
 
 def waits_no_longer() -> str:
-    """An upgrade that does not get ready in time: back to the release before."""
+    """An upgrade that does not get ready in time: the previous release runs again."""
     before = _state()
     hang = "case $(readlink /opt/sonic-edge/current) in *next*) exec sleep 300 ;; esac"
     box.drop_in("hang", f"ExecStartPre=/bin/sh -c '{hang}'")
@@ -142,13 +142,13 @@ def waits_no_longer() -> str:
     said = install("next", status=1, READY_S="8")
     took_s = time.monotonic() - began
     box.drop_in("hang")
-    if _state() != before or "runs, as before" not in said:
+    if _state() != before or "runs again" not in said:
         raise Wrong(f"it says {said!r}; changed: {before}, then {_state()}")
     return f"{runs(Path(before['current']))} runs again after {took_s:.0f} s, 8 s of which it waited"
 
 
 def survives_a_kill() -> str:
-    """install.sh killed in the middle: the old release or the new one starts, and installing again is well."""
+    """install.sh killed midway: the old release or the new one starts, and installing again succeeds."""
     told = []
     for moment in ("making", "starting"):
         process = subprocess.Popen(
@@ -161,7 +161,7 @@ def survives_a_kill() -> str:
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        run("systemctl", "restart", UNIT)  # as the box would after a power cut
+        run("systemctl", "restart", UNIT)  # as the box would start after a power cut
         box.wait_until_ready()
         told.append(f"{moment}: {runs(CURRENT.resolve())}")
     install("next")
@@ -169,7 +169,7 @@ def survives_a_kill() -> str:
 
 
 def is_left_or_stopped() -> str:
-    """install.sh whose terminal goes away goes on; at Ctrl-C it goes back."""
+    """install.sh continues without its terminal; at Ctrl-C it rolls back."""
     old, told = CURRENT.resolve(), []
     for name, wanted in (("SIGINT", "old"), ("SIGHUP", "new")):
         process = subprocess.Popen(
@@ -212,7 +212,7 @@ def upgrades() -> str:
 
 
 def goes_back_by_hand() -> str:
-    """/opt/sonic-edge/rollback: the release before; once more: the newer one again."""
+    """/opt/sonic-edge/rollback: the previous release; a second time: the newer one again."""
     new, old = CURRENT.resolve(), PREVIOUS.resolve()
     told = []
     for target, other in ((old, new), (new, old), (old, new)):
@@ -224,13 +224,13 @@ def goes_back_by_hand() -> str:
 
 
 def _peoples() -> List[str]:
-    """What people made: in the spool, and models."""
+    """Files that people made, in the spool and among the models."""
     files = [*SPOOL.rglob("*"), *MODELS.rglob("*")]
     return sorted(str(file) for file in files if SPOOL / "run" not in file.parents)
 
 
 def uninstalls() -> str:
-    """Uninstall, twice: the settings, the spool with its videos and the models are all that stays."""
+    """Uninstall, twice: only the settings, the spool with its videos and the models stay."""
     before = _peoples()
     said = run(HOME / "uninstall").splitlines()
     run(bundle("now") / "board/uninstall.sh")
@@ -252,7 +252,7 @@ def uninstalls() -> str:
 
 
 def comes_back() -> str:
-    """Install after uninstalling: the settings and the videos of before are there, and a job is done."""
+    """Install after uninstalling: the earlier settings and videos are there, and a job is done."""
     install("now")
     box.wait_until_ready()
     if not SETTINGS.read_text().endswith(OWN) or not (SPOOL / "outbox/first.mp4").exists():

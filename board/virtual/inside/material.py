@@ -1,4 +1,4 @@
-"""What the checks of tier 2 play, show and put in, made of the product's samples: ``python material.py FOLDER``."""
+"""Sound and pictures for the checks of tier 2, made from the product's samples: ``python material.py FOLDER``."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ CAMERA = 640, 480
 
 
 def main() -> None:
-    """A short recording, the portrait, and what the camera sees: the portrait the other way round."""
+    """A short recording, the portrait, and the camera's picture: the portrait mirrored."""
     out = Path(sys.argv[1])
     resampler = av.AudioResampler("s16", "mono", RATE)
     with av.open(str(SAMPLES / "speech.flac")) as film:

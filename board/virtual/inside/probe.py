@@ -1,6 +1,6 @@
-"""What may a process do that stands where the service stands? Run in its sandbox; tells in JSON on standard output.
+"""What may a process do in the service's place? Run in its sandbox; prints JSON.
 
-Argument: nodes of devices to open.
+Arguments: device nodes to open.
 """
 
 import errno
@@ -36,7 +36,7 @@ def outcome(do: Callable[..., None], *arguments: object) -> str:
 
 
 def make(path: Path) -> None:
-    """Make a file and take it away again."""
+    """Create a file and delete it."""
     path.open("x").close()
     path.unlink()
 
@@ -47,7 +47,7 @@ def ask_for(family: int, kind: int) -> None:
 
 
 def open_node(path: str) -> None:
-    """Open a device without waiting for it."""
+    """Open a device without blocking."""
     os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
 
 

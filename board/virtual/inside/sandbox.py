@@ -1,4 +1,4 @@
-"""What the service may do and what not, tried from within its own sandbox."""
+"""What the service may and may not do, tried from inside its own sandbox."""
 
 import functools
 import json
@@ -18,10 +18,10 @@ def _probe(*more: str) -> Found:
     """Run `probe.py` in the service's own sandbox: a copy of its unit with another program, and maybe more, in it."""
     if not Path(DENIED).exists():
         run("mknod", DENIED, "c", 10, 237)
-    Path(DENIED).chmod(0o666)  # so that nothing but the device policy is in the way
+    Path(DENIED).chmod(0o666)  # so that only the device policy restricts it
     Path(DENIED).open("rb").close()  # root, outside of the sandbox, may
     Path("/run/systemd/system/probe.service").write_text(Path(box.prop("FragmentPath")).read_text())
-    # RuntimeDirectory= is the running service's too, and must outlive the probe
+    # RuntimeDirectory= is shared with the running service, and must outlive the probe
     other = ["ExecStart=", "ExecStartPre=", "ExecStartPost=", "ExecStop=", "ExecStopPost=", "ExecReload="]
     other += [f"ExecStart={CURRENT}/bin/python {PROBE} {DENIED} {' '.join(ALLOWED)} /dev/null"]
     other += ["Type=oneshot", "Restart=no", "WatchdogSec=0", "RuntimeDirectoryPreserve=yes", *more]
@@ -32,7 +32,7 @@ def _probe(*more: str) -> Found:
 
 
 def has_no_network() -> str:
-    """No network from within the service."""
+    """No network inside the service."""
     found = _probe()
     pids = [box.main_pid(), *map(int, run("pgrep", "-P", box.main_pid()).split())]
     outside = str(Path("/proc/1/ns/net").readlink())
@@ -48,7 +48,7 @@ def has_no_network() -> str:
 
 
 def denies_devices() -> str:
-    """Devices: what the unit does not name cannot be opened, what it names can."""
+    """Devices: those that the unit does not list cannot be opened, those that it lists can."""
     shut, named = _probe().devices, _probe(f"DeviceAllow={DENIED} r").devices
     others = {path: outcome for path, outcome in shut.items() if path != DENIED}
     told = f"{DENIED} (root outside may): {shut[DENIED]}; were it named: {named[DENIED]}; others: {others}"
@@ -58,7 +58,7 @@ def denies_devices() -> str:
 
 
 def writes_only_its_spool() -> str:
-    """The system is read-only for the service, but for its spool."""
+    """The system is read-only for the service, except for its spool."""
     writes = _probe().writes
     if [folder for folder, outcome in writes.items() if outcome == "ok"] != ["/var/spool/sonic-edge/inbox"]:
         raise Wrong(str(writes))

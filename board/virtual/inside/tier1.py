@@ -1,4 +1,4 @@
-"""Tier 1: the real package and the real unit under a real systemd. Run as root in a fresh board, which it uses up."""
+"""Tier 1: the real package and the real unit under a real systemd. Run as root on a fresh board, which it uses up."""
 
 import sys
 import time
@@ -17,9 +17,9 @@ def notifies() -> str:
     """READY=1 only after the model has run once."""
     if box.prop("Type") != "notify":
         raise Wrong(f"Type={box.prop('Type')}")
-    run("systemctl", "stop", UNIT)  # first: the worker that is found must be the next daemon's
+    run("systemctl", "stop", UNIT)  # first, so that the worker found belongs to the next daemon
     run("systemctl", "start", "--no-block", UNIT)
-    # a worker that is held up while it loads: whoever calls himself ready now has not run the model
+    # the worker is paused while loading: a READY now would come before the model has run
     worker = box.wait_for(
         "a worker", lambda: run("pgrep", "-f", "python.* -m sonic_edge.service.worker", status=None), 20, 0.01
     )
@@ -30,8 +30,8 @@ def notifies() -> str:
     run("kill", "-CONT", pid)
     box.wait_until_ready()
     if not held.startswith("activating"):
-        raise Wrong(f"with the worker held up while it loads: {held}")
-    return f"with the worker held up while it loads: {held}; let go: {box.state()}, {box.prop('StatusText')!r}"
+        raise Wrong(f"with the worker paused while loading: {held}")
+    return f"with the worker paused while loading: {held}; resumed: {box.state()}, {box.prop('StatusText')!r}"
 
 
 def does_a_job() -> str:
@@ -41,7 +41,7 @@ def does_a_job() -> str:
 
 
 def names_in_chinese() -> str:
-    """A job with a Chinese name, as two files of one stem."""
+    """A job with a Chinese name, as two files with the same stem."""
     inbox = box.SPOOL / "inbox"
     for sample in ("speech.flac", "portrait.jpg"):
         name = inbox / f"第一课 你好{Path(sample).suffix}"
@@ -61,7 +61,7 @@ def journal_has_fields() -> str:
 
 
 def _restarts(do: str, result: str, within_s: float) -> str:
-    """Do something to the daemon with a job under way; it must come back, and the job be done once."""
+    """Disturb the daemon during a job; it must come back, and the job be done once."""
     name = f"under-{do}"
     before, n_before = box.main_pid(), int(box.prop("NRestarts"))
     box.put(name, SLOW)
@@ -96,7 +96,7 @@ def survives_a_hang() -> str:
 
 
 def reloads() -> str:
-    """systemctl reload: a good change holds, a bad one is refused and status says so."""
+    """systemctl reload: a good change takes effect, a bad one is refused and status says so."""
     good, pid = SETTINGS.read_text(), box.main_pid()
     try:
         SETTINGS.write_text(good.replace("min_resolution: 512", "min_resolution: 160"))
@@ -116,7 +116,7 @@ def reloads() -> str:
 
 
 def _refused() -> List[str]:
-    """What status says of settings that do not hold; among the last errors they are told of for longer."""
+    """What status says about refused settings; its list of recent errors keeps them longer."""
     lines = run("sonic-edge", "status", "--config", SETTINGS).splitlines()
     return [line for line in lines if line.startswith("settings") and "settle_s" in line]
 

@@ -22,11 +22,11 @@ RESULT = Path("/result")
 MATERIAL = Path(__file__).parent
 SOUND = RESULT / "sound.wav"
 FAR, NEAR = 12.0, 6.0
-"""Mean difference of pictures, 0..255: at least that for another picture, at most this for the same one."""
+"""Mean difference of pictures, 0..255: at least FAR for different pictures, at most NEAR for the same one."""
 
 
 def ask(do: str, **details: object) -> Dict[str, str]:
-    """Have the world around the board do something; see `_Hands` outside."""
+    """Ask for an action from outside the board; see `_Hands` in qemu.py."""
     part = RESULT / "ask.part"
     part.write_text(json.dumps({"do": do, **details}))
     part.rename(RESULT / "ask.json")
@@ -45,14 +45,14 @@ def sonic_edge(*words: str, status: int = 0) -> str:
 
 
 def starts() -> str:
-    """The service is up on a kernel of its own."""
+    """The service is up on its own kernel."""
     box.wait_until_ready(400)
     active_s = int(box.prop("ActiveEnterTimestampMonotonic")) / 1e6
     return f"Linux {os.uname().release}, {UNIT} active {active_s:.0f} s after the kernel"
 
 
 def stands_idle() -> str:
-    """Screen: the portrait while nothing happens, with its label."""
+    """Screen: the portrait while idle, with its label."""
 
     def look() -> str:
         scenes = list((SPOOL / "run").glob("scene-*.png"))
@@ -68,7 +68,7 @@ def stands_idle() -> str:
 
 
 def _label(seen: np.ndarray, made: np.ndarray) -> str:
-    """The label is where it must be, and as it was made."""
+    """The label is in its place, and looks as it was made."""
     there, wanted = compare.label_of(seen), compare.label_of(compare.as_large_as(seen, made))
     off = compare.difference(there, wanted)
     white, dark = float((there.min(axis=2) > 200).mean()), float((there.max(axis=2) < 90).mean())
@@ -79,7 +79,7 @@ def _label(seen: np.ndarray, made: np.ndarray) -> str:
 
 
 def plays_a_clip() -> str:
-    """Screen: a finished clip is played, picture by picture, with its label."""
+    """Screen: a finished clip is played, frame by frame, with its label."""
     since = SOUND.stat().st_size if SOUND.exists() else 0
     (MATERIAL / "since").write_text(str(since))
     box.put("clip", {}, MATERIAL / "short.wav")
@@ -107,7 +107,7 @@ def plays_a_clip() -> str:
 def plays_its_sound() -> str:
     """Loudspeaker: the clip's own sound.
 
-    A board this slow loses pieces in between; what is there is alike to the last bit or two.
+    A board this slow drops pieces in between; what is there agrees to the last bit or two.
     """
     heard = compare.played(SOUND, int((MATERIAL / "since").read_text()))
     share, n = compare.share_heard(compare.sound_of(SPOOL / "outbox/clip.mp4"), heard, 0.98)
@@ -118,7 +118,7 @@ def plays_its_sound() -> str:
 
 
 def takes_a_snapshot() -> str:
-    """Camera: nobody there is told in words; somebody there is taken."""
+    """Camera: an empty picture gives a message; a person is taken as the portrait."""
     camera, seen = "/dev/video0", "/dev/video1"
     for device in (camera, seen):
         run("v4l2-ctl", f"--device={device}", "--set-dv-bt-timings=index=0")  # 640x480
@@ -126,7 +126,7 @@ def takes_a_snapshot() -> str:
     told = sonic_edge("snapshot", status=2)
     if "shows one person" not in told:
         raise Wrong(told)
-    # what is written to the one is what the other sees, if it has the format that OpenCV asks a camera for
+    # what is written to one device is read from the other, if it has the format that OpenCV asks for
     run("v4l2-ctl", f"--device={seen}", "--set-fmt-video-out=pixelformat=BGR3")
     run("v4l2-ctl", f"--device={camera}", "--set-ctrl=loop_video=1")
     words = ["v4l2-ctl", f"--device={seen}", "--stream-out-mmap", "--stream-loop"]
@@ -143,7 +143,7 @@ def takes_a_snapshot() -> str:
 
 
 def hears() -> str:
-    """Microphone: what is said to the camera's face becomes a clip of both."""
+    """Microphone: speech becomes a clip with the camera's face."""
     sonic_edge("talk", "start")
     box.wait_for("the microphone is open", lambda: "hw:5,1" in sonic_edge("status"), 60)
     run("aplay", "--quiet", "--device=plughw:Loopback,0", MATERIAL / "short.wav")
@@ -171,7 +171,7 @@ def hears() -> str:
 
 
 def takes_a_stick() -> str:
-    """USB stick: udev starts the import, the video comes onto it, the screen says when it may be pulled."""
+    """USB stick: udev starts the import, the video is written to it, the screen says when it may be removed."""
     before = set((SPOOL / "outbox").glob("*.mp4"))
     ask("look", name="no-stick", n=1, every_s=0)
     ask("plug")

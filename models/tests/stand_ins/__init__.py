@@ -1,4 +1,4 @@
-"""Stand-ins for Ascend's tools: they take what is documented, nothing else, look at what they get, fail as documented.
+"""Stand-ins for Ascend's tools: they accept only what is documented, check their input, and fail as documented.
 
-What they leave carries the model, so that what comes out at the end of the road can be run. They compile nothing.
+Their output files contain the model, so that the result of a conversion can be run. They compile nothing.
 """

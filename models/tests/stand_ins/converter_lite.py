@@ -117,7 +117,7 @@ def wrap(flags, sections):
             fail(f"Invalid {kind}s info.")
         if not set(types) <= TYPES:
             fail(f"map::at: {types}")
-        # the real one believes what it is told and fails when the model is loaded
+        # the real one accepts any name and fails when the model is loaded
         has = [",".join(str(d.dim_value) for d in t.type.tensor_type.shape.dim) for t in tensors]
         if dims != has or set(types) != {"FLOAT32"}:
             fail(f"{kind}s: told {dims} {types}, the .om has {has}")

@@ -21,9 +21,9 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECA
 _DRAFT = re.compile(r"\..+\.part")
 
 _ZH = {
-    "RequestError": "录音或照片不能用。请换一段录音，或者换一张清楚的正面照片，再插一次 U 盘。",
-    "ConfigError": "任务的设置文件（.yaml）有错误。请改正，再插一次 U 盘。",
-    "DeviceError": "设备出了故障。请联系管理员。",
+    "RequestError": "录音或照片无法使用。请更换录音，或换一张清晰的正面照片，然后重新插入 U 盘。",
+    "ConfigError": "任务的设置文件（.yaml）有误。请改正后重新插入 U 盘。",
+    "DeviceError": "设备出现故障，请联系管理员。",
 }
 
 
@@ -75,7 +75,7 @@ class Results:
         Raises:
             ReadOnlyUsb, DeviceError: As `video`.
         """
-        lines = [name, "", "没有生成视频。" + _ZH.get(error, _ZH["DeviceError"]), f"原因：{what}", ""]
+        lines = [name, "", "视频未能生成。" + _ZH.get(error, _ZH["DeviceError"]), f"详细信息：{what}", ""]
         lines += ["No video was made.", f"Why: {what}", ""]
         # a byte order mark and CR LF, for Notepad on Windows
         text = "\r\n".join(lines).encode("utf-8-sig", errors="replace")

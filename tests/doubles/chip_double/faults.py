@@ -1,7 +1,7 @@
 """Failures on order: at the n-th call of a function, by its full name.
 
 From outside the process: CHIP_DOUBLE_FAULTS="acl.mdl.execute@3=507011;mindspore_lite.Model.predict@1=predict failed!"
-A call that is told to `hang` never comes back. With CHIP_DOUBLE_TOKEN=FILE a fault happens only to the process that can
+A call with the fault `hang` never returns. With CHIP_DOUBLE_TOKEN=FILE a fault happens only to the process that can
 take that file away: once in all.
 """
 
@@ -29,7 +29,7 @@ def clear() -> None:
 
 
 def due(name: str) -> Optional[str]:
-    """Count a call; what is to happen to it instead."""
+    """Count a call; returns the fault to inject, if any."""
     calls[name] += 1
     what = _ordered.pop((name, calls[name]), None)
     if what is not None and "CHIP_DOUBLE_TOKEN" in os.environ:

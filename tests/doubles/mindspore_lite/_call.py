@@ -1,4 +1,4 @@
-"""Faults on order, and the words of python/api/_checkparam.py."""
+"""Injected faults, and the messages of python/api/_checkparam.py."""
 
 import builtins
 import functools
@@ -8,7 +8,7 @@ from chip_double import faults
 
 
 def function(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Counted, and failing on order: `words` raise RuntimeError, `TypeError: words` a TypeError."""
+    """Counted, and failing on request: `words` raise RuntimeError, `TypeError: words` a TypeError."""
     name = f"mindspore_lite.{body.__qualname__}"
 
     @functools.wraps(body)

@@ -1,4 +1,4 @@
-"""python/api/context.py: where a model is to run."""
+"""python/api/context.py: where a model runs."""
 
 from typing import List
 

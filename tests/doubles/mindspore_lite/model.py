@@ -24,7 +24,7 @@ _built: "weakref.WeakSet[Graph]" = weakref.WeakSet()
 
 
 def alive() -> int:
-    """How many built models somebody still holds."""
+    """How many built models are still referenced."""
     gc.collect()
     return len(_built)
 

@@ -38,7 +38,7 @@ OF_NUMPY = {np.dtype(t.name.lower()): t for t in DataType if t.value in range(32
 
 
 class TensorMeta:
-    """What `Model.get_outputs` tells of an output."""
+    """An output as returned by `Model.get_outputs`."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -92,7 +92,7 @@ class Tensor:
     def set_data_from_numpy(self, numpy_obj: np.ndarray) -> None:
         """Takes the array itself, no copy; its shape does not matter, only its type and how many bytes it has.
 
-        As in the real one, an array that is contiguous in Fortran's order alone changes nothing, without a word: Python
+        As in the real one, an array that is contiguous only in Fortran order changes nothing, without an error: Python
         looks at `flags["FORC"]` and passes it on, and SetTensorNumpyData returns false, which nobody reads.
         """
         if not isinstance(numpy_obj, np.ndarray):
