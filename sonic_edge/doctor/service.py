@@ -166,9 +166,7 @@ def daemon(context: Context) -> Iterator[Finding]:
     yield from _its_settings(context)
     n_deaths = context.reported("counts", "worker_deaths") or 0
     if n_deaths:
-        yield warning(
-            f"its worker died or had to be killed; times: {n_deaths}", f"{_LOG} -p warning shows on which jobs"
-        )
+        yield warning(f"worker deaths: {n_deaths}", f"{_LOG} -p warning shows on which jobs")
     used, limit = context.reported("worker", "memory_mb") or 0, context.config.worker.memory_mb
     if used > _NEARLY * limit:
         yield warning(f"its worker uses {used:.0f} of {limit} MB", "raise worker.memory_mb if the box has more")
