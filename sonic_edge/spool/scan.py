@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def finished(self) -> Tuple[FileStamp, ...]:
-        """The files that are written completely, by their names: these become the job's."""
+        """The files whose names say that they are complete: these become the job's."""
         return tuple(sorted(f for f in self.files if _finished_name(f.name) == f.name))
 
     @property
@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass
 class _Unchanged:
-    """Since when a candidate's files have not changed, seconds on the monotonic clock."""
+    """A candidate's files, and since when they have not changed, seconds on the monotonic clock."""
 
     files: Tuple[FileStamp, ...]
     since: float
@@ -90,16 +90,14 @@ class InboxScanner:
         self.waiting = [c for c in candidates if _any_of(RECORDINGS, c.finished)]
         keys = {c.key for c in candidates}
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
-        due = [
-            c for c in candidates if self._is_due(c)
-        ]  # check all of them: each must have its time without change noted
+        due = [c for c in candidates if self._is_due(c)]  # of all of them, to note since when each has not changed
         if self._without_recording:
-            log.warning("inbox: ignored, there is no recording with it: %s", _first_few(self._without_recording))
+            log.warning("inbox: left in place, there is no recording with it: %s", _first_few(self._without_recording))
             self._without_recording = []
         return due[0] if due else None
 
     def leave(self, candidate: Candidate, for_s: float) -> None:
-        """Do not return a candidate that `due` returned again for this long, seconds."""
+        """Skip a candidate that `due` returned for this long, seconds."""
         self._seen[candidate.key].not_before = time.monotonic() + for_s
 
     def _scan(self) -> List[Candidate]:

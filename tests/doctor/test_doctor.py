@@ -45,7 +45,7 @@ def _case(settings, status=None, **more):
 
 
 def _spool(root):
-    for name in box.FOUR:
+    for name in box.SPOOL_FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     return root
 
@@ -626,7 +626,7 @@ def test_what_the_daemon_says(tmp_path):
         ({"settings": {"path": str(path), "read": now, "error": "fps = 5"}}, FAILED, "fps = 5"),
         ({"settings": {"path": "/other.yaml", "read": now, "error": ""}}, WARNING, "/other.yaml"),
         ({"settings": {"path": str(path), "read": "2026-01-01T00:00:00+00:00"}}, WARNING, "was changed since"),
-        ({"counts": {"worker_deaths": 2}}, WARNING, "times: 2"),
+        ({"counts": {"worker_deaths": 2}}, WARNING, "worker deaths: 2"),
         ({"worker": {"memory_mb": 1450.0}}, WARNING, "1450 of 1500 MB"),
         ({"errors": [{"time": now, "what": "camera: gone"}]}, WARNING, "camera: gone"),
     ):

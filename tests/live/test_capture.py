@@ -144,9 +144,9 @@ def test_devices_are_found_by_number_and_by_part_of_the_name(pulse):
 
 @pytest.mark.parametrize("device", ["no such thing", 99])
 def test_a_device_that_is_not_there_names_those_that_are(pulse, device):
-    with pytest.raises(DeviceError, match=r"microphone.device = .*there are: .*mic"):
+    with pytest.raises(DeviceError, match=r"microphone.device = .*present: .*mic"):
         Microphone(MicrophoneSettings(device=device))
-    with pytest.raises(DeviceError, match=r"speaker.device = .*there are: .*speaker"):
+    with pytest.raises(DeviceError, match=r"speaker.device = .*present: .*speaker"):
         Speaker(SpeakerSettings(device=device), 0.1)
 
 
@@ -175,7 +175,7 @@ def test_it_is_not_silent_while_we_are_held_up(pulse, monkeypatch):
             pulse.thaw()
 
         with monkeypatch.context() as patch:
-            patch.setattr(microphone._arrived, "wait_for", held_up)
+            patch.setattr(microphone._changed, "wait_for", held_up)
             assert microphone.read(0.1) is None
         wait_for_sound(microphone)
 
@@ -257,7 +257,7 @@ def test_resampling_keeps_time():
 def test_two_channels_that_both_live_give_their_mean():
     mixer = _Mixer(2, RATE)
     own = np.stack([sine(440, 1, RATE)] * 2, axis=1)
-    assert np.allclose(mixer.mixed(own), own[:, 0] / 32768, atol=1e-6)
+    assert np.allclose(mixer.mix(own), own[:, 0] / 32768, atol=1e-6)
 
 
 def test_the_clock_is_even_where_calls_are_not():
@@ -282,7 +282,7 @@ def test_a_server_that_is_stuck_holds_nobody_up(pulse, caplog):
                 while True:
                     microphone.read(0.1)
             microphone.close()
-            assert "does not answer" in caplog.text
+            assert "did not answer" in caplog.text
         finally:
             pulse.thaw()
 
@@ -480,7 +480,7 @@ def test_the_sharpest_good_picture_after_the_warm_up(tmp_path, face):
 
 def test_no_picture_is_good(tmp_path, face):
     path = film(tmp_path / "camera.avi", [face] * 20)
-    with pytest.raises(RequestError, match="none of 8 pictures shows one person"):
+    with pytest.raises(RequestError, match="none of 8 pictures shows exactly one face"):
         snapshot(CameraSettings(device=path), lambda picture: False)
 
 

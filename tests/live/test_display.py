@@ -241,13 +241,13 @@ def test_scene_clips_and_live_without_a_black_flash(room, tmp_path, display):
 
 @pytest.mark.parametrize("is_told", [True, False])
 def test_an_end_counts_by_event_or_by_query(room, tmp_path, display, monkeypatch, is_told):
-    understand = Player._understand
+    understand = Player._event_of
 
     def deaf(self, said):
         is_end = said.get("event") == "property-change" and said.get("name") == "eof-reached" and said.get("data")
         return understand(self, {} if is_end and not is_told else said)
 
-    monkeypatch.setattr(Player, "_understand", deaf)
+    monkeypatch.setattr(Player, "_event_of", deaf)
     monkeypatch.setattr("sonic_edge.live.display.player._PING_S", 0.0)
     here = room()
     here.do("idle", clip(tmp_path / "scene.mp4", RED, 10))

@@ -130,7 +130,7 @@ def test_record_a_talk_with_a_snapshot_and_see_it(tmp_path, person):
 def test_without_camera_or_face_the_configured_photo_speaks(tmp_path):
     film(tmp_path / "wall.avi", [np.full((240, 320, 3), 128, np.uint8)] * 20)
     with room(tmp_path, camera={"device": str(tmp_path / "wall.avi")}) as (_, environment, status, _):
-        with pytest.raises(RequestError, match="none of 8 pictures shows one person"):
+        with pytest.raises(RequestError, match="none of 8 pictures shows exactly one face"):
             order(tmp_path, "snapshot")
         assert "none of 8" in status()["live"]["errors"]["camera"]
         Path(tmp_path / "wall.avi").unlink()

@@ -52,9 +52,7 @@ class Clock:
             self._earliest.popleft()
         error_s = self._earliest[0][1] - self._offset_s
         if call_s - self._started_s < WINDOW_S:
-            self._offset_s += min(
-                error_s, 0.0
-            )  # the first callbacks are a poor estimate: earlier ones are adopted at once
+            self._offset_s += min(error_s, 0.0)  # a poor estimate at first: an earlier callback counts at once
         else:
             self._offset_s += min(1.0, (call_s - self._ticked_s) / EASE_S) * error_s
         self._ticked_s = call_s
