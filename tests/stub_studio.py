@@ -9,15 +9,15 @@ import sys
 import time
 from pathlib import Path
 
-from sonic_edge.process import Lines, die_with, take_pipes, tell
+from sonic_edge.process import LineReader, die_with_parent, take_pipes, tell
 
 
 def main(start):
     orders, messages = take_pipes()
-    lines = Lines(orders)
+    lines = LineReader(orders)
     (first, *rest) = lines.wait_for_one()
     settings = json.loads(first)
-    die_with(settings["parent"])
+    die_with_parent(settings["parent"])
     root = Path(settings["config"]["spool"]["root"])
 
     def say(what, **more):

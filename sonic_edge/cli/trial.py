@@ -40,9 +40,9 @@ def try_isolated(folder: Path, config: Config) -> str:
 
 def _run(folder: Path, config: Config) -> Dict[str, str]:
     """In the process of its own."""
-    from ..process import bound
+    from ..process import limit_resources
 
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     backend = config.model.backend
     try:
         from ..engine.load import try_bundle, worst_in_words

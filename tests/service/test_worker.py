@@ -240,7 +240,7 @@ def test_a_hang_while_loading_is_ended_and_told(start):
         ("crash", "killed by SIGSEGV while rendering"),
         ("nothing", "ended with status 3 while rendering"),
         ("bug", "ValueError: a mistake of ours"),
-        ("babble", "which means nothing"),
+        ("babble", "not a known message"),
     ],
 )
 def test_its_death_is_told(ready, give, action, words):

@@ -168,4 +168,4 @@ class Studio:
                 return Lost(kind(str(said["message"])))
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
-        return Lost(DeviceError(self._child.nonsense(line)))
+        return Lost(DeviceError(self._child.reject(line)))

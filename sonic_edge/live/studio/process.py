@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Dict,
 from ... import journal
 from ...config import Config, check
 from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
-from ...process import Lines, bound, die_with, take_pipes, tell
+from ...process import LineReader, die_with_parent, limit_resources, take_pipes, tell
 
 if TYPE_CHECKING:  # loaded once memory is bounded and a failure can be told
     from ...engine.pipeline import Pipeline
@@ -47,13 +47,13 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     """
     journal.set_up()
     orders, messages = take_pipes()
-    lines = Lines(orders)
+    lines = LineReader(orders)
     (first, *_) = lines.wait_for_one()
     start = json.loads(first)
-    die_with(start["parent"])
+    die_with_parent(start["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
     config = check(Config, start["config"], "settings from the daemon")
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     try:
         with make_pipeline(config) as pipeline, _Studio(config, pipeline, messages, bool(start["muted"])) as studio:
             tell(messages, {"tell": "ready"})
@@ -137,7 +137,7 @@ class _Studio:
         else:
             tell(self._messages, {"tell": "scene", "path": str(scene)})
 
-    def serve(self, orders: Lines) -> None:
+    def serve(self, orders: LineReader) -> None:
         """Take orders and sound by turns until the daemon goes."""
         while True:
             try:

@@ -25,7 +25,7 @@ from typing import Callable, Collection, Deque, Dict, List, Optional, Sequence, 
 from ...config import Config
 from ...errors import ConfigError, DeviceError, SonicEdgeError
 from ...hardware.machine import temperatures
-from ...hardware.npu import Watch, needs_chip
+from ...hardware.npu import Monitor, needs_chip
 from ...live.display import Screen, Stream, words
 from ...live.studio import COMMAND, Answer, Live, Message, Ready, Recorded, Scene, State, Studio, Words
 from ..control import Control, Order
@@ -102,7 +102,7 @@ class Kiosk:
         self._stream: Optional[Stream] = None
         self._stick = ""
         self._stick_until = 0.0
-        self._npu = Watch() if needs_chip(config.model.backend) else None
+        self._npu = Monitor() if needs_chip(config.model.backend) else None
         self._todo: Deque[Callable[[], None]] = deque()
         self._ends = False
         self._error: Optional[BaseException] = None
@@ -217,7 +217,7 @@ class Kiosk:
                 self._npu.close()
                 self._npu = None
             elif self._npu is None and needs_chip(config.model.backend):
-                self._npu = Watch()
+                self._npu = Monitor()
             scene = (config.display.output == "none", config.display.idle)
             if scene != (old.display.output == "none", old.display.idle) or any(
                 getattr(config, name) != getattr(old, name) for name in _OF_STUDIO

@@ -187,4 +187,4 @@ class Worker:
                 return Died(str(said["message"])[:_LONGEST])
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
-        return Died(self._child.nonsense(line))
+        return Died(self._child.reject(line))

@@ -13,7 +13,7 @@ import yaml
 from ... import process
 from ...config import Config, check
 from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
-from ...process import bound, die_with, take_pipes
+from ...process import die_with_parent, limit_resources, take_pipes
 
 if TYPE_CHECKING:  # numpy and what follows are loaded once memory is bounded and a failure can be told
     from ...engine.pipeline import Progress
@@ -53,10 +53,10 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     jobs, messages = take_pipes()
     teller = _Teller(messages)
     start = json.loads(jobs.readline())
-    die_with(start["parent"])
+    die_with_parent(start["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
     config = check(Config, start["config"], "settings from the daemon")
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     os.nice(5)  # the daemon and the live picture go first
     try:
         with make_pipeline(config) as pipeline:
