@@ -8,9 +8,9 @@ from ..config import Config, load_config
 from ..errors import ConfigError
 from ..model.bundle import Bundle
 from ..model.store import Entry
-from ..model.store.check import Checked, backends, check_files, named
+from ..model.store.check import CheckedBundle, backends, check_files, listed_files
 from ..model.store.place import entries, pick, read_choice, resolve
-from ..model.store.unpack import taken
+from ..model.store.unpack import temporary_copy
 from .trial import try_isolated
 
 
@@ -58,7 +58,7 @@ def _told(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
     }
     try:
         spec = (bundle := Bundle(entry.folder)).spec
-        n_bytes = sum((entry.folder / name).stat().st_size for name in named(bundle))
+        n_bytes = sum((entry.folder / name).stat().st_size for name in listed_files(bundle))
     except (ConfigError, OSError) as e:
         return {**told, "error": entry.error or str(e)}
     return {**told, "kind": spec.kind, "backends": backends(bundle), "bytes": n_bytes, "licence": spec.licence}
@@ -83,13 +83,13 @@ def check_bundle(args: argparse.Namespace) -> int:
     if not source.exists():
         try_and_tell(check_files(pick(args.bundle, Path(config.model.store).absolute()).folder), config)
         return 0
-    with taken(source) as (folder, left_out):
+    with temporary_copy(source) as (folder, left_out):
         try_and_tell(check_files(folder), config)
     tell_left_out(left_out)
     return 0
 
 
-def try_and_tell(checked: Checked, config: Config) -> None:
+def try_and_tell(checked: CheckedBundle, config: Config) -> None:
     """Tell how a bundle is whose files are whole, and run it.
 
     Raises:
@@ -99,7 +99,7 @@ def try_and_tell(checked: Checked, config: Config) -> None:
     print(try_isolated(checked.bundle.folder, config))
 
 
-def tell(checked: Checked) -> None:
+def tell(checked: CheckedBundle) -> None:
     """How a bundle is whose files are whole."""
     spec = checked.bundle.spec
     print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")

@@ -16,7 +16,7 @@ _INSTALL = "install the package again: its files are missing or damaged"
 def bundle(case: Case) -> Iterator[Finding]:
     """The model's files, each with its hash."""
     from ..model.bundle import Bundle
-    from ..model.store import resolve, way_back
+    from ..model.store import remedy_for, resolve
 
     settings = case.config.model
     store = Path(settings.store).absolute()
@@ -30,7 +30,7 @@ def bundle(case: Case) -> Iterator[Finding]:
         stages = [found.stage(name, settings.backend) for name in found.spec.stages]
     except ConfigError as e:
         for line in str(e).splitlines():
-            yield failed(line, way_back(folder, store))
+            yield failed(line, remedy_for(folder, store))
         return
     n_mb = sum(stage.path.stat().st_size for stage in stages) / 1e6
     yield ok(
@@ -47,10 +47,10 @@ def backend(case: Case) -> Iterator[Finding]:
             f"only {free:.0f} MB of memory are free; {_NEEDED_MB} are needed to load the model beside what runs"
         )
         return
-    from ..process import bound
+    from ..process import limit_resources
 
     settings = case.config.model
-    bound(case.config.worker.memory_mb)
+    limit_resources(case.config.worker.memory_mb)
     since = time.monotonic()
     try:
         from ..engine.pipeline import Pipeline

@@ -9,7 +9,7 @@ from ...config import Controls
 from ...media import FloatArray, Image, Portrait, Speech
 from ...model.backends.base import Session
 from ...model.bundle import Bundle
-from ...model.mel import EARS, MelStream, SpeechTracker
+from ...model.mel import VAD_MEL, MelStream, SpeechTracker
 from ..motion.idle import LENGTH_S
 from ..performer.base import Played, Tell
 from ..sheet import Seen
@@ -90,8 +90,8 @@ class PaintedLive:
         window = painter.spec.window
         self._mel = MelStream(painter.bundle.mel)
         self._stream = PainterStream(painter, paste.crop)
-        self._ears = MelStream(EARS)  # the model's own mel need not tell speech from silence
-        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))
+        self._ears = MelStream(VAD_MEL)  # the model's own mel need not tell speech from silence
+        self._tracker = SpeechTracker(VAD_MEL, np.zeros(VAD_MEL.n_mels, np.float32))
         self._paste = paste
         self.fps = window.fps
         self.lead_s = window.lead_s

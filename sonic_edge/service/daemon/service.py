@@ -14,7 +14,7 @@ from typing import Dict, Iterator, Optional, Sequence, Type, Union
 from ...config import Config, load_config
 from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
 from ...hardware.machine import memory_mb
-from ...model.store import look, pinned, way_back
+from ...model.store import look, pinned, remedy_for
 from ...spool import Job, Spool
 from .. import metrics
 from ..control import Order
@@ -314,7 +314,7 @@ class Service:
         """If it is about the bundle, with what to do."""
         model = self._config.model
         is_about_it = model.bundle in str(error)
-        return f"{error}; {way_back(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
+        return f"{error}; {remedy_for(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
 
     def _is_other_worker(self, config: Config) -> bool:
         return any(getattr(config, name) != getattr(self._config, name) for name in WORKER_SECTIONS)
