@@ -36,7 +36,7 @@ class TestGeometry:
     def test_an_inverse_undoes(self) -> None:
         grid = g.Grid(g.Box(0, 0, 200, 200), 5)
         there = 12 * np.sin(grid.nodes[..., ::-1] / 40).astype(np.float32)
-        source = grid.undo(there, grid.nodes, 6)
+        source = grid.invert(there, grid.nodes, 6)
         inner = (slice(4, -4), slice(4, -4))
         assert (source + grid.sample(there, source))[inner] == pytest.approx(grid.nodes[inner], abs=0.1)
 

@@ -27,7 +27,7 @@ from slow_renderer import over
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.renderer import geometry as g
 from sonic_edge.engine.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
-from sonic_edge.engine.renderer.layers import AMPLE, NECK, RING, filled, separated, smooth_fill
+from sonic_edge.engine.renderer.layers import LEAST_HEADROOM, NECK, RING, filled, separated, smooth_fill
 from sonic_edge.media import CHANNELS, Portrait
 
 Pose = Dict[str, float]
@@ -245,7 +245,7 @@ class TestSeparated:
         assert person.shape == (60, 70, 4)
         assert np.array_equal(over(person, behind), photo)
         assert (person[..., 3] >= matte).all()
-        assert (person[..., :3] <= person[..., 3:].astype(int) + AMPLE // 4).all()  # premultiplied, or nearly
+        assert (person[..., :3] <= person[..., 3:].astype(int) + LEAST_HEADROOM // 4).all()  # premultiplied, or nearly
 
     def test_together_they_are_the_photo_however_wrong_the_matte(self, person: Portrait) -> None:
         for matte in (255 - person.matte, np.roll(person.matte, 50, axis=0), np.zeros_like(person.matte)):
