@@ -35,7 +35,7 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Heard:
+class SoundBlock:
     """A block of sound from a microphone."""
 
     samples: FloatArray

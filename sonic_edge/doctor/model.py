@@ -75,7 +75,7 @@ def backend(case: Case) -> Iterator[Finding]:
 
 def result(case: Case) -> Iterator[Finding]:
     """Whether this machine computes what the bundle says that its graphs must."""
-    from ..engine.load import compare_with_reference, worst_in_words
+    from ..engine.load import compare_with_reference, describe_worst
     from ..model.store import find_bundle
 
     settings = case.config.model
@@ -93,7 +93,7 @@ def result(case: Case) -> Iterator[Finding]:
         for line in str(e).splitlines():
             yield failed(line, "videos would be made, with another motion; take another model or backend, and tell us")
         return
-    yield ok(f"{settings.backend}: {worst_in_words(agreements)}; {time.monotonic() - since:.1f} s")
+    yield ok(f"{settings.backend}: {describe_worst(agreements)}; {time.monotonic() - since:.1f} s")
 
 
 def faces(_: Case) -> Iterator[Finding]:

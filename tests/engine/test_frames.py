@@ -138,7 +138,7 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
         ("sonic", "kind", None, "kind: is missing; it must be motion or frames"),
         ("sonic", "paste", None, "paste: is missing"),
         ("sonic", "lips", {}, "lips: there is no such setting"),
-        ("sonic", "stages.encoder", NO_STAGE, "stages.encoder: is not"),
+        ("sonic", "stages.encoder", NO_STAGE, "stages.encoder: unknown"),
         ("sonic", "stages", {}, "stages: has no painter"),
         ("sonic", "crop.size", 96, "stages.painter.inputs.face: is [1, 3, 224, 224]; must be [1, 3, 96, 96]"),
         ("sonic", "picture.given", ["blanked", "face"], "must be [1, 6, 224, 224]"),

@@ -105,7 +105,7 @@ def test_a_run_that_failed_leaves_a_session_that_works(stage):
     good = session.run(inputs(stage))
     faults.order("mindspore_lite.Model.predict", 1, "predict failed!")
     with pytest.raises(
-        DeviceError, match=r"denoiser: MindSpore Lite failed: predict failed! its lines \[ERROR\] in the log"
+        DeviceError, match=r"denoiser: MindSpore Lite failed: predict failed! its \[ERROR\] lines in the log"
     ):
         session.run(inputs(stage))
     np.testing.assert_array_equal(session.run(inputs(stage))["velocity"], good["velocity"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import MicrophoneSettings
-from ...media import FloatArray, Heard
+from ...media import FloatArray, SoundBlock
 from . import portaudio
 from .clock import Clock
 from .resample import Resampler
@@ -99,7 +99,7 @@ class Microphone:
             self._arrived.notify()
         return None, _CONTINUE
 
-    def read(self, timeout_s: float) -> Optional[Heard]:
+    def read(self, timeout_s: float) -> Optional[SoundBlock]:
         """What has been heard since the last time; None if nothing has.
 
         Args:
@@ -127,7 +127,7 @@ class Microphone:
         self.n_dropped = n_dropped
         samples = self._resampler.push(self._mixer.mixed(own))
         start, self._start = self._start, self._start + len(samples)
-        return Heard(samples, start, end_s - self._resampler.behind_s)
+        return SoundBlock(samples, start, end_s - self._resampler.behind_s)
 
     def close(self) -> None:
         """Let go of the device; takes at most `portaudio.CLOSE_S`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...config import SpeakerSettings
 from ...errors import DeviceError
-from ...media import FloatArray, Heard
+from ...media import FloatArray, SoundBlock
 from . import portaudio
 from .clock import Clock
 from .delay import DelayLine
@@ -111,7 +111,7 @@ class Speaker:
         loud = np.rint(np.clip(own, -1, 1) * 32767).astype(np.int16)
         return np.repeat(loud[:, None], self._n_channels, axis=1).tobytes(), _CONTINUE
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Take what the microphone heard."""
         with self._lock:
             self._line.push(heard.samples, heard.at_s)

@@ -7,7 +7,7 @@ from typing import Dict, Optional
 
 from ...config import MicrophoneSettings, SpeakerSettings
 from ...errors import DeviceError
-from ...media import Heard
+from ...media import SoundBlock
 from ..capture import Microphone, Speaker
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ReconnectingMicrophone:
         """Whether there is an open device."""
         return self._microphone is not None
 
-    def hear(self, timeout_s: float) -> Optional[Heard]:
+    def hear(self, timeout_s: float) -> Optional[SoundBlock]:
         """What came; None if nothing did, or if it is not yet time to try to open the device again.
 
         Raises:
@@ -122,7 +122,7 @@ class ReconnectingSpeaker:
         self._patience = _Patience(LONGEST_MUTE_S)
         self._error = ""
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Play what was heard, when it is time."""
         if self._settings.device is None:
             return

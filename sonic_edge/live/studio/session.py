@@ -6,7 +6,7 @@ from typing import Dict
 
 from ...config import Config
 from ...engine.mirror import Mirror
-from ...media import Heard
+from ...media import SoundBlock
 from ..pacing import FramePacer, Pipe
 from .devices import ReconnectingSpeaker
 
@@ -33,7 +33,7 @@ class Session:
         self._cpu = time.process_time()
         self._show.__enter__()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Take sound.
 
         Raises:

@@ -28,7 +28,7 @@ from .tensors import RuntimeTensor, match_inputs, match_outputs
 _ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, OSError, ImportError)
 """What pybind11 and the Python above it raise; MemoryError concerns this process and passes through."""
 
-_LOG = "for the reason see its [ERROR] lines in the log just above"
+_LOG = "its [ERROR] lines in the log just above say why"
 _ENVIRONMENT = (
     "install the driver and CANN, take the environment from CANN's set_env.sh (LD_LIBRARY_PATH, ASCEND_OPP_PATH), and "
     "check that `npu-smi info` works for this user (group HwHiAiUser)"
