@@ -234,7 +234,7 @@ def draw_lashes(eye: Eye, out: Image, edge: Array, blink: float, softness: float
     thick = down * LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
     line = np.concatenate([edge - 0.8 * thick, (edge + 0.4 * thick)[::-1]])
     strength = 0.85 * polygon(line, box, max(softness, 0.006 * unit))
-    hanging = 0.55 * polygon(list(eye.hanging(edge, blink)), box, max(softness, 0.003 * unit))
+    hanging = 0.55 * polygon(list(eye.lashes(edge, blink)), box, max(softness, 0.003 * unit))
     clear = eye._lash_strength
     dark = np.maximum(strength, hanging * clear) * clear * min(1.0, 1.6 * blink)
     patch = out[box.rows, box.columns]

@@ -7,7 +7,7 @@ from drawn_face import drawn, mesh
 from slow_renderer import enlarged
 
 from sonic_edge.engine.renderer import geometry as g
-from sonic_edge.engine.renderer.photo import FINEST, FinePhoto, doubled, softness
+from sonic_edge.engine.renderer.photo import FINEST, FinePhoto, softness, upsampled
 
 
 class TestGeometry:
@@ -81,7 +81,7 @@ class TestFinePhoto:
 
     def test_keeps_its_pixels(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8)
-        fine = doubled(image)
+        fine = upsampled(image)
         assert fine.shape == (39, 61, 3)
         assert np.array_equal(fine[::2, ::2], image)
 

@@ -13,7 +13,7 @@ static inline uint8_t grey(float value) { return (uint8_t)(clamp(value, 0, 255) 
 
 /* Four bytes to floats, and floats, rounded and clamped, to bytes. */
 #if defined(__SSE2__)
-static inline Colour of_bytes(uint32_t four) {
+static inline Colour from_bytes(uint32_t four) {
     __m128i none = _mm_setzero_si128();
     return (Colour)_mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128((int)four), none), none));
 }
@@ -23,7 +23,7 @@ static inline uint32_t to_bytes(Colour colour) {
     return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
 }
 #else
-static inline Colour of_bytes(uint32_t four) {
+static inline Colour from_bytes(uint32_t four) {
     return (Colour)vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
 }
 static inline uint32_t to_bytes(Colour colour) {
@@ -33,12 +33,12 @@ static inline uint32_t to_bytes(Colour colour) {
 }
 #endif
 
-static inline Colour bgr(const uint8_t *at) { return of_bytes(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16); }
+static inline Colour load_bgr(const uint8_t *at) { return from_bytes(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16); }
 
-static inline Colour bgra(const uint8_t *at) {
+static inline Colour load_bgra(const uint8_t *at) {
     uint32_t four;
     memcpy(&four, at, 4);
-    return of_bytes(four);
+    return from_bytes(four);
 }
 
 static inline void store(uint8_t *at, Colour colour) {
@@ -48,9 +48,9 @@ static inline void store(uint8_t *at, Colour colour) {
 
 /* Bilinear interpolation between a pixel of a picture [h, w, 4] and its neighbours to the right and below. */
 static inline Colour bilinear(const uint8_t *at, size stride, float right, float down) {
-    Colour upper = bgra(at), lower = bgra(at + stride);
-    upper += (bgra(at + 4) - upper) * splat(right);
-    lower += (bgra(at + stride + 4) - lower) * splat(right);
+    Colour upper = load_bgra(at), lower = load_bgra(at + stride);
+    upper += (load_bgra(at + 4) - upper) * splat(right);
+    lower += (load_bgra(at + stride + 4) - lower) * splat(right);
     return upper + (lower - upper) * splat(down);
 }
 
@@ -66,7 +66,7 @@ typedef struct {
 } Part;
 
 /* The part under a mask [h, w] whose first pixel is at `left`, `top`; NULL pixels and an error if it is outside. */
-static Part part_of(const Array *frame, const Array *mask, size left, size top) {
+static Part part_under(const Array *frame, const Array *mask, size left, size top) {
     const size *whole = frame->view.shape, *own = mask->view.shape;
     Part part = {NULL, left, top, own[1], own[0], 3 * whole[1]};
     if (!has_shape(frame, "out", 2, 3)) return part;
@@ -84,7 +84,7 @@ typedef struct {
 } Sources;
 
 /* 0 and an error if the grid is invalid. */
-static int sources_of(Sources *sources, const Array *nodes, size left, size top, size cell) {
+static int make_sources(Sources *sources, const Array *nodes, size left, size top, size cell) {
     const size *shape = nodes->view.shape;
     if (!has_shape(nodes, "nodes", 2, 2)) return 0;
     if (shape[0] < 2 || shape[1] < 2 || cell < 1) {
@@ -96,7 +96,7 @@ static int sources_of(Sources *sources, const Array *nodes, size left, size top,
     return 1;
 }
 
-static inline void source_of(const Sources *from, size x, size y, float *u, float *v) {
+static inline void find_source(const Sources *from, size x, size y, float *u, float *v) {
     sample(from->nodes, from->rows, from->columns, ((float)x - from->left) * from->scale, ((float)y - from->top) * from->scale, u, v);
 }
 
@@ -160,7 +160,7 @@ static double gaussian(size k, double sigma) {
     return exp(-0.5 * x * x);
 }
 
-static inline size nearest(size k, size n) { return k < 0 ? 0 : k < n ? k : n - 1; }
+static inline size clamp_row(size k, size n) { return k < 0 ? 0 : k < n ? k : n - 1; }
 
 /* Blur along the rows and then along the columns, with the border values repeated. `across` is as large as `areas`. */
 SIMD_CLONES static void blur(Areas *areas, float *across, float *line, const float *kernel, size radius) {
@@ -181,7 +181,7 @@ SIMD_CLONES static void blur(Areas *areas, float *across, float *line, const flo
         float *to = areas->values + row * stride;
         memset(to, 0, (size_t)width * sizeof(float));
         for (size j = -radius; j <= radius; j++) {
-            size at = nearest(row + j, areas->height);
+            size at = clamp_row(row + j, areas->height);
             if (at < first || at > last) continue;
             const float *from = across + at * stride;
             for (size k = 0; k < width; k++) to[k] += kernel[j + radius] * from[k];
@@ -189,7 +189,7 @@ SIMD_CLONES static void blur(Areas *areas, float *across, float *line, const flo
     }
 }
 
-SIMD_CLONES static void put_areas(const Areas *areas, float most, uint8_t *out) {
+SIMD_CLONES static void store_areas(const Areas *areas, float most, uint8_t *out) {
     for (size row = areas->first; row <= areas->last; row++) {
         const float *from = areas->values + row * (areas->width + SPARE);
         uint8_t *to = out + row * areas->width;
@@ -202,7 +202,7 @@ SIMD_CLONES static void put_areas(const Areas *areas, float most, uint8_t *out) 
 
 #define FURTHEST 1e6 /* pixels: coordinates of corners are clamped to this */
 
-static double corner(double value) { return value > -FURTHEST ? (value < FURTHEST ? value : FURTHEST) : -FURTHEST; }
+static double clamp_corner(double value) { return value > -FURTHEST ? (value < FURTHEST ? value : FURTHEST) : -FURTHEST; }
 
 static void draw_outlines(const double *points, size n, size n_corners, double left, double top, double scale, float *memory,
                           Areas *areas, size radius, double sigma, float most, uint8_t *out) {
@@ -213,8 +213,8 @@ static void draw_outlines(const double *points, size n, size n_corners, double l
         for (size i = 0; i < n_corners; i++) {
             const double *one = points + 2 * i, *other = points + 2 * ((i + 1) % n_corners);
             /* (pixel centres have integer coordinates) */
-            add_edge(areas, corner((one[0] - left + 0.5) * scale), corner((one[1] - top + 0.5) * scale),
-                     corner((other[0] - left + 0.5) * scale), corner((other[1] - top + 0.5) * scale));
+            add_edge(areas, clamp_corner((one[0] - left + 0.5) * scale), clamp_corner((one[1] - top + 0.5) * scale),
+                     clamp_corner((other[0] - left + 0.5) * scale), clamp_corner((other[1] - top + 0.5) * scale));
         }
     if (areas->first > areas->last) return;
     for (size row = areas->first; row <= areas->last; row++) {
@@ -232,7 +232,7 @@ static void draw_outlines(const double *points, size n, size n_corners, double l
             kernel[j + radius] = (float)rint(gaussian(j, sigma) / total * 65536) / 65536;
         blur(areas, across, kernel + 2 * radius + 1, kernel, radius);
     }
-    put_areas(areas, 255 * most, out);
+    store_areas(areas, 255 * most, out);
 }
 
 #define SOFTEST 500.0
@@ -282,8 +282,9 @@ PyObject *tint(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "O(nn)O(fff)fp", &objects[0], &left, &top, &objects[1], &colour[0], &colour[1], &colour[2],
                           &strength, &only_darker))
         return NULL;
-    if (acquire(objects[0], &arrays[0], "out", "B", 3, 1) < 0 || acquire(objects[1], &arrays[1], "mask", "B", 2, 0) < 0) goto done;
-    Part part = part_of(&arrays[0], &arrays[1], left, top);
+    if (acquire(objects[0], &arrays[0], "out", "B", 3, 1) < 0 || acquire(objects[1], &arrays[1], "mask", "B", 2, 0) < 0)
+        goto done;
+    Part part = part_under(&arrays[0], &arrays[1], left, top);
     if (!part.pixels) goto done;
     const uint8_t *mask = arrays[1].view.buf;
     const Colour wanted = {colour[0], colour[1], colour[2], 0};
@@ -292,7 +293,7 @@ PyObject *tint(PyObject *self, PyObject *args) {
         for (size k = 0; k < part.width; k++, mask++) {
             if (!*mask) continue;
             uint8_t *at = part.pixels + row * part.stride + 3 * k;
-            Colour before = bgr(at), after = before + (wanted - before) * splat((float)*mask * strength);
+            Colour before = load_bgr(at), after = before + (wanted - before) * splat((float)*mask * strength);
             for (int c = 0; only_darker && c < 3; c++) after[c] = after[c] < before[c] ? after[c] : before[c];
             store(at, after);
         }
@@ -327,7 +328,7 @@ typedef struct {
 } Mouth;
 
 /* Look up a painting; transparent beyond its borders. */
-static inline Colour painted(const Painting *painting, float x, float y) {
+static inline Colour sample_painting(const Painting *painting, float x, float y) {
     const size width = painting->width, height = painting->height, border = painting->cubic;
     if (!(x >= (float)border && y >= (float)border && x < (float)(width - 1 - border) && y < (float)(height - 1 - border)))
         return splat(0);
@@ -344,7 +345,8 @@ static inline Colour painted(const Painting *painting, float x, float y) {
     Colour found = splat(0);
     at -= 4 * width + 4;
     for (int i = 0; i < 4; i++, at += 4 * width) {
-        Colour line = bgra(at) * across[0] + bgra(at + 4) * across[1] + bgra(at + 8) * across[2] + bgra(at + 12) * across[3];
+        Colour line = load_bgra(at) * across[0] + load_bgra(at + 4) * across[1] + load_bgra(at + 8) * across[2] +
+                      load_bgra(at + 12) * across[3];
         found += line * splat(along[i]);
     }
     for (int c = 0; c < 4; c++) found[c] = clamp(found[c], 0, 255);
@@ -354,7 +356,7 @@ static inline Colour painted(const Painting *painting, float x, float y) {
 static float mix(float one, float other, float share) { return one + (other - one) * share; }
 
 /* The level of light on a pixel of the part, 0 to LIGHTS - 1. */
-static inline int light_on(const Mouth *mouth, const float *light, size row, size column) {
+static inline int light_at(const Mouth *mouth, const float *light, size row, size column) {
     float y = clamp(((float)row + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_height - 1));
     float x = clamp(((float)column + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_width - 1));
     size i = (size)y, j = (size)x; /* (for very large sizes a float may be one too high) */
@@ -377,17 +379,17 @@ static void draw_mouth(const Mouth *mouth, const Part *part, const Sources *sour
         for (size column = 0; column < part->width; column++, opened++, rolled++) {
             if (!(*opened | *rolled)) continue;
             uint8_t *at = part->pixels + row * part->stride + 3 * column;
-            Colour pixel = bgr(at);
+            Colour pixel = load_bgr(at);
             pixel -= pixel * splat((float)*rolled * mouth->rolls);
             if (*opened) {
-                int lit = light_on(mouth, light, row, column);
+                int lit = light_at(mouth, light, row, column);
                 float x, y, u, v;
-                source_of(sources, part->left + column, part->top + row, &x, &y);
+                find_source(sources, part->left + column, part->top + row, &x, &y);
                 u = x * m[0] + y * m[1] + m[2], v = x * m[3] + y * m[4] + m[5];
                 Colour inside = mouth->dark[lit];
                 for (size k = 0; k < mouth->n; k++) {
                     const Painting *painting = mouth->paintings + k;
-                    Colour layer = painted(painting, u, v - painting->down);
+                    Colour layer = sample_painting(painting, u, v - painting->down);
                     inside = inside * splat(1 - layer[3] / 255) + layer * mouth->lit[k][lit];
                 }
                 pixel += (inside - pixel) * splat((float)*opened * mouth->shown);
@@ -445,13 +447,15 @@ PyObject *between_lips(PyObject *self, PyObject *args) {
         if (!has_shape(&arrays[k], kinds[k].name, 0, LIGHTS) || !has_shape(&arrays[k], kinds[k].name, 1, 3)) goto done;
     for (int axis = 0; axis < 2; axis++) {
         size quarter = (arrays[OPENED].view.shape[axis] + 3) / 4;
-        if (!has_shape(&arrays[ROLLED], "rolled", axis, arrays[OPENED].view.shape[axis]) || !has_shape(&arrays[LIGHT], "light", axis, quarter) ||
+        if (!has_shape(&arrays[ROLLED], "rolled", axis, arrays[OPENED].view.shape[axis]) ||
+            !has_shape(&arrays[LIGHT], "light", axis, quarter) ||
             !has_shape(&arrays[MATRIX], "matrix", axis, 2 + axis))
             goto done;
     }
     Sources sources;
-    Part part = part_of(&arrays[OUT], &arrays[OPENED], left, top);
-    if (!part.pixels || !has_shape(&arrays[ENTERING], "entering", 0, LIGHTS) || !sources_of(&sources, &arrays[NODES], grid[0], grid[1], grid[2]))
+    Part part = part_under(&arrays[OUT], &arrays[OPENED], left, top);
+    if (!part.pixels || !has_shape(&arrays[ENTERING], "entering", 0, LIGHTS) ||
+        !make_sources(&sources, &arrays[NODES], grid[0], grid[1], grid[2]))
         goto done;
     const size *of_light = arrays[LIGHT].view.shape;
     mouth = PyMem_Malloc(sizeof(Mouth));
@@ -537,7 +541,7 @@ static void draw_skin(const Skin *skin, const Part *part, const Sources *sources
         for (size column = 0; column < part->width; column++, mask++) {
             if (!*mask) continue;
             float x, y, lid, to_shut, right, below;
-            source_of(sources, part->left + column, part->top + row, &x, &y);
+            find_source(sources, part->left + column, part->top + row, &x, &y);
             x = (x - skin->left) * skin->scale, y = (y - skin->top) * skin->scale;
             if (!(x > -1 && y > -1 && x < last_x + 1 && y < last_y + 1)) continue;
             sample(skin->unrolled, skin->rows, skin->columns, x, y, &lid, &to_shut);
@@ -546,7 +550,7 @@ static void draw_skin(const Skin *skin, const Part *part, const Sources *sources
             const uint8_t *shut = skin->shut + 4 * node_before(skin->rows, skin->columns, x, y, &right, &below);
             Colour found = bilinear(shut, 4 * skin->columns, right, below);
             uint8_t *at = part->pixels + row * part->stride + 3 * column;
-            store(at, bgr(at) + (found - bgr(at)) * splat(lid * (float)*mask / 255));
+            store(at, load_bgr(at) + (found - load_bgr(at)) * splat(lid * (float)*mask / 255));
         }
 }
 
@@ -563,12 +567,13 @@ PyObject *lay_skin(PyObject *self, PyObject *args) {
         return NULL;
     if (acquire(objects[0], &arrays[0], "out", "B", 3, 1) < 0 || acquire(objects[1], &arrays[1], "mask", "B", 2, 0) < 0 ||
         acquire(objects[2], &arrays[2], "nodes", "f", 3, 0) < 0 || acquire(objects[3], &arrays[3], "unrolled", "f", 3, 0) < 0 ||
-        acquire(objects[4], &arrays[4], "shut", "B", 3, 0) < 0 || !has_shape(&arrays[3], "unrolled", 2, 2) || !has_shape(&arrays[4], "shut", 2, 4))
+        acquire(objects[4], &arrays[4], "shut", "B", 3, 0) < 0 || !has_shape(&arrays[3], "unrolled", 2, 2) ||
+        !has_shape(&arrays[4], "shut", 2, 4))
         goto done;
     for (int axis = 0; axis < 2; axis++)
         if (!has_shape(&arrays[4], "shut", axis, arrays[3].view.shape[axis])) goto done;
-    Part part = part_of(&arrays[0], &arrays[1], left, top);
-    if (!part.pixels || !sources_of(&sources, &arrays[2], grid[0], grid[1], grid[2])) goto done;
+    Part part = part_under(&arrays[0], &arrays[1], left, top);
+    if (!part.pixels || !make_sources(&sources, &arrays[2], grid[0], grid[1], grid[2])) goto done;
     skin.mask = arrays[1].view.buf, skin.unrolled = arrays[3].view.buf, skin.shut = arrays[4].view.buf;
     skin.rows = arrays[3].view.shape[0], skin.columns = arrays[3].view.shape[1];
     if (skin.rows < 2 || skin.columns < 2 || !(step > 0)) {
@@ -587,7 +592,8 @@ done:
 }
 
 /* See Eye.glance in eyes.py. */
-SIMD_CLONES static void turn(const float *maps, size n, float x, float y, float go_x, float go_y, float far, float fades, float *out) {
+SIMD_CLONES static void turn_eye(const float *maps, size n, float x, float y, float go_x, float go_y, float far, float fades,
+                                 float *out) {
     const float *us = maps, *vs = maps + n, *across = maps + 2 * n, *down = maps + 4 * n;
     for (size k = 0; k < n; k++) {
         float u = us[k] - x, v = vs[k] - y, whole = smoothstep((far - sqrtf(u * u + v * v)) / fades);
@@ -608,7 +614,7 @@ PyObject *turned(PyObject *self, PyObject *args) {
     const size *shape = arrays[0].view.shape;
     for (int axis = 0; axis < 3; axis++)
         if (!has_shape(&arrays[1], "out", axis, axis < 2 ? shape[axis + 1] : 2)) goto done;
-    turn(arrays[0].view.buf, shape[1] * shape[2], x, y, go_x, go_y, far, fades, arrays[1].view.buf);
+    turn_eye(arrays[0].view.buf, shape[1] * shape[2], x, y, go_x, go_y, far, fades, arrays[1].view.buf);
     result = Py_None;
 done:
     release(arrays, 2);

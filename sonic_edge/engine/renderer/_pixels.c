@@ -48,7 +48,7 @@ int has_shape(const Array *array, const char *name, int axis, size wanted) {
 
 /* In the order of the bases, whatever the processor and the alignment: a BLAS library does not guarantee that, and the last
  * bit of a position can change a grey level. */
-SIMD_CLONES static void add_up(const float *weights, const float *bases, float *out, size n, size width) {
+SIMD_CLONES static void sum_weighted(const float *weights, const float *bases, float *out, size n, size width) {
     for (size first = 0; first < width; first += CHUNK) {
         const size count = min(width - first, CHUNK);
         float sum[CHUNK] = {0};
@@ -70,7 +70,7 @@ static PyObject *weighted(PyObject *self, PyObject *args) {
         acquire(objects[2], &arrays[2], "out", "f", 1, 1) < 0 || !has_shape(&arrays[0], "weights", 0, arrays[1].view.shape[0]) ||
         !has_shape(&arrays[2], "out", 0, arrays[1].view.shape[1]))
         goto done;
-    add_up(arrays[0].view.buf, arrays[1].view.buf, arrays[2].view.buf, arrays[1].view.shape[0], arrays[1].view.shape[1]);
+    sum_weighted(arrays[0].view.buf, arrays[1].view.buf, arrays[2].view.buf, arrays[1].view.shape[0], arrays[1].view.shape[1]);
     result = Py_None;
 done:
     release(arrays, 3);
@@ -110,7 +110,8 @@ typedef struct {
 
 #define BATCH 64 /* points processed at once, so that the processor can overlap their computations */
 
-SIMD_CLONES static void invert_each(const Field *field, const float *at, float *out, size n, int is_node, int iterations, float tolerance) {
+SIMD_CLONES static void invert_each(const Field *field, const float *at, float *out, size n, int is_node, int iterations,
+                                    float tolerance) {
     /* (starting from the neighbour's result would be faster, but tears the picture where the field is steep) */
     for (size first = 0; first < n; first += BATCH, at += 2 * BATCH, out += 2 * BATCH) {
         size count = min(n - first, BATCH), n_open = 0;
@@ -230,95 +231,97 @@ typedef uint64_t Longs __attribute__((vector_size(16)));
 /* Two pixels at once, four channels each, as eight 16-bit numbers: wrappers of each processor's intrinsics. */
 #if defined(__SSE2__)
 typedef __m128i Pair;
-static inline Pair all(int value) { return _mm_set1_epi16((short)value); }
-static inline Pair two(const uint8_t *pixels) {
+static inline Pair splat(int value) { return _mm_set1_epi16((short)value); }
+static inline Pair load_two(const uint8_t *pixels) {
     return _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)pixels), _mm_setzero_si128());
 }
-static inline Pair each(uint32_t one, uint32_t other) {
+static inline Pair join_two(uint32_t one, uint32_t other) {
     return _mm_unpacklo_epi8(_mm_unpacklo_epi32(_mm_cvtsi32_si128((int)one), _mm_cvtsi32_si128((int)other)),
                              _mm_setzero_si128());
 }
-static inline Pair firsts(Pair a, Pair b) { return _mm_unpacklo_epi64(a, b); }
-static inline Pair seconds(Pair a, Pair b) { return _mm_unpackhi_epi64(a, b); }
+static inline Pair low_halves(Pair a, Pair b) { return _mm_unpacklo_epi64(a, b); }
+static inline Pair high_halves(Pair a, Pair b) { return _mm_unpackhi_epi64(a, b); }
 static inline Pair add(Pair a, Pair b) { return _mm_add_epi16(a, b); }
 static inline Pair subtract(Pair a, Pair b) { return _mm_sub_epi16(a, b); }
-static inline Pair times(Pair a, Pair b) { return _mm_mullo_epi16(a, b); }
-static inline Pair high_of_product(Pair a, Pair b) { return _mm_mulhi_epi16(a, b); } /* signed; b >= 0 */
-static inline Pair lesser(Pair a, Pair b) { return _mm_min_epi16(a, b); } /* both below 32768 */
-static inline Pair high_of_unsigned(Pair a, Pair b) { return _mm_mulhi_epu16(a, b); }
-#define UP(a, n) _mm_slli_epi16(a, n)
-#define DOWN(a, n) _mm_srli_epi16(a, n)
+static inline Pair multiply_low(Pair a, Pair b) { return _mm_mullo_epi16(a, b); }
+static inline Pair multiply_high(Pair a, Pair b) { return _mm_mulhi_epi16(a, b); } /* signed; b >= 0 */
+static inline Pair min_pair(Pair a, Pair b) { return _mm_min_epi16(a, b); } /* both below 32768 */
+static inline Pair multiply_high_unsigned(Pair a, Pair b) { return _mm_mulhi_epu16(a, b); }
+#define SHIFT_LEFT(a, n) _mm_slli_epi16(a, n)
+#define SHIFT_RIGHT(a, n) _mm_srli_epi16(a, n)
 static inline Pair alphas(Pair a) {
     return _mm_shufflehi_epi16(_mm_shufflelo_epi16(a, _MM_SHUFFLE(3, 3, 3, 3)), _MM_SHUFFLE(3, 3, 3, 3));
 }
-static inline int solid(Pair a) { /* whether both alphas are 255 */
+static inline int is_opaque(Pair a) { /* whether both alphas are 255 */
     return (_mm_movemask_epi8(_mm_cmpeq_epi16(a, _mm_set1_epi16(255))) & 0x8080) == 0x8080;
 }
-static inline Pair bytes(Pair a, Pair b) { return _mm_packus_epi16(a, b); } /* saturates at 255 */
+static inline Pair pack(Pair a, Pair b) { return _mm_packus_epi16(a, b); } /* saturates at 255 */
 #elif defined(__ARM_NEON)
 typedef uint16x8_t Pair;
-static inline Pair all(int value) { return vdupq_n_u16((uint16_t)value); }
-static inline Pair two(const uint8_t *pixels) { return vmovl_u8(vld1_u8(pixels)); }
-static inline Pair each(uint32_t one, uint32_t other) { return vmovl_u8(vcreate_u8(one | (uint64_t)other << 32)); }
-static inline Pair firsts(Pair a, Pair b) { return vcombine_u16(vget_low_u16(a), vget_low_u16(b)); }
-static inline Pair seconds(Pair a, Pair b) { return vcombine_u16(vget_high_u16(a), vget_high_u16(b)); }
+static inline Pair splat(int value) { return vdupq_n_u16((uint16_t)value); }
+static inline Pair load_two(const uint8_t *pixels) { return vmovl_u8(vld1_u8(pixels)); }
+static inline Pair join_two(uint32_t one, uint32_t other) { return vmovl_u8(vcreate_u8(one | (uint64_t)other << 32)); }
+static inline Pair low_halves(Pair a, Pair b) { return vcombine_u16(vget_low_u16(a), vget_low_u16(b)); }
+static inline Pair high_halves(Pair a, Pair b) { return vcombine_u16(vget_high_u16(a), vget_high_u16(b)); }
 static inline Pair add(Pair a, Pair b) { return vaddq_u16(a, b); }
 static inline Pair subtract(Pair a, Pair b) { return vsubq_u16(a, b); }
-static inline Pair times(Pair a, Pair b) { return vmulq_u16(a, b); }
-static inline Pair high_of_product(Pair a, Pair b) { /* vqdmulh doubles the product */
+static inline Pair multiply_low(Pair a, Pair b) { return vmulq_u16(a, b); }
+static inline Pair multiply_high(Pair a, Pair b) { /* vqdmulh doubles the product */
     return vreinterpretq_u16_s16(vqdmulhq_s16(vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(vshrq_n_u16(b, 1))));
 }
-static inline Pair lesser(Pair a, Pair b) { return vminq_u16(a, b); }
-static inline Pair high_of_unsigned(Pair a, Pair b) {
+static inline Pair min_pair(Pair a, Pair b) { return vminq_u16(a, b); }
+static inline Pair multiply_high_unsigned(Pair a, Pair b) {
     return vcombine_u16(vshrn_n_u32(vmull_u16(vget_low_u16(a), vget_low_u16(b)), 16),
                         vshrn_n_u32(vmull_u16(vget_high_u16(a), vget_high_u16(b)), 16));
 }
-#define UP(a, n) vshlq_n_u16(a, n)
-#define DOWN(a, n) vshrq_n_u16(a, n)
+#define SHIFT_LEFT(a, n) vshlq_n_u16(a, n)
+#define SHIFT_RIGHT(a, n) vshrq_n_u16(a, n)
 static inline Pair alphas(Pair a) {
     return vcombine_u16(vdup_lane_u16(vget_low_u16(a), 3), vdup_lane_u16(vget_high_u16(a), 3));
 }
-static inline int solid(Pair a) { return (vgetq_lane_u16(a, 3) & vgetq_lane_u16(a, 7)) == 255; }
-static inline Pair bytes(Pair a, Pair b) { return (Pair)vcombine_u8(vqmovn_u16(a), vqmovn_u16(b)); }
+static inline int is_opaque(Pair a) { return (vgetq_lane_u16(a, 3) & vgetq_lane_u16(a, 7)) == 255; }
+static inline Pair pack(Pair a, Pair b) { return (Pair)vcombine_u8(vqmovn_u16(a), vqmovn_u16(b)); }
 #endif
 
-/* Load four numbers, each duplicated; EACH then broadcasts one of them to the first pixel and another to the second. */
-static inline Four four_of(const uint16_t *at) {
+/* Load four numbers, each duplicated; BROADCAST then broadcasts one of them to the first pixel and another to the second. */
+static inline Four load_four(const uint16_t *at) {
     uint64_t value;
     memcpy(&value, at, sizeof value);
     return (Four)__builtin_shuffle((Shorts)(Longs){value, 0}, (Shorts){0, 0, 1, 1, 2, 2, 3, 3});
 }
-#define EACH(four, one, other) (Pair)__builtin_shuffle(four, (Four){one, one, other, other})
+#define BROADCAST(four, one, other) (Pair)__builtin_shuffle(four, (Four){one, one, other, other})
 
 /* Bilinear interpolation at two positions, each among 2 x 2 pixels, at the fractions `right` and `down`. A position on a
  * pixel gives that pixel exactly. */
-static inline Pair between(const uint8_t *one, const uint8_t *other, size stride, Pair right, Pair down_one, Pair down_other) {
-    Pair upper_one = two(one), upper_other = two(other);
-    Pair column_one = add(UP(upper_one, WEIGHT), times(subtract(two(one + stride), upper_one), down_one));
-    Pair column_other = add(UP(upper_other, WEIGHT), times(subtract(two(other + stride), upper_other), down_other));
-    Pair left = firsts(column_one, column_other), beside = seconds(column_one, column_other);
+static inline Pair interpolate(const uint8_t *one, const uint8_t *other, size stride, Pair right, Pair down_one,
+                               Pair down_other) {
+    Pair upper_one = load_two(one), upper_other = load_two(other);
+    Pair column_one = add(SHIFT_LEFT(upper_one, WEIGHT), multiply_low(subtract(load_two(one + stride), upper_one), down_one));
+    Pair column_other =
+        add(SHIFT_LEFT(upper_other, WEIGHT), multiply_low(subtract(load_two(other + stride), upper_other), down_other));
+    Pair left = low_halves(column_one, column_other), beside = high_halves(column_one, column_other);
     /* 15 bits; the product of 22 bits is truncated to 14 and then rounded to 8 */
-    Pair sum = add(DOWN(left, 1), high_of_product(subtract(beside, left), right));
-    return DOWN(add(sum, all(32)), 6);
+    Pair sum = add(SHIFT_RIGHT(left, 1), multiply_high(subtract(beside, left), right));
+    return SHIFT_RIGHT(add(sum, splat(32)), 6);
 }
 
 /* Two premultiplied pixels over the background: person + back * (255 - alpha) / 255, rounded. */
-static inline Pair over(Pair person, Pair back) {
-    Pair x = add(times(back, subtract(all(255), alphas(person))), all(128));
-    return lesser(add(person, DOWN(add(x, DOWN(x, 8)), 8)), all(255)); /* rounding may give 256 */
+static inline Pair blend_over(Pair person, Pair back) {
+    Pair x = add(multiply_low(back, subtract(splat(255), alphas(person))), splat(128));
+    return min_pair(add(person, SHIFT_RIGHT(add(x, SHIFT_RIGHT(x, 8)), 8)), splat(255)); /* rounding may give 256 */
 }
 
-static inline uint32_t four(const uint8_t *at) {
+static inline uint32_t load_4_bytes(const uint8_t *at) {
     uint32_t value;
     memcpy(&value, at, 4);
     return value;
 }
 
-static inline void put(uint8_t *at, uint32_t value) {
+static inline void store_3_bytes(uint8_t *at, uint32_t value) {
     at[0] = (uint8_t)value, at[1] = (uint8_t)(value >> 8), at[2] = (uint8_t)(value >> 16);
 }
 
-static inline uint32_t three(const uint8_t *at) { return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16; }
+static inline uint32_t load_3_bytes(const uint8_t *at) { return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16; }
 
 typedef struct {
     const uint8_t *pixels; /* [height, width, 4] */
@@ -330,7 +333,7 @@ typedef struct {
     size begin, end;
 } Span;
 
-static inline Span common(Span a, Span b) { return (Span){max(a.begin, b.begin), min(a.end, b.end)}; }
+static inline Span intersect(Span a, Span b) { return (Span){max(a.begin, b.begin), min(a.end, b.end)}; }
 
 typedef struct {
     uint32_t *at;                  /* for each pixel of a row: index of the photo's pixel above and left of its source */
@@ -338,46 +341,48 @@ typedef struct {
     Span lit;                      /* where `gain` is set; elsewhere the gain is 1 */
 } Line;
 
-static inline Pair lit(Pair found, Pair gain) { return DOWN(add(high_of_unsigned(UP(found, 8), gain), all(64)), 7); }
+static inline Pair apply_gain(Pair found, Pair gain) {
+    return SHIFT_RIGHT(add(multiply_high_unsigned(SHIFT_LEFT(found, 8), gain), splat(64)), 7);
+}
 
 /* Store four pixels as twelve bytes; two more bytes are overwritten. */
-static inline void put_four(uint8_t *at, Pair one, Pair other) {
-    Longs pixels = (Longs)bytes(one, other);
+static inline void store_four(uint8_t *at, Pair one, Pair other) {
+    Longs pixels = (Longs)pack(one, other);
     pixels = (pixels & 0xffffff) | (pixels >> 8 & 0xffffff000000);
     memcpy(at, &pixels, 8), memcpy(at + 6, (uint8_t *)&pixels + 8, 8);
 }
 
 /* Render a row of the frame. */
-SIMD_CLONES static void row_of(Photo photo, Line line, const uint8_t *back, uint8_t *out, Span row) {
+SIMD_CLONES static void render_row(Photo photo, Line line, const uint8_t *back, uint8_t *out, Span row) {
     const size stride = 4 * photo.width;
     size j = row.begin;
     for (; j + 4 < row.end; j += 4) { /* two pairs at once, for in-order processors */
         const uint8_t *behind = back + 3 * j, *at = photo.pixels + 4 * (size)line.at[j];
         /* (two rows further down in the frame is usually four rows further down in the photo) */
         __builtin_prefetch(at + 4 * stride, 0, 2), __builtin_prefetch(at + 5 * stride, 0, 2);
-        Four right = four_of(line.right + j), down = four_of(line.down + j);
-        Pair one = between(at, photo.pixels + 4 * (size)line.at[j + 1], stride, EACH(right, 0, 1), EACH(down, 0, 0),
-                           EACH(down, 1, 1));
-        Pair other = between(photo.pixels + 4 * (size)line.at[j + 2], photo.pixels + 4 * (size)line.at[j + 3], stride,
-                             EACH(right, 2, 3), EACH(down, 2, 2), EACH(down, 3, 3));
-        if (!solid((Pair)((Longs)one & (Longs)other))) {
-            one = over(one, each(four(behind), four(behind + 3)));
-            other = over(other, each(four(behind + 6), four(behind + 9)));
+        Four right = load_four(line.right + j), down = load_four(line.down + j);
+        Pair one = interpolate(at, photo.pixels + 4 * (size)line.at[j + 1], stride, BROADCAST(right, 0, 1), BROADCAST(down, 0, 0),
+                           BROADCAST(down, 1, 1));
+        Pair other = interpolate(photo.pixels + 4 * (size)line.at[j + 2], photo.pixels + 4 * (size)line.at[j + 3], stride,
+                             BROADCAST(right, 2, 3), BROADCAST(down, 2, 2), BROADCAST(down, 3, 3));
+        if (!is_opaque((Pair)((Longs)one & (Longs)other))) {
+            one = blend_over(one, join_two(load_4_bytes(behind), load_4_bytes(behind + 3)));
+            other = blend_over(other, join_two(load_4_bytes(behind + 6), load_4_bytes(behind + 9)));
         }
         if (j >= line.lit.begin && j + 4 <= line.lit.end) {
-            Four gain = four_of(line.gain + j);
-            one = lit(one, EACH(gain, 0, 1)), other = lit(other, EACH(gain, 2, 3));
+            Four gain = load_four(line.gain + j);
+            one = apply_gain(one, BROADCAST(gain, 0, 1)), other = apply_gain(other, BROADCAST(gain, 2, 3));
         }
-        put_four(out + 3 * j, one, other);
+        store_four(out + 3 * j, one, other);
     }
     for (; j < row.end; j++) {
         const uint8_t *at = photo.pixels + 4 * (size)line.at[j];
-        Four right = four_of(line.right + j), down = four_of(line.down + j), gain = four_of(line.gain + j);
-        Pair one = between(at, at, stride, EACH(right, 0, 0), EACH(down, 0, 0), EACH(down, 0, 0));
-        uint32_t behind = three(back + 3 * j);
-        if (!solid(one)) one = over(one, each(behind, behind));
-        if (j >= line.lit.begin && j < line.lit.end) one = lit(one, EACH(gain, 0, 0));
-        put(out + 3 * j, (uint32_t)((Longs)bytes(one, one))[0]);
+        Four right = load_four(line.right + j), down = load_four(line.down + j), gain = load_four(line.gain + j);
+        Pair one = interpolate(at, at, stride, BROADCAST(right, 0, 0), BROADCAST(down, 0, 0), BROADCAST(down, 0, 0));
+        uint32_t behind = load_3_bytes(back + 3 * j);
+        if (!is_opaque(one)) one = blend_over(one, join_two(behind, behind));
+        if (j >= line.lit.begin && j < line.lit.end) one = apply_gain(one, BROADCAST(gain, 0, 0));
+        store_3_bytes(out + 3 * j, (uint32_t)((Longs)pack(one, one))[0]);
     }
 }
 
@@ -388,7 +393,7 @@ SIMD_CLONES static void row_of(Photo photo, Line line, const uint8_t *back, uint
 #define BLOCK 16 /* rows stepped down from the first: few enough that rounding errors do not add up */
 #define UNSEEN (1 / 128.0f) /* a movement too small to be seen, canvas pixels */
 
-static inline int32_t fixed(float value, float one) { return (int32_t)lrintf(clamp(value, -FURTHEST, FURTHEST) * one); }
+static inline int32_t to_fixed(float value, float one) { return (int32_t)lrintf(clamp(value, -FURTHEST, FURTHEST) * one); }
 
 typedef struct {
     const float *positions; /* [rows, columns, 2], canvas */
@@ -441,14 +446,14 @@ static inline void steps(const int32_t *from, const int32_t *to, int32_t *restri
 #define SPARE 8 /* numbers after the end of a line that may be written or read */
 
 /* first, first + step ...; n is rounded up to a multiple of four. */
-static inline void stepped(int32_t *out, int32_t first, int32_t step, size n) {
+static inline void fill_steps(int32_t *out, int32_t first, int32_t step, size n) {
     Four values = (Four){first, first, first, first} + (Four){0, 1, 2, 3} * step;
     for (size k = 0; k < n; k += 4, values += 4 * step) memcpy(out + k, &values, sizeof values);
 }
 
 /* Compute a quantity, plus `more`, at the pixels of a block's first row, which is row `done` in its row of cells, and the
  * steps down from there. Pixel 0 is `lead` pixels right of column 0 of the nodes. */
-SIMD_CLONES static void spread(const Quantity *n, size cell, size lead, Span where, size done, int32_t more) {
+SIMD_CLONES static void begin_block(const Quantity *n, size cell, size lead, Span where, size done, int32_t more) {
     if (where.begin >= where.end) return;
     const size first = (where.begin + lead) / cell, last = (where.end - 1 + lead) / cell;
     steps(n->here, n->next, n->down, first, last + 1, cell);
@@ -459,21 +464,21 @@ SIMD_CLONES static void spread(const Quantity *n, size cell, size lead, Span whe
     for (size k = first, j = where.begin; k <= last; k++) {
         const size next = min((k + 1) * cell - lead, where.end);
         const int32_t past = (int32_t)(j + lead - k * cell);
-        stepped(n->pixels + j, at_first_pixel(n->now[k], n->right[k], cell) + n->right[k] * past, n->right[k], next - j);
-        stepped(n->steps + j, at_first_pixel(n->down[k], n->wider[k], cell) + n->wider[k] * past, n->wider[k], next - j);
+        fill_steps(n->pixels + j, at_first_pixel(n->now[k], n->right[k], cell) + n->right[k] * past, n->right[k], next - j);
+        fill_steps(n->steps + j, at_first_pixel(n->down[k], n->wider[k], cell) + n->wider[k] * past, n->wider[k], next - j);
         j = next;
     }
 }
 
 /* Step to the next row. */
-SIMD_CLONES static void go_down(const Quantity *n, Span where) {
+SIMD_CLONES static void step_down(const Quantity *n, Span where) {
     int32_t *restrict pixels = n->pixels;
     const int32_t *restrict down = n->steps;
     for (size j = where.begin; j < where.end; j++) pixels[j] += down[j];
 }
 
 /* Read the quantities at a row of nodes; returns whether all positions are well inside the photo. */
-static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const float *placing, Work *work) {
+static int read_nodes(const Nodes *nodes, size row, const Photo *photo, const float *placing, Work *work) {
     const float one = (float)(1 << FRACTION), *at = nodes->positions + 2 * row * nodes->columns;
     const float *gain = nodes->gain ? nodes->gain + row * nodes->columns : NULL;
     const float y_rest = (float)(nodes->top + row * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
@@ -485,10 +490,10 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
         const float x_rest = (float)(nodes->left + k * nodes->cell) + 0.5f * (float)nodes->cell - 0.5f;
         /* imperceptible movement counts as rest: a mouth must not change the forehead by even a grey level */
         int rests = fabsf(at[2 * k] - x_rest) < UNSEEN && fabsf(at[2 * k + 1] - y_rest) < UNSEEN;
-        int32_t x = fixed(((rests ? x_rest : at[2 * k]) - placing[0]) * placing[2], one);
-        int32_t y = fixed(((rests ? y_rest : at[2 * k + 1]) - placing[1]) * placing[2], one);
+        int32_t x = to_fixed(((rests ? x_rest : at[2 * k]) - placing[0]) * placing[2], one);
+        int32_t y = to_fixed(((rests ? y_rest : at[2 * k + 1]) - placing[1]) * placing[2], one);
         work->x.next[k] = x, work->y.next[k] = y;
-        work->light.next[k] = (1 << FRACTION) + (gain ? fixed(clamp(gain[k], -1, 0.99f), one) : 0);
+        work->light.next[k] = (1 << FRACTION) + (gain ? to_fixed(clamp(gain[k], -1, 0.99f), one) : 0);
         work->rests_next[k] = rests && !(gain && gain[k] != 0);
         inside &= x >= edge && y >= edge && x < most_x - edge && y < most_y - edge;
     }
@@ -496,7 +501,7 @@ static int at_nodes(const Nodes *nodes, size row, const Photo *photo, const floa
 }
 
 /* Whether a patch can affect rows `begin` up to `end`. */
-static inline int reaches(const Patch *patch, size begin, size end) { return begin < patch->below && end > patch->above; }
+static inline int affects(const Patch *patch, size begin, size end) { return begin < patch->below && end > patch->above; }
 
 static inline float min_float(float a, float b) { return a < b ? a : b; }
 
@@ -511,24 +516,25 @@ static void displace(const Patch *patch, const float *placing, int32_t *xs, int3
         /* it fades out over one step around the patch */
         float u, v, inside = min_float(min_float(x + 1, width - x), min_float(min_float(y + 1, height - y), 1));
         sample(patch->field, patch->height, patch->width, x, y, &u, &v);
-        xs[j] += fixed(u * placing[2] * inside, one) * PART, ys[j] += fixed(v * placing[2] * inside, one) * PART;
+        xs[j] += to_fixed(u * placing[2] * inside, one) * PART, ys[j] += to_fixed(v * placing[2] * inside, one) * PART;
     }
 }
 
 /* The source positions of row `i`, as pixels of the photo and fractions. */
-SIMD_CLONES static void line_of(const Photo *photo, const float *placing, const Patch *patches, size i, const Work *work, Span row,
+SIMD_CLONES static void locate_row(const Photo *photo, const float *placing, const Patch *patches, size i, const Work *work, Span row,
                           int inside) {
     const int32_t *restrict x = work->x.pixels, *restrict y = work->y.pixels, *restrict light = work->light.pixels;
     int is_moved = 0;
-    for (const Patch *patch = patches; patch->field; patch++) is_moved |= reaches(patch, i, i + 1);
+    for (const Patch *patch = patches; patch->field; patch++) is_moved |= affects(patch, i, i + 1);
     if (is_moved || !inside) {
         int32_t *moved_x = work->moved_x, *moved_y = work->moved_y;
         for (size j = row.begin; j < row.end; j++) moved_x[j] = x[j] & -PART, moved_y[j] = y[j] & -PART;
         for (const Patch *patch = patches; patch->field; patch++)
-            if (reaches(patch, i, i + 1)) displace(patch, placing, moved_x, moved_y, common(row, patch->columns));
+            if (affects(patch, i, i + 1)) displace(patch, placing, moved_x, moved_y, intersect(row, patch->columns));
         /* the last position with a pixel to the right and one below */
         const int32_t most_x = (int32_t)((photo->width - 1) << FRACTION) - 1, most_y = (int32_t)((photo->height - 1) << FRACTION) - 1;
-        for (size j = row.begin; j < row.end; j++) moved_x[j] = clamp_index(moved_x[j], most_x), moved_y[j] = clamp_index(moved_y[j], most_y);
+        for (size j = row.begin; j < row.end; j++)
+            moved_x[j] = clamp_index(moved_x[j], most_x), moved_y[j] = clamp_index(moved_y[j], most_y);
         x = moved_x, y = moved_y;
     }
     const int shift = FRACTION - WEIGHT;
@@ -540,7 +546,7 @@ SIMD_CLONES static void line_of(const Photo *photo, const float *placing, const 
         at[j] = (uint32_t)(y[j] >> FRACTION) * width + (uint32_t)(x[j] >> FRACTION);
         right[j] = (uint16_t)((x[j] >> shift & mask) << 8), down[j] = (uint16_t)(y[j] >> shift & mask);
     }
-    const Span lit = common(row, work->line.lit);
+    const Span lit = intersect(row, work->line.lit);
     for (size j = lit.begin; j < lit.end; j++) gain[j] = (uint16_t)(light[j] >> 1);
 }
 
@@ -552,7 +558,7 @@ static void share_row(const uint8_t *row, const uint8_t *share, uint8_t *out, Sp
 }
 
 /* Copy the photo on both sides of the drawn columns. */
-static void beside(uint8_t *out, const uint8_t *photo_row, const uint8_t *share, Span drawn, size width) {
+static void copy_beside(uint8_t *out, const uint8_t *photo_row, const uint8_t *share, Span drawn, size width) {
     if (drawn.begin >= drawn.end) drawn = (Span){width, width};
     const Span left = {0, drawn.begin}, right = {drawn.end, width};
     if (share) {
@@ -571,7 +577,7 @@ static inline int is_lit(const Quantity *light, size k) {
 }
 
 /* The pixels of the cells right of columns `begin` up to `end`. */
-static inline Span pixels_of(Span cells, size cell, size lead, size width) {
+static inline Span pixels_in(Span cells, size cell, size lead, size width) {
     if (cells.begin >= cells.end) return (Span){width, 0};
     return (Span){max(cells.begin * cell - lead, 0), min(cells.end * cell - lead, width)};
 }
@@ -580,7 +586,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                       const uint8_t *behind, size behind_stride, const uint8_t *still, const uint8_t *share, Work *work) {
     const size cell = nodes->cell, lead = area->left - nodes->left - cell / 2;
     size above = area->top - nodes->top - cell / 2, row = above / cell;
-    int inside = at_nodes(nodes, row, photo, placing, work), inside_next;
+    int inside = read_nodes(nodes, row, photo, placing, work), inside_next;
     Quantity *numbers[3] = {&work->x, &work->y, &work->light};
     for (size i = 0; i < area->height; row++) {
         uint8_t *rests = work->rests;
@@ -589,7 +595,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             int32_t *here = numbers[n]->here;
             numbers[n]->here = numbers[n]->next, numbers[n]->next = here;
         }
-        inside_next = at_nodes(nodes, row + 1, photo, placing, work);
+        inside_next = read_nodes(nodes, row + 1, photo, placing, work);
         /* where the four nodes of a cell are at rest, the frame shows the unchanged photo */
         Span moving = {work->last, work->first}, lit = moving;
         for (size k = work->first; k < work->last; k++) {
@@ -597,7 +603,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
                 moving = (Span){min(moving.begin, k), k + 1};
             if (nodes->gain && is_lit(&work->light, k)) lit = (Span){min(lit.begin, k), k + 1};
         }
-        moving = pixels_of(moving, cell, lead, area->width), lit = pixels_of(lit, cell, lead, area->width);
+        moving = pixels_in(moving, cell, lead, area->width), lit = pixels_in(lit, cell, lead, area->width);
         /* (four pixels are processed together, and all are lit if one is) */
         if (lit.begin < lit.end) lit = (Span){lit.begin - 3, lit.end + 3};
         size done = above + i - row * cell, stop = min(i + cell - done, area->height);
@@ -605,26 +611,26 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
             const size end_of_block = min(stop, i + BLOCK);
             Span drawn = moving;
             for (const Patch *patch = patches; patch->field; patch++)
-                if (reaches(patch, i, end_of_block))
+                if (affects(patch, i, end_of_block))
                     drawn = (Span){min(drawn.begin, patch->columns.begin), max(drawn.end, patch->columns.end)};
-            work->line.lit = common(drawn, lit);
-            spread(&work->x, cell, lead, drawn, done, PART / 2);
-            spread(&work->y, cell, lead, drawn, done, PART / 2);
-            spread(&work->light, cell, lead, work->line.lit, done, 0);
+            work->line.lit = intersect(drawn, lit);
+            begin_block(&work->x, cell, lead, drawn, done, PART / 2);
+            begin_block(&work->y, cell, lead, drawn, done, PART / 2);
+            begin_block(&work->light, cell, lead, work->line.lit, done, 0);
             for (done += end_of_block - i; i < end_of_block; i++) {
                 uint8_t *out = area->pixels + i * area->stride;
                 const uint8_t *shared = share ? share + i * area->width : NULL;
-                if (still) beside(out, still + i * area->stride, shared, drawn, area->width);
+                if (still) copy_beside(out, still + i * area->stride, shared, drawn, area->width);
                 Span here = drawn;
                 while (shared && here.begin < here.end && !shared[here.begin]) here.begin++;
                 while (shared && here.begin < here.end && !shared[here.end - 1]) here.end--;
                 if (here.begin < here.end) {
                     const uint8_t *back = behind ? behind + i * behind_stride : work->black;
-                    line_of(photo, placing, patches, i, work, here, inside & inside_next);
-                    row_of(*photo, work->line, back, shared ? work->row : out, here);
+                    locate_row(photo, placing, patches, i, work, here, inside & inside_next);
+                    render_row(*photo, work->line, back, shared ? work->row : out, here);
                     if (shared) share_row(work->row, shared, out, here);
                 }
-                go_down(&work->x, drawn), go_down(&work->y, drawn), go_down(&work->light, work->line.lit);
+                step_down(&work->x, drawn), step_down(&work->y, drawn), step_down(&work->light, work->line.lit);
             }
         }
         inside = inside_next;
@@ -632,7 +638,7 @@ static void warp_area(const Area *area, const Nodes *nodes, const Photo *photo, 
 }
 
 /* Allocate all the memory that `work` needs, in one block; NULL if there is too little. */
-static void *room_for(Work *work, const Nodes *nodes, const Area *area) {
+static void *allocate(Work *work, const Nodes *nodes, const Area *area) {
     const size cell = nodes->cell, n_nodes = (nodes->columns + 1 + 3) / 4 * 4, n_pixels = (area->width + SPARE + 3) / 4 * 4;
     const size n_numbers = 3 * (6 * n_nodes + 2 * n_pixels) + 2 * n_pixels, n_line = n_pixels + 3 * n_pixels / 2;
     const size n_bytes = 2 * n_nodes + 2 * 4 * n_pixels;
@@ -755,7 +761,7 @@ static PyObject *warp(PyObject *self, PyObject *args) {
         goto done;
     }
     Work work;
-    memory = room_for(&work, &nodes, &area);
+    memory = allocate(&work, &nodes, &area);
     if (!memory) {
         PyErr_NoMemory();
         goto done;

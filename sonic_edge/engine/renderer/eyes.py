@@ -167,7 +167,7 @@ class Eye:
         self._taper: Array = np.sin(np.linspace(0.0, np.pi, len(self._lid)))[:, None]
         self.white, self._gaze_field = self._gaze_maps()
         """The box of the photo in which the gaze moves pixels, and its maps."""
-        self._lash_colour, self._lash_strength = self._lashes(image, upper)
+        self._lash_colour, self._lash_strength = self._measure_lashes(image, upper)
         self.shut = self._shut_lid(image)
         """Texture of the shut lid, on the patch, [height, width, 4]; the last channel is unused."""
 
@@ -175,7 +175,7 @@ class Eye:
         """How far this lid is lowered in a blink, 0..1: one eye is slightly ahead of the other, except at the ends."""
         return blink if self._centre < 0 else blink**LAG_POWER
 
-    def _lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
+    def _measure_lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
         """Colour of the lashes and their contrast, 0..1, measured along the edge of the upper lid."""
         u = np.linspace(upper[:, 0].min(), upper[:, 0].max(), 24)[3:-3]
         v = height_at(u, upper)
@@ -339,10 +339,10 @@ class Eye:
         line = np.concatenate([edge - (0.8 * thick + BLEED) * down, (edge + (0.4 * thick + BLEED) * down)[::-1]])
         clear = self._lash_strength
         dark = soft_polygon(line, box, max(softness, 0.006 * unit), most=0.85)
-        soft_polygon(self.hanging(edge, blink, BLEED), box, max(softness, 0.003 * unit), most=0.55 * clear, over=dark)
+        soft_polygon(self.lashes(edge, blink, BLEED), box, max(softness, 0.003 * unit), most=0.55 * clear, over=dark)
         _pixels.tint(out, (box.left, box.top), dark, self._lash_colour, clear * min(1.0, 1.6 * blink), True)
 
-    def hanging(self, edge: Array, blink: float, bleed: float = 0.0) -> Array:
+    def lashes(self, edge: Array, blink: float, bleed: float = 0.0) -> Array:
         """The lashes of a lowered lid as triangles, canvas pixels, [n, 3, 2], longest near the outer corner.
 
         Args:

@@ -73,7 +73,7 @@ class Layers:
             corner = frame.of(np.array([box.left, box.top]))[1] - chin
             down = frame.down / frame.unit
             below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
-            self._behind, person, self._texture = separated(part, matte[box.rows, box.columns], frame.unit, below)
+            self._behind, person, self._texture = separate(part, matte[box.rows, box.columns], frame.unit, below)
         else:
             person = np.dstack([part, np.full(part.shape[:2], 255, np.uint8)])
         height, width = image.shape[:2]
@@ -81,7 +81,7 @@ class Layers:
         ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
         left, top, right, bottom = (reach if end else 0 for end in ends)
         if not box.empty:
-            person = continued(person, left, top, right, bottom)
+            person = extended(person, left, top, right, bottom)
         self._person = FinePhoto(person, (box.left - left, box.top - top))
 
     def texture(self, positions: FloatArray) -> FloatArray:
@@ -134,7 +134,7 @@ class Layers:
         )
 
 
-def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+def extended(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
     """A premultiplied person [h, w, 4] extended beyond the borders of the photo by a number of pixels on each side.
 
     It is mirrored, but only where the border cuts it: above a head that ends below the border there is nothing.
@@ -153,7 +153,7 @@ def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom
     return whole
 
 
-def separated(
+def separate(
     image: Image, matte: NDArray[np.uint8], unit: float, below: Tuple[Array, Array]
 ) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
     """Split a photo into background [h, w, 3] and premultiplied person [h, w, 4]; also the texture, 0..255 [h, w].
@@ -164,7 +164,7 @@ def separated(
         unit: Pixels between the eyes.
         below: How far each pixel is below the chin, interoculars, as a sum of [1, w] and [h, 1].
     """
-    behind, texture = filled(image, matte, unit)
+    behind, texture = inpaint(image, matte, unit)
     person = np.empty((*matte.shape, 4), np.uint8)
     for top in range(0, len(matte), STRIP):  # at once, a large photo would take a dozen times its size in memory
         rows = slice(top, top + STRIP)
@@ -179,29 +179,29 @@ def separated(
         darker = (back - photo) / np.maximum(back, 1)
         # (near white a single grey level would require much coverage; being a little too light does no harm)
         lighter = (photo - back) / np.maximum(255 - back, LEAST_HEADROOM)
-        needed = np.clip(most(np.maximum(darker, lighter)), 0, 1)
+        needed = np.clip(channel_max(np.maximum(darker, lighter)), 0, 1)
         alpha = np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8)
         alpha = np.maximum(np.maximum(alpha, matte[rows]), texture[rows])
         # after rounding the background may be one grey level too bright: there the person is opaque
-        alpha[most(cv2.subtract(seen_through(behind[rows], alpha), image[rows])) > 0] = 255
-        person[rows, :, :3] = cv2.subtract(image[rows], seen_through(behind[rows], alpha))
+        alpha[channel_max(cv2.subtract(attenuated(behind[rows], alpha), image[rows])) > 0] = 255
+        person[rows, :, :3] = cv2.subtract(image[rows], attenuated(behind[rows], alpha))
         person[rows, :, 3] = alpha
     return behind, person, texture
 
 
-def most(colours: NDArray[Any]) -> NDArray[Any]:
+def channel_max(colours: NDArray[Any]) -> NDArray[Any]:
     """Maximum of three channels [h, w, 3]: [h, w]. Many times faster than NumPy's `max(-1)`."""
     largest: NDArray[Any] = np.maximum(np.maximum(colours[..., 0], colours[..., 1]), colours[..., 2])
     return largest
 
 
-def seen_through(behind: Image, alpha: NDArray[np.uint8]) -> Image:
+def attenuated(behind: Image, alpha: NDArray[np.uint8]) -> Image:
     """A background [h, w, 3] attenuated by a person with opacity alpha [h, w]."""
     left: Image = cv2.multiply(behind, cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2BGR), scale=1 / 255)  # type: ignore[assignment]
     return left
 
 
-def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
+def inpaint(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
     """The background, inpainted where the person hides it, and where it has texture, 0..255 [h, w].
 
     Just behind the edge of the person the background is mirrored at that edge; further in, where motion hardly ever
@@ -214,16 +214,18 @@ def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, 
         size = (image.shape[1], image.shape[0])
         behind, unknown, texture = (
             np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-            for x in fill_in(small[0], small[1], unit * scale)
+            for x in inpaint_at_scale(small[0], small[1], unit * scale)
         )
         cv2.copyTo(image, cv2.bitwise_not(unknown * np.uint8(255)), behind)
         return behind, texture
-    behind, _, texture = fill_in(image, matte, unit)
+    behind, _, texture = inpaint_at_scale(image, matte, unit)
     return behind, texture
 
 
-def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
-    """`filled` without scaling: the background; where it is inpainted, 1 or 0; its texture, 0..255; [h, w]."""
+def inpaint_at_scale(
+    image: Image, matte: NDArray[np.uint8], unit: float
+) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+    """`inpaint` without scaling: the background; where it is inpainted, 1 or 0; its texture, 0..255; [h, w]."""
     texture = texture_around(image, matte, unit)
     outside = (matte < HALF).astype(np.uint8)
     ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit

@@ -43,7 +43,7 @@ def lip_line(image: Image, frame: FaceFrame, guess: Array) -> Array:
     trust = 0.4 + 0.6 * np.sin(np.linspace(0, np.pi, len(guess)))[:, None]
     cost = contrast * trust + 0.8 * (offsets / reach) ** 2
     step = 25 * ((offsets[:, None] - offsets[None]) / reach) ** 2
-    found = offsets[smoothest(cost, step)]
+    found = offsets[least_cost_path(cost, step)]
     smooth = np.convolve(np.pad(found, 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
     return np.stack([guess[:, 0], guess[:, 1] + smooth], -1)
 
@@ -76,13 +76,13 @@ def open_edge(image: Image, frame: FaceFrame, guess: Array, outer: Array) -> Arr
     before = np.stack([like[:, i : i + band].mean(1) for i in range(n_steps)], 1)
     after = np.stack([like[:, i + band : i + 2 * band].mean(1) for i in range(n_steps)], 1)
     cost = before - after + 0.25 * offsets**2
-    path = smoothest(cost, 6 * (offsets[:, None] - offsets[None]) ** 2)
+    path = least_cost_path(cost, 6 * (offsets[:, None] - offsets[None]) ** 2)
     calm = cv2.GaussianBlur(offsets[path].astype(np.float32)[None], (11, 1), 0)[0]
     found = calm * np.sin(np.linspace(0, np.pi, len(guess))) ** 0.5
     return np.stack([guess[:, 0], guess[:, 1] + lip * found], -1)
 
 
-def smoothest(cost: Array, step: Array) -> NDArray[np.intp]:
+def least_cost_path(cost: Array, step: Array) -> NDArray[np.intp]:
     """The path of least cost through columns, one choice in each, by dynamic programming.
 
     Args:

@@ -41,7 +41,7 @@ class FinePhoto:
         self.scale = 1.0
         """Its pixels per canvas pixel."""
         while self.scale < FINEST and 0 < 4 * self.pixels.size <= 4 * MOST_PIXELS:
-            self.pixels = doubled(self.pixels)
+            self.pixels = upsampled(self.pixels)
             self.scale *= 2
         self.start = start
         """Column and row of its first pixel on the canvas."""
@@ -75,7 +75,7 @@ def fine_detail(grey: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(laplacian**2)))
 
 
-def doubled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def upsampled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Upsample a picture [h, w, ...] to [2 h - 1, 2 w - 1, ...]; every other pixel is an original one."""
     h, w = image.shape[:2]
     out = np.empty((2 * h - 1, 2 * w - 1, *image.shape[2:]), np.uint8)
