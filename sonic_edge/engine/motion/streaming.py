@@ -112,8 +112,10 @@ class SonicStream:
         return [row.astype(np.float32)] if frame >= 0 else []
 
     def _quiet(self, ended: bool) -> float:
-        """How quiet the window's frame is, 0..1. A pause is recognised only once it has lasted, so the mouth then comes
-        to rest gradually."""
+        """How quiet the window's frame is, 0..1.
+
+        A pause is recognised only after it has lasted a while, so the value then rises gradually.
+        """
         window = self._window
         at = ((window.frames - 1 - self._ahead) / window.fps + window.offset_s) * self._settings.frames_per_s
         now = float(np.interp(at, np.arange(window.mel_frames), rests(self._silent, self._settings, ended)))

@@ -298,8 +298,7 @@ class Eye:
         return self._lid + (self._low - self._lid) * blink
 
     def covered(self, rim: Array) -> Array:
-        """Outline of everything that comes down with the lid, given its `edge`, on a still head, canvas pixels,
-        [n, 2]."""
+        """Outline of all that comes down with the lid with this `edge`, on a still head, canvas pixels, [n, 2]."""
         out, up = self._frame.right * (0.16 * self._frame.unit), self._frame.down * (0.5 * self._frame.unit)
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])

@@ -167,8 +167,7 @@ class Head:
 
     @staticmethod
     def _depth(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
-        """Depth of each node in front of the axis, pixels: a smooth surface through the mesh, falling to 0 away from
-        it."""
+        """Depth of each node in front of the axis, pixels: a smooth surface through the mesh, 0 far from it."""
         uv = frame.of(nodes).reshape(-1, 2).astype(np.float32)
         mesh_uv = frame.of(landmarks[::2, :2]).astype(np.float32)
         height = (AXIS_DEPTH - landmarks[::2, 2] / frame.unit).astype(np.float32)

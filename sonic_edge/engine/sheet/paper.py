@@ -18,8 +18,6 @@ INK: Colour = (45, 45, 45)
 PALE: Colour = (120, 120, 120)
 LINE: Colour = (226, 226, 226)
 
-"""The label's font: it is always there, and has all of ASCII."""
-
 
 def blank(width: int, height: int) -> Image:
     """A white page."""
@@ -53,6 +51,7 @@ def length(words: str, size: int) -> int:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The label's font, which is always available and has all of ASCII."""
     return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 

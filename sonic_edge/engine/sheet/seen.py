@@ -59,8 +59,10 @@ class PictureChooser:
         return self._place
 
     def moments(self) -> List[Moment]:
-        """See `Chooser`. Changes are relative to black to white, loudness to the loudest frame; a step is the change
-        from the previous frame."""
+        """See `Chooser`.
+
+        Changes are relative to black to white, loudness to the loudest frame; a step is a change from the last frame.
+        """
         changed = "mouth changed most" if self._change.max() >= _CHANGED else "mouth never changed"
         words = (changed, "mouth changed least", "largest step", "loudest", "softest")
         moments = []

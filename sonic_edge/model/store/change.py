@@ -132,13 +132,13 @@ def rollback(store: Path, trial: Trial) -> Entry:
         return entry
 
 
-def remove(store: Path, word: str, held: Callable[[Entry], str]) -> Entry:
+def remove(store: Path, word: str, why_needed: Callable[[Entry], str]) -> Entry:
     """Remove a bundle from the store.
 
     Args:
         store: ``model.store``.
         word: A name, name@version or id.
-        held: Returns why a bundle is needed even if it is not the chosen one; empty if it is not needed.
+        why_needed: Returns why a bundle is needed even if it is not the chosen one; empty if it is not needed.
 
     Raises:
         RequestError: If there is no such bundle, or it is still needed.
@@ -152,7 +152,7 @@ def remove(store: Path, word: str, held: Callable[[Entry], str]) -> Entry:
             raise RequestError(f"{word}: names {len(found) or 'no'} bundles of {store}; there: {there}")
         choice = read_choice(store)
         why = {choice.current: "is in use", choice.previous: "is kept for `sonic-edge model rollback`"}
-        needed = why.get(found[0].id, "") or held(found[0])
+        needed = why.get(found[0].id, "") or why_needed(found[0])
         if needed:
             raise RequestError(f"{found[0].id}: {needed}; choose another one first (`sonic-edge model use`)")
         trash = store / f"{_DRAFT}{secrets.token_hex(4)}"
