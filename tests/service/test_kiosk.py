@@ -96,7 +96,7 @@ def test_a_studio_that_dies_is_started_again_and_whoever_waits_is_told(run, tmp_
 
 def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
     with run("babble"):
-        until(lambda: "means nothing" in status(tmp_path)["live"]["error"], "ended")
+        until(lambda: "not a known message" in status(tmp_path)["live"]["error"], "ended")
 
 
 def test_a_wrong_setting_is_told_and_not_tried_again(run, tmp_path, capsys):

@@ -351,7 +351,7 @@ def test_nonsense_from_the_worker_ends_it(line, tmp_path):
     made = Worker(Config(), ("/bin/sh", "-c", f"cat '{talk}'; exec sleep 3600"))
     try:
         message = last(made)
-        assert isinstance(message, Died) and "means nothing" in message.reason
+        assert isinstance(message, Died) and "not a known message" in message.reason
     finally:
         made.kill()
 
