@@ -176,9 +176,7 @@ class _Decoder:
         if self._n_damaged:
             out.append(f"{name}: {self._n_damaged} damaged pieces were skipped")
         if self._n_bytes_missing:
-            out.append(
-                f"{name}: cut off: {self._n_bytes_missing} bytes are missing; the {played:.1f} s it has are used"
-            )
+            out.append(f"{name}: cut off: {self._n_bytes_missing} bytes are missing; the {played:.1f} s there are used")
         elif self._declared_s > played + max(0.25, 0.02 * played):
             out.append(f"{name}: cut off: {self._declared_s:.1f} s in its header; the {played:.1f} s there are used")
         if self._n_repaired:
