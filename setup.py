@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: the part of the renderer that is compiled."""
+"""What setup.cfg cannot express: the compiled part of the renderer."""
 
 from setuptools import Extension, setup
 
@@ -8,7 +8,7 @@ setup(
             "sonic_edge.engine.renderer._pixels",
             ["sonic_edge/engine/renderer/_pixels.c", "sonic_edge/engine/renderer/_drawn.c"],
             depends=["sonic_edge/engine/renderer/_pixels.h"],
-            # the same bytes on every processor: no multiply and add in one, which only some have
+            # the same bytes on every processor: no fused multiply-add, which only some have
             extra_compile_args=[
                 "-std=c99",
                 "-O3",

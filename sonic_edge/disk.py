@@ -1,4 +1,4 @@
-"""Files: what is asked of them before anything opens them, and the durable steps that everything on disk is made of."""
+"""Files: checks before anything opens them, and the durable steps (write, rename, sync) behind every change on disk."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ from .errors import RequestError
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything by that name, be it a dangling link."""
+    """Whether anything has that name, even a dangling link."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -27,7 +27,7 @@ def exists(path: Path) -> bool:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether it is a file and not a link to one, a folder, a pipe..."""
+    """Whether it is a regular file, not a link to one, a folder, a pipe..."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
@@ -35,7 +35,7 @@ def is_plain(path: Path) -> bool:
 
 
 def what_is(path: Path) -> str:
-    """What something is that is not a plain file, in words."""
+    """What kind of thing a path is, if not a regular file, in words."""
     mode = path.lstat().st_mode
     kinds = {
         stat.S_IFLNK: "a symbolic link",
@@ -47,7 +47,7 @@ def what_is(path: Path) -> str:
 
 
 def entries(folder: Path) -> List[str]:
-    """The names in a folder; none if there is no such folder."""
+    """The names in a folder; empty if there is no such folder."""
     try:
         with os.scandir(folder) as found:
             return [entry.name for entry in found]
@@ -56,7 +56,7 @@ def entries(folder: Path) -> List[str]:
 
 
 def numbered(name: str) -> Iterator[str]:
-    """`name`, `name`-2, `name`-3... to take the first that is free."""
+    """`name`, `name`-2, `name`-3...: the caller takes the first that is free."""
     yield name
     for n in count(2):
         yield f"{name}-{n}"
@@ -66,15 +66,15 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def check_file(path: Path, what: str, most_bytes: int) -> None:
-    """See that a file is there, holds something, and not too much.
+    """Check that a file exists, is not empty and not too large.
 
     Args:
         path: The file.
-        what: What it should be, for the message: ``a photo``.
+        what: What the file should be, for the message: ``a photo``.
         most_bytes: Largest size.
 
     Raises:
-        RequestError: Naming the file, what is wrong with it and what is needed.
+        RequestError: With the file's name, what is wrong with it and what is needed.
     """
     try:
         if not path.is_file():
@@ -89,7 +89,7 @@ def check_file(path: Path, what: str, most_bytes: int) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """A file's sha256, hexadecimal; of a file of any size, in little memory.
+    """A file's sha256, hexadecimal. Memory does not grow with the file.
 
     Raises:
         OSError: If it cannot be read.
@@ -105,12 +105,12 @@ def sha256_of(path: Path) -> str:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Every rename that must last, so that tests can cut the power at each."""
+    """Rename. Every rename that must be durable goes through here, so that tests can cut the power at each one."""
     source.rename(target)
 
 
 def sync(path: Path) -> None:
-    """What is written in a file, or which names a folder holds, will survive a power cut from now on."""
+    """Make a file's content, or a folder's list of names, survive a power cut from now on."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -122,7 +122,7 @@ def sync(path: Path) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace a file durably: it holds all of `data`, or what it held before."""
+    """Replace a file durably: afterwards it holds either all of `data` or what it held before."""
     draft = path.with_name(f".{path.name}.tmp")
     with suppress(FileNotFoundError):
         draft.unlink()
@@ -133,14 +133,14 @@ def write(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
-def write_for_people(path: Path, data: Mapping[str, object]) -> None:
-    """JSON in which Chinese stays readable, and a name that is not UTF-8 shows its bytes as question marks."""
+def write_json(path: Path, data: Mapping[str, object]) -> None:
+    """Write JSON that people can read: Chinese stays readable, bytes that are not UTF-8 become question marks."""
     text = json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n"
     write(path, text.encode(errors="replace"))
 
 
 def remove(path: Path) -> None:
-    """Take away a folder that no longer means anything; what cannot go now goes at the next start."""
+    """Remove a folder that is no longer needed; what cannot be removed now is removed at the next start."""
     if exists(path):
         try:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,12 +1,12 @@
-"""The three ways a thing can go wrong, told apart by what happens next.
+"""The three kinds of failure, distinguished by what happens next.
 
-Each message says which thing, its value and what was needed: ``greeting.wav: 0.1 s of speech; at least 0.3 s is
-needed``. Errors of libraries are turned into one of these, once, where the library is called.
+Each message names the thing, its value and what was needed: ``greeting.wav: 0.1 s of speech; at least 0.3 s is
+needed``. A library's errors are turned into one of these where the library is called.
 """
 
 
 class SonicEdgeError(Exception):
-    """Anything Sonic Edge says in words instead of a traceback."""
+    """An error that is shown to the user as a message, not as a traceback."""
 
     exit_code: int = 1
 
@@ -24,6 +24,6 @@ class RequestError(SonicEdgeError):
 
 
 class DeviceError(SonicEdgeError):
-    """A part of the machine failed (NPU, disk, microphone, camera, screen): worth trying again later."""
+    """Part of the machine failed (NPU, disk, microphone, camera, screen): worth trying again later."""
 
     exit_code = 1

@@ -1,7 +1,7 @@
-"""Where the log goes: to systemd's journal with fields of its own where there is one, else to standard error.
+"""Where the log goes: to systemd's journal, with structured fields, if there is one; otherwise to standard error.
 
-A line about a job says which by ``extra={"JOB": "lesson", "STAGE": "rendering"}``: `journalctl JOB=lesson` then shows
-that job alone. Names come from strangers: whatever they hold, a record stays one record, and no sign of it steers a
+A record about a job names it with ``extra={"JOB": "lesson", "STAGE": "rendering"}``, so that `journalctl JOB=lesson`
+shows only that job. File names are untrusted: whatever they contain, a record stays one record and cannot control a
 terminal.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Optional
 
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "sonic-edge"
-"""`journalctl -t sonic-edge` shows what we say, whatever we were started by."""
+"""`journalctl -t sonic-edge` shows our records however the process was started."""
 
 _FIELD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -26,7 +26,7 @@ Send = Callable[..., object]
 
 
 def set_up() -> None:
-    """Send every record of this process, from INFO on, to where it belongs. A process that has a log keeps it."""
+    """Send this process's records, INFO and above, to the journal or standard error. A log already set up is kept."""
     is_journal = stderr_is_journal()
     lines = _Lines(with_priority=is_journal)
     send = _sender() if is_journal else None
@@ -34,7 +34,7 @@ def set_up() -> None:
 
 
 def stderr_is_journal() -> bool:
-    """Whether standard error goes to the journal, as systemd.exec(5) tells by JOURNAL_STREAM."""
+    """Whether standard error goes to the journal, according to JOURNAL_STREAM (systemd.exec(5))."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         found = os.fstat(2)
@@ -44,13 +44,13 @@ def stderr_is_journal() -> bool:
 
 
 def one_record(text: str) -> str:
-    """The text with nothing in it that a terminal obeys or that begins a new line; further lines begin with ``|``."""
+    """The text with control characters escaped, so that it stays one record; its further lines begin with ``|``."""
     shown = "".join(c if c == "\n" or not _is_control(c) else c.encode("unicode_escape").decode() for c in text)
     return shown.replace("\n", "\n    | ")
 
 
 def fields(record: logging.LogRecord) -> Dict[str, str]:
-    """What `extra` said of a record: names in capitals, values as text."""
+    """The fields that `extra` gave a record: names in capitals, values as text."""
     return {k: str(v) for k, v in record.__dict__.items() if _FIELD.fullmatch(k) and v not in (None, "")}
 
 
@@ -59,17 +59,17 @@ def _is_control(character: str) -> bool:
 
 
 def _priority(level: int) -> int:
-    """Of syslog."""
+    """The syslog priority of a logging level."""
     return next((priority for least, priority in _PRIORITIES if level >= least), 7)
 
 
 def _sender() -> Optional[Send]:
-    """What gives a record to the journal; None without systemd-python, or with one that does not fit this system."""
-    if not SOCKET.exists():  # in a sandbox: libsystemd would throw the records away without a word
+    """The function that sends a record to the journal; None if systemd-python is missing or does not work here."""
+    if not SOCKET.exists():  # in a sandbox: libsystemd would silently discard the records
         return None
     try:
         from systemd.journal import send
-    except Exception:  # a library that does not load must not cost the log
+    except Exception:  # a library that does not load must not cost us the log
         return None
     return send  # type: ignore[no-any-return]
 
@@ -78,7 +78,7 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic 
     """Records as lines on standard error.
 
     Args:
-        with_priority: The journal reads it: a priority goes before the line (sd-daemon(3)), and it notes the time.
+        with_priority: For the journal, which reads a priority before each line (sd-daemon(3)) and adds the time itself.
     """
 
     def __init__(self, with_priority: bool) -> None:
@@ -87,7 +87,7 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic 
         self.setFormatter(logging.Formatter(_FORMAT if with_priority else f"%(asctime)s %(levelname)s {_FORMAT}"))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; the job's name is in it."""
+        """The line, including the job's name."""
         text, job = super().format(record), fields(record).get("JOB", "")
         if job and job not in record.getMessage():
             text += f" [{job}]"
@@ -99,11 +99,11 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic 
 
 
 class _Journal(logging.Handler):
-    """Records as entries of the journal; one that it does not take becomes a line.
+    """Records as journal entries; one that the journal refuses becomes a line.
 
     Args:
-        send: As `systemd.journal.send`.
-        lines: What else to do with a record.
+        send: `systemd.journal.send` or a function like it.
+        lines: Handles the records that the journal refuses.
     """
 
     def __init__(self, send: Send, lines: logging.Handler) -> None:
@@ -113,16 +113,16 @@ class _Journal(logging.Handler):
         self.setFormatter(logging.Formatter(_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it."""
+        """Send a record to the journal."""
         try:
             self._send(one_record(self.format(record)), **self._entry(record))
-        except Exception:  # whatever is wrong with the journal, the record must not be lost nor the daemon end by it
+        except Exception:  # whatever is wrong with the journal, it must neither lose the record nor end the daemon
             with contextlib.suppress(Exception):
                 self._lines.handle(record)
 
     def _entry(self, record: logging.LogRecord) -> Dict[str, Any]:
-        # a name that is not UTF-8 shows its bytes
-        own = {k: v.encode(errors="backslashreplace") for k, v in fields(record).items() if k not in _OURS}
+        # bytes of a name that are not UTF-8 are shown escaped
+        own = {k: v.encode(errors="backslashreplace") for k, v in fields(record).items() if k not in _RESERVED}
         return {
             **own,
             "PRIORITY": str(_priority(record.levelno)),
@@ -134,4 +134,4 @@ class _Journal(logging.Handler):
         }
 
 
-_OURS = ("MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER", "LOGGER", "CODE_FILE", "CODE_LINE", "CODE_FUNC")
+_RESERVED = ("MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER", "LOGGER", "CODE_FILE", "CODE_LINE", "CODE_FUNC")

@@ -18,32 +18,32 @@ N_LANDMARKS = 468
 
 @dataclass(frozen=True)
 class Speech:
-    """A recording that has been read through once: its measures and what the model hears of it."""
+    """A recording that has been read once: its properties and its mel frames."""
 
     path: Path
-    """The recording itself; its sound is read again when the video is written."""
+    """The file; its sound is read again when the video is written."""
     duration_s: float
-    """Exact length: samples over sample rate, seconds."""
+    """Exact length, samples / sample rate, seconds."""
     sample_rate: int
-    """Of the recording itself, Hz."""
+    """Sample rate of the file, Hz."""
     n_channels: int
-    """Of the recording itself."""
+    """Number of channels in the file."""
     mel: NDArray[np.float16]
     """Log-mel, [n_mels, n_frames], log10 power, not normalised."""
     warnings: Tuple[str, ...] = ()
-    """What was hard about it, in words, for the report."""
+    """Problems with the recording, as sentences for the report."""
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Sound as it comes from a microphone."""
+class SoundBlock:
+    """A block of sound from a microphone."""
 
     samples: FloatArray
     """[n], mono, -1..1, at 16 kHz."""
     start: int
-    """Number of the first sample since the device was opened, those that were lost included."""
+    """Index of the first sample since the device was opened, counting lost samples."""
     at_s: float
-    """`time.monotonic()` at which the last of them was at the microphone, seconds."""
+    """`time.monotonic()` when the last sample reached the microphone, seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ class Portrait:
     """A face, ready to be animated."""
 
     image: Image
-    """The canvas every frame is made from, at the size of the video: [height, width, 3], both even."""
+    """The canvas that every frame is made from, at the size of the video: [height, width, 3], both even."""
     landmarks: FloatArray
     """Face mesh on the canvas, [468, 3]: x right, y down, z away from the viewer, all in canvas pixels."""
     irises: Optional[FloatArray] = None
-    """x, y and radius of each iris, [2, 3], canvas pixels, the left of an upright picture first; None: not known."""
+    """x, y and radius of each iris, [2, 3], canvas pixels, the eye on the left of the picture first; None: unknown."""
     matte: Optional[NDArray[np.uint8]] = None
-    """How much of each pixel is the person and not what is behind, 0..255, [height, width]; None: not known."""
+    """How much of each pixel is the person rather than the background, 0..255, [height, width]; None: unknown."""
     warnings: Tuple[str, ...] = ()
-    """What was hard about it, in words, for the report."""
+    """Problems with the photo, as sentences for the report."""
 
     @property
     def eyes(self) -> FloatArray:
-        """Centres of the two eyes, that on the left of an upright picture first, [2, 2], canvas pixels."""
+        """Centres of the two eyes, the one on the left of the picture first, [2, 2], canvas pixels."""
         points = self.landmarks[:, :2]
         both: FloatArray = np.stack([points[[33, 133]].mean(0), points[[362, 263]].mean(0)])
         return both
@@ -92,10 +92,10 @@ CHANNELS: Mapping[str, Tuple[float, float]] = {
     "tx": (-0.35, 0.35),
     "ty": (-0.35, 0.35),
 }
-"""Channels of `Motion` and the furthest each goes; a warped photo breaks beyond."""
+"""Channels of `Motion` and their limits; beyond these the warped photo falls apart."""
 
 TONGUE = "tongue"
-"""Channel made of the model's visemes, where it tells them."""
+"""Channel computed from the model's visemes, if it has that output."""
 CLOSURE = "closure"
 """Extra channel of the model's own motion: probability that the lips are shut, 0..1."""
 QUIET = "quiet"
@@ -104,9 +104,9 @@ QUIET = "quiet"
 
 @dataclass(frozen=True)
 class Motion:
-    """Facial motion over time, in the terms the renderer understands.
+    """Facial motion over time, as channels that the renderer understands.
 
-    Channels, what they usually reach, and what they mean (a model may leave some out; they rest at 0):
+    The channels, their usual range and their meaning (a channel that a model does not provide is 0):
 
     ==================  =============  =====================================================================
     jaw                 0..1.2         how far the lips are apart; 0 shut, 1 a wide "a"
@@ -114,7 +114,7 @@ class Motion:
     round               0..1           lips rounded and pushed forward, as in "u"
     close               0..1           lips pressed together, as in "m"
     tuck                0..1           lower lip under the upper teeth, as in "f"
-    tongue              0..1           its tip at the upper teeth, as in "l"
+    tongue              0..1           tip of the tongue at the upper teeth, as in "l"
     blink               0..1           1 is lids shut
     brow                -1..1          raised (+) or drawn down (-)
     gaze_x, gaze_y      -1..1          right and down in the picture, in eye radii
@@ -129,9 +129,9 @@ class Motion:
     fps: float
     """Frames a second."""
     start_s: float = 0.0
-    """Moment of frame 0, seconds; frame i is at start_s + i / fps."""
+    """Time of frame 0, seconds; frame i is at start_s + i / fps."""
     lead_s: float = 0.0
-    """How far its lips lead the sound, seconds."""
+    """How far the lips lead the sound, seconds."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -141,7 +141,7 @@ class Motion:
         return dict(zip(self.channels, self.values[index].tolist()))
 
     def channel(self, name: str) -> FloatArray:
-        """One channel over time, [n_frames]; zeros if the model does not make it."""
+        """One channel over time, [n_frames]; zeros if the model does not provide it."""
         if name not in self.channels:
             return np.zeros(len(self.values), np.float32)
         column: FloatArray = self.values[:, self.channels.index(name)]
@@ -150,14 +150,14 @@ class Motion:
 
 @dataclass(frozen=True)
 class Request:
-    """One photo and one recording to be made into one video."""
+    """One photo and one recording to turn into one video."""
 
     portrait: Path
     speech: Path
     output: Path
     controls: Mapping[str, object] = field(default_factory=dict)
-    """Controls that differ from the configured ones, by name, as the person gave them."""
+    """Controls that override the configured ones, by name, as the user wrote them."""
     controls_name: str = "controls"
-    """Where they were given, for messages: the name of a file."""
+    """Where `controls` come from, for messages: a file name."""
     sheet: Optional[Path] = None
     """Where to write a contact sheet of the video, PNG; None for no sheet."""

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sonic_edge.engine.renderer import Renderer
-from sonic_edge.engine.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL, lids_down
+from sonic_edge.engine.renderer.compose import FULL_GAP, LEAST_GAP, LEAST_VISIBLE, ROLL_WIDTH, lids_down
 from sonic_edge.engine.renderer.eyes import CREASE_FOLLOWS, LASH, Eye, brow_basis
 from sonic_edge.engine.renderer.geometry import Box, Grid, look_up, smoothstep
 from sonic_edge.engine.renderer.interior import TIP
@@ -23,7 +23,7 @@ from sonic_edge.engine.renderer.mouth import (
     lip_weights,
     lower_lip_drop,
 )
-from sonic_edge.engine.renderer.pose import held
+from sonic_edge.engine.renderer.pose import clamped
 from sonic_edge.engine.renderer.shading import Shading
 from sonic_edge.media import Image, Portrait
 
@@ -58,7 +58,7 @@ class SlowRenderer(Renderer):
         self._whole_shading = Shading(self._frame, portrait.landmarks, self._shape, self._grid)
 
     def frame(self, pose: Mapping[str, float]) -> Image:
-        values = held(pose)
+        values = clamped(pose)
         by_name = lip_weights(self._shape, values)
         weights = np.array([by_name[name] for name in WEIGHTS], np.float32)
         grid = self._grid
@@ -122,7 +122,7 @@ class SlowRenderer(Renderer):
             if values["gaze_x"] or values["gaze_y"]:
                 turned = look_up(glance(eye, values["gaze_x"], values["gaze_y"]), on_patch, cv2.INTER_LINEAR, NOTHING)
                 out[box.rows, box.columns] = self._looked_up(at + turned, box)
-            blink = eye.follows(lids_down(values))
+            blink = eye.lid_position(lids_down(values))
             if blink > 0:
                 moved, unrolled = (look_up(m, on_patch, cv2.INTER_LINEAR, NOTHING) for m in lowered(eye, blink))
                 lid = self._looked_up(at + moved, box).astype(float)
@@ -160,7 +160,7 @@ class SlowRenderer(Renderer):
             shown = min(1.0, gap / FULL_GAP)
             light = self._daylight(opening, box, values["tuck"])
             inside = self._inside(still, lower_lip_drop(self._shape, weights), values, light)
-            rolled = cv2.GaussianBlur(opened, (0, 0), ROLL * unit) * shown
+            rolled = cv2.GaussianBlur(opened, (0, 0), ROLL_WIDTH * unit) * shown
             lips = lips * (1 - 0.38 * rolled)[..., None]
             lips = lips + (inside - lips) * (opened * shown)[..., None]
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
@@ -215,7 +215,7 @@ def lowered(eye: Eye, blink: float) -> Tuple[Array, Array]:
     v, top = eye._v.astype(float), float(eye._top)
     edge = eye._lid_v + eye._gap * blink
     crease = eye._crease + eye._pull * CREASE_FOLLOWS * blink
-    rim = eye._lid_v - eye._rim * min(4 * blink, 1)
+    rim = eye._lid_v - eye._lid_start * min(4 * blink, 1)
     above = np.minimum(v, top) + np.maximum(v - top, 0) * (eye._crease - top) / (crease - top)
     on_lid = (v - crease) * (rim - eye._crease) / np.maximum(edge - crease, 1e-3) + eye._crease
     source = np.where(v < crease, above, np.minimum(on_lid, rim))
@@ -234,7 +234,7 @@ def draw_lashes(eye: Eye, out: Image, edge: Array, blink: float, softness: float
     thick = down * LASH * unit * np.sin(np.linspace(0.0, np.pi, len(edge)))[:, None]
     line = np.concatenate([edge - 0.8 * thick, (edge + 0.4 * thick)[::-1]])
     strength = 0.85 * polygon(line, box, max(softness, 0.006 * unit))
-    hanging = 0.55 * polygon(list(eye.hanging(edge, blink)), box, max(softness, 0.003 * unit))
+    hanging = 0.55 * polygon(list(eye.lashes(edge, blink)), box, max(softness, 0.003 * unit))
     clear = eye._lash_strength
     dark = np.maximum(strength, hanging * clear) * clear * min(1.0, 1.6 * blink)
     patch = out[box.rows, box.columns]

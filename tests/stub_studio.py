@@ -11,16 +11,16 @@ from pathlib import Path
 
 from sonic_edge.live.state import MicrophoneState, StudioState
 from sonic_edge.live.studio.messages import Answer, Failed, Ready, Scene, State, Words, commands, starts
-from sonic_edge.process import Lines, die_with, send, take_pipes
+from sonic_edge.process import LineReader, die_with_parent, send, take_pipes
 from sonic_edge.process.messages import encode
 
 
 def main(start):
     orders, pipe = take_pipes()
-    lines = Lines(orders)
+    lines = LineReader(orders)
     (first, *_) = lines.wait_for_one()
     settings = starts.read(first)
-    die_with(settings.parent)
+    die_with_parent(settings.parent)
     root = Path(settings.config["spool"]["root"])
 
     def say(message):

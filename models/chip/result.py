@@ -10,7 +10,7 @@ import yaml
 
 from sonic_edge.errors import ConfigError
 from sonic_edge.model.bundle import Bundle
-from sonic_edge.model.store.check import check_files, named
+from sonic_edge.model.store.check import check_files, listed_files
 
 
 def _version(bundle: Bundle, soc: str, route: str) -> str:
@@ -94,7 +94,7 @@ def _into(folder: Path, new: Mapping[str, Path], text: str, kept: "set[str]") ->
 
 
 def _named(folder: Path) -> "set[str]":
-    return set(named(Bundle(folder))) if (folder / "bundle.yaml").is_file() else set()
+    return set(listed_files(Bundle(folder))) if (folder / "bundle.yaml").is_file() else set()
 
 
 def _sync(path: Path) -> None:

@@ -8,9 +8,9 @@ from ..config import Config, load_config
 from ..errors import ConfigError
 from ..model.bundle import Bundle
 from ..model.store import Entry
-from ..model.store.check import Checked, backends, check_files, named
+from ..model.store.check import CheckedBundle, backends, check_files, listed_files
 from ..model.store.place import entries, pick, read_choice, resolve
-from ..model.store.unpack import taken
+from ..model.store.unpack import temporary_copy
 from .trial import try_isolated
 
 
@@ -58,7 +58,7 @@ def _row(entry: Entry, in_use: str, before: str) -> Dict[str, Any]:
     }
     try:
         spec = (bundle := Bundle(entry.folder)).spec
-        n_bytes = sum((entry.folder / name).stat().st_size for name in named(bundle))
+        n_bytes = sum((entry.folder / name).stat().st_size for name in listed_files(bundle))
     except (ConfigError, OSError) as e:
         return {**row, "error": entry.error or str(e)}
     return {**row, "kind": spec.kind, "backends": backends(bundle), "bytes": n_bytes, "licence": spec.licence}
@@ -83,13 +83,13 @@ def check_bundle(args: argparse.Namespace) -> int:
     if not source.exists():
         try_and_report(check_files(pick(args.bundle, Path(config.model.store).absolute()).folder), config)
         return 0
-    with taken(source) as (folder, ignored):
+    with temporary_copy(source) as (folder, ignored):
         try_and_report(check_files(folder), config)
     report_ignored(ignored)
     return 0
 
 
-def try_and_report(checked: Checked, config: Config) -> None:
+def try_and_report(checked: CheckedBundle, config: Config) -> None:
     """Print what an intact bundle is, run it once, and print the result.
 
     Raises:
@@ -99,7 +99,7 @@ def try_and_report(checked: Checked, config: Config) -> None:
     print(try_isolated(checked.bundle.folder, config))
 
 
-def report(checked: Checked) -> None:
+def report(checked: CheckedBundle) -> None:
     """Print what an intact bundle is: name, kind, licence, files, backends."""
     spec = checked.bundle.spec
     print(f"{spec.name} {spec.version}: {spec.kind}, {spec.licence}")

@@ -10,7 +10,7 @@ from .options import Commands, add_command, run_folder
 if TYPE_CHECKING:
     from ..config import Config
     from ..model.store import Entry
-    from ..model.store.check import Checked
+    from ..model.store.check import CheckedBundle
 
 
 def add(commands: Commands) -> None:
@@ -99,7 +99,7 @@ def _install(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     store, word, backend = Path(config.model.store).absolute(), config.model.bundle, config.model.backend
 
-    def trial(checked: "Checked") -> None:
+    def trial(checked: "CheckedBundle") -> None:
         if all(backend in stage.files for stage in checked.bundle.spec.stages.values()):
             try_and_report(checked, config)
             return

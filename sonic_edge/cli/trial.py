@@ -40,12 +40,12 @@ def try_isolated(folder: Path, config: Config) -> str:
 
 def _run(folder: Path, config: Config) -> Dict[str, str]:
     """In the isolated process: ``words``, and ``error`` if it failed."""
-    from ..process import bound
+    from ..process import limit_resources
 
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     backend = config.model.backend
     try:
-        from ..engine.load import try_bundle, worst_in_words
+        from ..engine.load import describe_worst, try_bundle
         from ..model.bundle import Bundle
 
         took_s, heard_s, agreements = try_bundle(Bundle(folder), config.model)
@@ -60,7 +60,7 @@ def _run(folder: Path, config: Config) -> Dict[str, str]:
         return {"error": "DeviceError", "words": f"{folder}: running the model failed: {type(e).__name__}: {e}"}
     speed = f"{1000 * took_s:.0f} ms for {heard_s:g} s of sound, {1000 * took_s / heard_s:.0f} ms a second"
     if agreements:
-        right = worst_in_words(agreements)
+        right = describe_worst(agreements)
     else:
         right = "bundle.yaml names no reference, so their values could not be checked (models/README.md)"
     return {"words": f"ran once on {backend}: {speed}; outputs have the specified shapes and are finite; {right}"}

@@ -16,7 +16,7 @@ _INSTALL = "install the package again: its files are missing or damaged"
 def bundle(context: Context) -> Iterator[Finding]:
     """The model's files, against their hashes."""
     from ..model.bundle import Bundle
-    from ..model.store import resolve, way_back
+    from ..model.store import remedy_for, resolve
 
     settings = context.config.model
     store = Path(settings.store).absolute()
@@ -30,7 +30,7 @@ def bundle(context: Context) -> Iterator[Finding]:
         stages = [found.stage(name, settings.backend) for name in found.spec.stages]
     except ConfigError as e:
         for line in str(e).splitlines():
-            yield failed(line, way_back(folder, store))
+            yield failed(line, remedy_for(folder, store))
         return
     n_mb = sum(stage.path.stat().st_size for stage in stages) / 1e6
     yield ok(
@@ -47,10 +47,10 @@ def backend(context: Context) -> Iterator[Finding]:
             f"only {free:.0f} MB of memory are free; loading the model beside the running programs needs {_NEEDED_MB}"
         )
         return
-    from ..process import bound
+    from ..process import limit_resources
 
     settings = context.config.model
-    bound(context.config.worker.memory_mb)
+    limit_resources(context.config.worker.memory_mb)
     since = time.monotonic()
     try:
         from ..engine.pipeline import Pipeline
@@ -79,7 +79,7 @@ def backend(context: Context) -> Iterator[Finding]:
 
 def result(context: Context) -> Iterator[Finding]:
     """Whether the model's output on this machine agrees with the bundle's reference."""
-    from ..engine.load import compare_with_reference, worst_in_words
+    from ..engine.load import compare_with_reference, describe_worst
     from ..model.store import find_bundle
 
     settings = context.config.model
@@ -97,7 +97,7 @@ def result(context: Context) -> Iterator[Finding]:
         for line in str(e).splitlines():
             yield failed(line, "videos would have wrong motion; use another model or backend, and report this to us")
         return
-    yield ok(f"{settings.backend}: {worst_in_words(agreements)}; {time.monotonic() - since:.1f} s")
+    yield ok(f"{settings.backend}: {describe_worst(agreements)}; {time.monotonic() - since:.1f} s")
 
 
 def faces(_: Context) -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""A photo speaks: from a portrait, and a recording or sound still arriving, to labelled pictures and a video."""
+"""Makes a photo speak: from a portrait and a recording (or live sound) to labelled pictures and a video."""

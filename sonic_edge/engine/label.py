@@ -1,4 +1,4 @@
-"""The two marks the rules ask for: the words on the picture, and the metadata in the file (GB 45438-2025)."""
+"""The two labels that the rules require: visible text on the picture, and metadata in the file (GB 45438-2025)."""
 
 import json
 from pathlib import Path
@@ -26,19 +26,19 @@ _CJK_FILES = (
 )
 _PLATE_OPACITY = 0.45
 _RECOGNISED = 0.4
-"""Least correlation of a decoded picture with the letters: .58 and more with the label (worst on white, at 128 pixels),
-.2 and less without it, on any picture tried."""
+"""Correlation with the letters from which a decoded picture counts as labelled. Measured: .58 and more with the label
+(worst on white, at 128 pixels), .2 and less without it."""
 
 
 class Label:
-    """The visible label, drawn once and then laid over every frame."""
+    """The visible label, drawn once and then blended over every frame."""
 
     def __init__(self, width: int, height: int, settings: LabelSettings) -> None:
-        """Draw it for pictures of one size.
+        """Draw the label for pictures of one size.
 
         Args:
-            width: Of the pictures, pixels.
-            height: Of the pictures, pixels.
+            width: Width of the pictures, pixels.
+            height: Height of the pictures, pixels.
             settings: Text, corner and size.
 
         Raises:
@@ -57,21 +57,21 @@ class Label:
         vertical, horizontal = settings.position.split("-")
         top = margin if vertical == "top" else height - margin - plate_height
         left = margin if horizontal == "left" else width - margin - plate_width
-        self._place = slice(top, top + plate_height), slice(left, left + plate_width)
+        self._region = slice(top, top + plate_height), slice(left, left + plate_width)
         alpha = plate[..., 3:]
         self._through = np.repeat(255 - alpha, 3, axis=2)
-        """How much of the picture stays, [h, w, 3], 0..255."""
+        """How much of the picture shows through, [h, w, 3], 0..255."""
         self._ink = np.rint(plate[..., :3] * (alpha / 255.0)).astype(np.uint8)
-        """What is added, [h, w, 3]."""
+        """The premultiplied label, which is added, [h, w, 3]."""
 
     def draw(self, image: Image) -> None:
-        """Lay the label over a picture of the size it was made for, in place."""
-        part = image[self._place]
+        """Blend the label over a picture of the size it was made for, in place."""
+        part = image[self._region]
         part[...] = cv2.add(cv2.multiply(part, self._through, scale=1 / 255), self._ink)
 
     def is_on(self, image: Image) -> bool:
-        """Whether a decoded picture carries the label, legible."""
-        seen = image[self._place].mean(axis=2).ravel()
+        """Whether a decoded picture carries the label, and it is legible."""
+        seen = image[self._region].mean(axis=2).ravel()
         letters = self._ink.mean(axis=2).ravel()
         if float(seen.std()) < 1:
             return False
@@ -79,10 +79,7 @@ class Label:
 
 
 def _font(text: str, height: float) -> ImageFont.FreeTypeFont:
-    """A font that has all characters of the text, of a size at which each of them is at least `height` pixels high.
-
-    Lower-case letters, points and the like stand within that height.
-    """
+    """A font with all characters of the text, large enough that capitals and Chinese characters are `height` pixels."""
     blank = [c for c in text if not c.isprintable()]
     if blank or not text.strip():
         raise ConfigError(f"label.text = {text!r}: must be visible characters on one line")
@@ -95,9 +92,9 @@ def _font(text: str, height: float) -> ImageFont.FreeTypeFont:
             continue
         lacking = _lacking(font, text)
         if not lacking:
-            lowest = min(_ink_height(font, c) for c in _yardsticks(text))
+            lowest = min(_ink_height(font, c) for c in _reference_characters(text))
             size = int(np.ceil(200 * height / lowest))
-            while min(_ink_height(font.font_variant(size=size), c) for c in _yardsticks(text)) < height:
+            while min(_ink_height(font.font_variant(size=size), c) for c in _reference_characters(text)) < height:
                 size += 1
             return font.font_variant(size=size)
         if path == FONT:
@@ -109,7 +106,7 @@ def _font(text: str, height: float) -> ImageFont.FreeTypeFont:
 
 
 def _system_fonts() -> Iterator[Tuple[Path, int]]:
-    """Font files with Chinese characters, and the face in the file."""
+    """Font files with Chinese characters, and the index of the face in the file."""
     for folder in _SYSTEM_FONTS:
         for pattern in _CJK_FILES:
             for path in sorted(Path(folder).expanduser().rglob(pattern)):
@@ -117,13 +114,13 @@ def _system_fonts() -> Iterator[Tuple[Path, int]]:
 
 
 def _lacking(font: ImageFont.FreeTypeFont, text: str) -> List[str]:
-    """Characters of the text that the font shows as its sign for missing ones."""
+    """Characters of the text that the font does not have: it draws its missing-glyph sign for them."""
     missing = bytes(font.getmask("\U0010fffd"))
     return sorted({c for c in text if not c.isspace() and bytes(font.getmask(c)) == missing})
 
 
-def _yardsticks(text: str) -> str:
-    """Characters whose height stands for the text's: a capital for letters, a full one for Chinese."""
+def _reference_characters(text: str) -> str:
+    """Characters whose height is measured for the text's: a capital for Latin letters, a full one for Chinese."""
     latin = any(c.isascii() and c.isalnum() for c in text)
     chinese = any(not c.isascii() and c.isalnum() for c in text)
     return ("H" if latin or not chinese else "") + ("生" if chinese else "")
@@ -135,7 +132,7 @@ def _ink_height(font: ImageFont.FreeTypeFont, character: str) -> float:
 
 
 def _draw(text: str, font: ImageFont.FreeTypeFont) -> Image:
-    """White letters with a dark edge on a half transparent dark plate, [height, width, 4], grey as BGR and opacity."""
+    """White letters with a dark edge on a translucent dark plate, [height, width, 4], BGR and opacity."""
     edge = max(1, round(font.size / 20))
     left, top, right, bottom = (int(v) for v in font.getbbox(text, stroke_width=edge))
     pad = max(2, round(font.size / 6))
@@ -151,11 +148,11 @@ def _draw(text: str, font: ImageFont.FreeTypeFont) -> Image:
 
 
 def aigc_metadata(producer: str, produce_id: str) -> str:
-    """The JSON of the file's AIGC metadata (GB 45438-2025, annex E), as the one who makes the content writes it.
+    """The JSON of the file's AIGC metadata (GB 45438-2025, annex E), as the producer of the content writes it.
 
     Args:
         producer: The provider's code; may be empty.
-        produce_id: Tells this piece of content from the provider's others.
+        produce_id: An id that is unique among the provider's content.
 
     Raises:
         ConfigError: If a value has a quotation mark, a backslash or a control character, which the rules forbid.
@@ -164,7 +161,7 @@ def aigc_metadata(producer: str, produce_id: str) -> str:
         if any(c in '"\\' or not c.isprintable() for c in value):
             raise ConfigError(f"{name} {value!r}: must be without quotation marks, backslashes and control characters")
     fields = {
-        "Label": "1",  # generated, not only perhaps so
+        "Label": "1",  # certainly generated, not just possibly
         "ContentProducer": producer,
         "ProduceID": produce_id,
         "ReservedCode1": "",

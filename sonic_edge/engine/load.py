@@ -1,4 +1,4 @@
-"""A model from its bundle: its graphs opened on the configured backend, and whether they compute what they must."""
+"""Loads a model from its bundle: opens its graphs on the configured backend, and checks what they compute."""
 
 import time
 from contextlib import ExitStack
@@ -24,10 +24,10 @@ def open_model(
     stack: ExitStack,
     wrapped: Callable[[Stage, Session], Session] = lambda stage, session: session,
 ) -> Performer:
-    """A bundle's stages opened on the configured backend; the stack closes them.
+    """Open a bundle's stages on the configured backend; the stack closes them.
 
     Raises:
-        ConfigError: If the bundle has no file for the backend, or one is not as its hash says.
+        ConfigError: If the bundle has no file for the backend, or a file does not match its hash.
         DeviceError: If the backend cannot open them.
     """
     opened = _opener(bundle, model, stack, wrapped)
@@ -36,32 +36,32 @@ def open_model(
     return MotionPerformer(bundle, opened("encoder"), opened("denoiser"))
 
 
-def worst_in_words(agreements: List[Agreement]) -> str:
-    """The output that goes least with the reference."""
+def describe_worst(agreements: List[Agreement]) -> str:
+    """Name the output that agrees least with the reference, as text for a message."""
     worst = min(agreements, key=lambda one: one.r)
     return f"as the bundle's reference: r {worst.r:.4f} or better ({worst.output} of {worst.stage})"
 
 
 class Trial(NamedTuple):
-    """How a model ran once."""
+    """The result of a trial run of a model."""
 
     took_s: float
-    """Without opening it."""
+    """Time of the run without loading, seconds."""
     heard_s: float
-    """Speech that the run stands for."""
+    """Amount of speech that one run covers, seconds."""
     agreements: List[Agreement]
-    """With the bundle's reference; empty if it has none."""
+    """How well each output agrees with the bundle's reference; empty if it has none."""
 
 
 def try_bundle(bundle: Bundle, model: ModelSettings) -> Trial:
-    """Run a bundle's model once, on silence, as a job would, and on its reference.
+    """Run a bundle's model once on silence, as a job would, and on its reference.
 
     Args:
         bundle: The bundle; it need not be the configured one.
-        model: What runs it.
+        model: The settings of the backend.
 
     Raises:
-        ConfigError: As `open_model`; or if an output is not a number, or not what the reference says.
+        ConfigError: As `open_model`; or if an output is not finite, or does not agree with the reference.
         DeviceError: If the backend cannot open or run it.
     """
     with ExitStack() as stack:
@@ -74,10 +74,10 @@ def try_bundle(bundle: Bundle, model: ModelSettings) -> Trial:
 
 
 def compare_with_reference(bundle: Bundle, model: ModelSettings) -> List[Agreement]:
-    """What this machine computes beside what the bundle says that it must.
+    """Compare what this machine computes with the bundle's reference.
 
     Raises:
-        ConfigError: As `open_model`; if the bundle has no reference; or if an output is not what it says.
+        ConfigError: As `open_model`; if the bundle has no reference; or if an output does not agree with it.
         DeviceError: If the backend cannot open or run it.
     """
     with ExitStack() as stack:
@@ -85,10 +85,10 @@ def compare_with_reference(bundle: Bundle, model: ModelSettings) -> List[Agreeme
     least = bundle.spec.reference.least_r if bundle.spec.reference else 0.0
     wrong = [one for one in found if not one.holds(least)]
     if wrong:
-        told = ", ".join(f"{one.output} of {one.stage} r {one.r:.3f}, {one.gain:.2f} times as large" for one in wrong)
+        outputs = ", ".join(f"{one.output} of {one.stage} r {one.r:.3f}, gain {one.gain:.2f}" for one in wrong)
         raise ConfigError(
-            f"{bundle.folder}: {model.backend} computes something else than the bundle's reference says, quietly: "
-            f"{told}; r >= {least:g} and {GAINS[0]:g} to {GAINS[1]:g} times are needed"
+            f"{bundle.folder}: {model.backend} computes something else than the bundle's reference says: {outputs}; "
+            f"r of at least {least:g} and a gain of {GAINS[0]:g} to {GAINS[1]:g} are needed"
         )
     return found
 
@@ -96,7 +96,7 @@ def compare_with_reference(bundle: Bundle, model: ModelSettings) -> List[Agreeme
 def _opener(
     bundle: Bundle, model: ModelSettings, stack: ExitStack, wrapped: Callable[[Stage, Session], Session]
 ) -> Callable[[str], Session]:
-    """Opens a stage by its name; the stack closes it."""
+    """Returns a function that opens a stage by name; the stack closes the stages."""
     backend = _backend(model, bundle)
 
     def opened(name: str) -> Session:
@@ -109,7 +109,7 @@ def _opener(
 
 
 def _backend(model: ModelSettings, bundle: Bundle) -> Backend:
-    """The configured backend; imported only when it is the one."""
+    """The configured backend; only this one is imported."""
     if model.backend == "cpu":
         from ..model.backends.cpu import CpuBackend
 
@@ -128,11 +128,11 @@ def _backend(model: ModelSettings, bundle: Bundle) -> Backend:
 
 
 class FiniteSession:
-    """A session whose every output is looked at.
+    """A session that checks that all outputs are finite.
 
     Args:
-        stage: What it is of.
-        session: Does the work.
+        stage: The stage that the session runs.
+        session: The session that does the work.
     """
 
     def __init__(self, stage: Stage, session: Session) -> None:
@@ -140,7 +140,7 @@ class FiniteSession:
         self._session = session
 
     def run(self, inputs: Tensors) -> Dict[str, FloatArray]:
-        """See `backends.base.Session.run`; ConfigError if something in an output is not a number."""
+        """See `backends.base.Session.run`; raises ConfigError if a value of an output is not finite."""
         outputs = self._session.run(inputs)
         for name, array in outputs.items():
             n_wrong = int(array.size - np.isfinite(array).sum())

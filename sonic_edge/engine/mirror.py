@@ -1,4 +1,4 @@
-"""The portrait speaks while a person does: sound in, poses and pictures out, each with the moment it belongs to."""
+"""The portrait speaks live with a person: sound in, poses and pictures out, each with the time it belongs to."""
 
 import time
 from dataclasses import dataclass
@@ -7,37 +7,37 @@ from typing import List
 import numpy as np
 
 from ..config import Controls
-from ..media import Heard, Image, Portrait
+from ..media import Image, Portrait, SoundBlock
 from .label import Label
 from .performer import Performer, Pose
 
-BEHIND_S = 0.4
-"""Sound that waited this long is not worth thinking about any more: what is newer is."""
+MAX_DELAY_S = 0.4
+"""Sound that has waited longer than this is skipped, to catch up, seconds."""
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A picture to be made. All moments are of `time.monotonic`, seconds."""
+    """A picture to be drawn. All times are `time.monotonic`, seconds."""
 
     at_s: float
-    """When the sound it belongs to was at the microphone."""
+    """When the sound that it belongs to reached the microphone."""
     needed_s: float
-    """When the last sound it depends on was at the microphone."""
+    """When the last sound that it depends on reached the microphone."""
     heard_s: float
-    """When that sound had come to us."""
+    """When that sound reached this process."""
     made_s: float
-    """When its pose was known."""
+    """When its pose had been computed."""
     pose: Pose
 
 
 class Mirror:
-    """Sound that arrives becomes cues. Memory does not grow; nothing of a person stays when it is dropped.
+    """Turns arriving sound into cues. Memory does not grow; nothing about the person is kept when this is dropped.
 
     Args:
         performer: The model.
-        portrait: Who speaks.
-        label: The visible mark, made for the portrait's size.
-        controls: What the model does not ignore is used, but for those of the whole video.
+        portrait: The face that speaks.
+        label: The visible label, for the portrait's size.
+        controls: Those that the model does not ignore are used, except those that concern a whole video.
     """
 
     def __init__(self, performer: Performer, portrait: Portrait, label: Label, controls: Controls) -> None:
@@ -48,34 +48,34 @@ class Mirror:
         self.fps = self._live.fps
         """Frames a second: the model's own rate."""
         self.lead_s = controls.align_offset - self._live.lead_s
-        """How much more the lips are to lead the sound than the model's do, seconds: the sound waits that long."""
+        """How much further than the model's the lips should lead the sound, seconds: the sound is delayed by this."""
         self.look_ahead_s = self._live.look_ahead_s
-        """How much sound after its moment a frame depends on."""
+        """How much later sound a frame depends on, seconds."""
         height, width = portrait.image.shape[:2]
         self.size = (width, height)
-        """Of the pictures, pixels."""
+        """Width and height of the pictures, pixels."""
         self.n_skipped_s = 0.0
-        """Sound that was not thought about, because it came too late, seconds."""
+        """Sound skipped because it came too late, seconds."""
         self.level = 0.0
         """Peak of the last sound, 0..1."""
         self.spoken_s = time.monotonic()
         """When somebody last spoke."""
 
-    def hear(self, heard: Heard) -> List[Cue]:
-        """Take sound.
+    def hear(self, heard: SoundBlock) -> List[Cue]:
+        """Process a block of sound.
 
         Args:
-            heard: What the microphone gave, going on from the last.
+            heard: The microphone's next block.
 
         Returns:
-            Cues of the frames that are known now, in order.
+            Cues for the frames that can be drawn now, in order.
 
         Raises:
             DeviceError: If the backend fails.
         """
         arrived = time.monotonic()
         self.level = float(np.max(np.abs(heard.samples), initial=0.0))
-        if arrived - heard.at_s > BEHIND_S:
+        if arrived - heard.at_s > MAX_DELAY_S:
             self.n_skipped_s += len(heard.samples) / self._rate
             return []
         played = self._live.push(heard.samples)
@@ -83,7 +83,7 @@ class Mirror:
         made = time.monotonic()
         if played.is_spoken:
             self.spoken_s = made
-        # pose i is at begins_s + i / fps of the sound given; its last sample was at the microphone at at_s
+        # pose i is at begins_s + i / fps of the sound so far; the last sample reached the microphone at at_s
         behind = self._n_heard / self._rate - played.begins_s
         cues = []
         for i, pose in enumerate(played.poses):
@@ -92,7 +92,7 @@ class Mirror:
         return cues
 
     def draw(self, pose: Pose) -> Image:
-        """The labelled picture of a pose, BGR, a fresh array."""
+        """The labelled picture of a pose, BGR, a new array."""
         image = self._live.draw(pose)
         self._label.draw(image)
         return image

@@ -1,4 +1,4 @@
-"""A request from top to bottom: photo and recording in, video and report out."""
+"""Processes one request from start to finish: photo and recording in, video and report out."""
 
 import hashlib
 import math
@@ -24,27 +24,27 @@ from .label import Label, aigc_metadata
 from .load import open_model
 from .mirror import Mirror
 from .performer import Performance, Performer
-from .portrait import FaceFinder, face_alone, make_portrait, read_image
+from .portrait import FaceFinder, is_single_frontal_face, make_portrait, read_image
 from .prefetch import prefetch
 from .sheet import Sheet
 from .speech import read_speech, sound
 
 FRAMES_AHEAD = 3
-"""Frames the renderer may be ahead of the encoder: enough to keep both busy, too few to fill the memory."""
-SLACK_S = 0.001
-"""A `duration` this close to the recording's is the recording's."""
-WORST_STEPS = 10
-"""Fewer denoising steps than this are visibly worse."""
+"""Frames that the renderer may be ahead of the encoder: enough to keep both busy, without filling the memory."""
+DURATION_TOLERANCE_S = 0.001
+"""A control `duration` may differ from the recording's length by this much, seconds."""
+MIN_GOOD_STEPS = 10
+"""With fewer denoising steps than this the motion is visibly worse."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is."""
+    """The progress of a request."""
 
     stage: str
     """portrait, listening, thinking or rendering, in this order."""
     done: int
-    """Of `total`: windows when thinking, frames when rendering."""
+    """How many of `total` are done: windows when thinking, frames when rendering."""
     total: int
 
 
@@ -56,21 +56,21 @@ def _ignore(_: Progress) -> None:
 
 
 class Pipeline:
-    """Everything that stays loaded between requests. Use it as a context manager; not for two threads at once.
+    """Everything that stays loaded between requests. Use it as a context manager, and from one thread at a time.
 
     Args:
-        config: What to load and what holds unless a request says otherwise.
+        config: What to load, and the default controls of requests.
 
     Raises:
-        ConfigError: If the model bundle or the face files are missing or wrong, or the encoder is none.
+        ConfigError: If the model bundle or the face networks are missing or invalid, or there is no such encoder.
         DeviceError: If the backend cannot run the model, or the encoder does not work.
     """
 
     def __init__(self, config: Config) -> None:
-        cv2.setNumThreads(1)  # stages run beside each other; threads inside them would fight for the same cores
+        cv2.setNumThreads(1)  # stages run in parallel; threads inside them would compete for the same cores
         self._config = config
         with ExitStack() as stack:
-            # what a person set must be right before the first job, not in the middle of each
+            # mistakes in the settings must show before the first job, not in the middle of each
             Label(1024, 1024, config.label)
             aigc_metadata(config.label.producer, "")
             try_encoder(config.encode, config.controls.min_resolution, config.controls.fps)
@@ -89,23 +89,22 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Give the model back."""
+        """Release the model."""
         self._stack.close()
 
     def render(self, request: Request, progress: Callable[[Progress], None] = _ignore) -> Report:
         """Make one video.
 
         Args:
-            request: What to make, and where.
-            progress: Told now and then how far it is; may be called from this thread only.
+            request: What to make, and where to write it.
+            progress: Called with the progress from time to time, in this thread.
 
         Returns:
-            The report: inputs with sha256, controls, model, video, timings, warnings; all of it fit for JSON.
+            The report, JSON-serialisable: inputs with sha256, controls, model, video, timings, warnings.
 
         Raises:
             RequestError: If this photo, this recording or these controls cannot be used.
-            DeviceError: If the machine failed; nothing is published then, save that a sheet which cannot be written
-                leaves the video.
+            DeviceError: If the machine failed. No video is published then, unless only the sheet could not be written.
         """
         config = _with_request(self._config, request)
         controls = config.controls
@@ -116,8 +115,8 @@ class Pipeline:
             image = read_image(request.portrait, config.limits)
             portrait = make_portrait(image, self._finder, controls, request.portrait.name)
             height, width = portrait.image.shape[:2]
-            label = Label(width, height, config.label)  # it may not fit: better known before the work than after
-            del image  # a large photo need not stay while its small canvas is animated
+            label = Label(width, height, config.label)  # first, because it raises if it does not fit
+            del image  # a large photo need not stay in memory while its small canvas is animated
         progress(Progress("listening", 0, 1))
         with clock("listening"):
             speech = read_speech(request.speech, self._bundle.mel, config.limits)
@@ -128,7 +127,7 @@ class Pipeline:
                 portrait, speech, controls, n_frames, lambda done, total: progress(Progress("thinking", done, total))
             )
             sheet = _sheet(request, portrait, performance, speech, self._bundle)
-            # What only thinking needs grows with the recording: let it go before rendering takes its own memory.
+            # The mel frames grow with the recording and are no longer needed: free them before rendering.
             speech = replace(speech, mel=speech.mel[:, :0].copy())
         inputs = {
             "portrait": {"name": request.portrait.name, "sha256": _sha256(request.portrait)},
@@ -169,11 +168,11 @@ class Pipeline:
         }
 
     def portrait(self, photo: Union[Path, Image], name: str) -> Portrait:
-        """Who is to speak live, or to be alive on the idle screen.
+        """Make the portrait that speaks live or is shown on the idle screen.
 
         Args:
-            photo: A file, or a snapshot.
-            name: What to call it in messages.
+            photo: A file, or a snapshot from the camera.
+            name: Its name in messages.
 
         Raises:
             RequestError: If it cannot be used.
@@ -182,11 +181,11 @@ class Pipeline:
         return make_portrait(image, self._finder, self._config.controls, name)
 
     def has_frontal_face(self, image: Image) -> bool:
-        """Whether a picture of the camera holds one face that looks at it."""
-        return face_alone(self._finder.near(image))
+        """Whether a picture from the camera shows exactly one close face that looks at the camera."""
+        return is_single_frontal_face(self._finder.near_faces(image))
 
     def mirror(self, portrait: Portrait) -> Mirror:
-        """A portrait that speaks while a person does; one at a time.
+        """A portrait that speaks live; only one at a time.
 
         Raises:
             ConfigError: If the label does not fit the picture.
@@ -195,7 +194,10 @@ class Pipeline:
         return Mirror(self._performer, portrait, Label(width, height, self._config.label), self._config.controls)
 
     def warm_up(self) -> Tuple[float, float]:
-        """Run the model once, on silence: seconds that took, seconds of speech it stands for.
+        """Run the model once on silence.
+
+        Returns:
+            How long that took, and how much speech one run covers, seconds.
 
         Raises:
             DeviceError: If the backend fails.
@@ -206,11 +208,11 @@ class Pipeline:
 
     @property
     def sample_rate(self) -> int:
-        """What the model hears at, Hz."""
+        """Sample rate of the model's input, Hz."""
         return self._bundle.mel.sample_rate
 
     def still(self, photo: Path, output: Path) -> None:
-        """Write the portrait as it is, labelled like everything that goes to the screen: a PNG.
+        """Write the still portrait as a PNG, labelled like everything that is shown on the screen.
 
         Raises:
             RequestError: If the photo cannot be used.
@@ -228,10 +230,10 @@ class Pipeline:
             raise DeviceError(f"{output}: cannot be written: {e}") from e
 
     def scene(self, photo: Path, output: Path, progress: Callable[[Progress], None] = _ignore) -> None:
-        """Make the idle scene: a silent video of the portrait, alive, that begins where it ends.
+        """Make the idle scene: a silent video of the portrait breathing and blinking, which loops seamlessly.
 
         Args:
-            photo: Whose.
+            photo: The photo of the portrait.
             output: The MP4.
             progress: As for `render`.
 
@@ -275,7 +277,7 @@ class Pipeline:
         aigc: str,
         progress: Callable[[Progress], None],
     ) -> None:
-        """Render and encode, side by side."""
+        """Render and encode in parallel."""
         height, width = portrait.image.shape[:2]
         n_frames = len(performance)
         with prefetch(_labelled(performance.frames(), label), FRAMES_AHEAD) as frames:
@@ -304,7 +306,7 @@ def _with_request(config: Config, request: Request) -> Config:
 
 def _check_duration(controls: Controls, speech: Speech) -> None:
     asked = controls.duration
-    if asked != "auto" and abs(asked - speech.duration_s) > SLACK_S:
+    if asked != "auto" and abs(asked - speech.duration_s) > DURATION_TOLERANCE_S:
         raise RequestError(
             f"{speech.path.name}: duration = {asked:g} s, but the recording is {speech.duration_s:.3f} s long; "
             "the video is exactly as long as the recording: leave duration at auto"
@@ -317,13 +319,13 @@ def _control_warnings(config: Config, request: Request, performer: Performer) ->
     idle = [name for name in request.controls if name in performer.ignores]
     if idle:
         warnings.append(f"{', '.join(idle)}: without effect: the model {bundle} paints the face itself")
-    if steps < WORST_STEPS and "inference_steps" not in performer.ignores:
+    if steps < MIN_GOOD_STEPS and "inference_steps" not in performer.ignores:
         warnings.append(
-            f"inference_steps = {steps}: under {WORST_STEPS} head and eyes move visibly worse; 20 to 30 is best"
+            f"inference_steps = {steps}: below {MIN_GOOD_STEPS} head and eyes move visibly worse; 20 to 30 is best"
         )
     words = config.label.text.lower()
     if not ("ai" in words or "人工智能" in words) or not any(w in words for w in ("生成", "合成", "generat")):
-        warnings.append(f"label.text = {config.label.text!r}: the rules ask for words that name both AI and generation")
+        warnings.append(f"label.text = {config.label.text!r}: the rules require words that name both AI and generation")
     if not config.label.producer:
         warnings.append("label.producer is empty: the AIGC metadata names no provider")
     return warnings
@@ -332,7 +334,7 @@ def _control_warnings(config: Config, request: Request, performer: Performer) ->
 def _sheet(
     request: Request, portrait: Portrait, performance: Performance, speech: Speech, bundle: Bundle
 ) -> Optional[Sheet]:
-    """The contact sheet, if one is asked for."""
+    """The contact sheet, if requested."""
     if request.sheet is None:
         return None
     level = loudness(speech.mel)
@@ -354,16 +356,16 @@ def _sha256(path: Path) -> str:
 
 
 def scene_key(photo: Path, config: Config) -> str:
-    """Tells one idle scene from another: photo, controls, label, model."""
+    """A hash that identifies an idle scene by photo, controls, label and model."""
     bundle = resolve(config.model.bundle, Path(config.model.store)).digest
-    told = f"{_sha256(photo)} {config.controls.model_dump_json()} {config.label.model_dump_json()} {bundle}"
-    return hashlib.sha256(f"{told} {version('sonic-edge')}".encode()).hexdigest()
+    identity = f"{_sha256(photo)} {config.controls.model_dump_json()} {config.label.model_dump_json()} {bundle}"
+    return hashlib.sha256(f"{identity} {version('sonic-edge')}".encode()).hexdigest()
 
 
 def _produce_id(inputs: Report, controls: Controls, bundle: Bundle) -> str:
-    """A name for this product: the same inputs, controls and model give the same one."""
-    told = f"{inputs['portrait']['sha256']} {inputs['speech']['sha256']} {controls.model_dump_json()} "
-    return hashlib.sha256(f"{told}{bundle.spec.name} {bundle.spec.version}".encode()).hexdigest()[:32]
+    """An id of the video: the same inputs, controls and model give the same one."""
+    identity = f"{inputs['portrait']['sha256']} {inputs['speech']['sha256']} {controls.model_dump_json()} "
+    return hashlib.sha256(f"{identity}{bundle.spec.name} {bundle.spec.version}".encode()).hexdigest()[:32]
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""A stream made by a thread of its own, a little ahead of whoever takes it."""
+"""Computes the items of a stream in a separate thread, a few ahead of the consumer."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class _End:
-    """What the maker of a stream says last."""
+    """Marks the end of a stream, with the producer's error if it failed."""
 
     def __init__(self, error: Optional[BaseException]) -> None:
         self.error = error
@@ -17,9 +17,9 @@ class _End:
 
 @contextmanager
 def prefetch(source: Iterator[T], n: int) -> Iterator[Iterator[T]]:
-    """The same stream, made by a thread of its own that is at most n items ahead.
+    """The same stream, computed in a separate thread that is at most n items ahead.
 
-    Its error is raised where the item would have come; the thread has ended when the context ends.
+    An error in the source is raised in place of the item. The thread has ended when the context exits.
     """
     items: queue.Queue[object] = queue.Queue(maxsize=n)
     stop = threading.Event()

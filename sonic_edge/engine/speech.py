@@ -1,4 +1,4 @@
-"""A recording becomes mel frames, and later the sound of the video: streamed, never whole in memory."""
+"""Decodes a recording to mel frames, and later to the sound of the video: streamed, never whole in memory."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -18,33 +18,33 @@ _FORMATS = (
     "wav,w64,aiff,au,caf,voc,mp3,aac,loas,ac3,eac3,dts,flac,ogg,mov,matroska,asf,avi,flv,mpegts,mpeg,mxf,nut,rm,amr,"
     "amrnb,amrwb,wv,tta,ape,mpc,mpc8,dsf,xwma,qcp,oma"
 )
-"""Files that hold their sound themselves. FFmpeg also reads lists of other files and addresses (concat, HLS, DASH, SDP,
-picture series): these are refused, or a recording dropped into the inbox could make the box read anything."""
-_HONEST_LENGTH = ("wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "caf")
-"""Formats that say how long they are; others are guessed by FFmpeg from the bit rate."""
+"""Formats that contain their sound. FFmpeg also reads formats that refer to other files or addresses (concat, HLS,
+DASH, SDP, image sequences); these are rejected, or a recording in the inbox could make the box read any file."""
+_RELIABLE_DURATION = ("wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "caf")
+"""Formats that store their duration; for others FFmpeg estimates it from the bit rate."""
 _RATES = range(2000, 768001)
-"""Sample rates taken for real, Hz."""
+"""Plausible sample rates, Hz."""
 _PROBED_PACKETS = "8"
-"""So much of raw PCM FFmpeg looks through for a compressed stream in disguise (AC-3 in a WAV shows itself in the
-first); by default it is a megabyte, which takes longer than decoding a minute."""
+"""How many packets of raw PCM FFmpeg searches for a disguised compressed stream (AC-3 in a WAV shows in the first). The
+default is a megabyte, which takes longer than decoding a minute."""
 _MOST_PLANES = 8
-"""Channels of decoders that give each a plane of its own: PyAV (12 to 16) does not see where the planes end when there
-are more, and reads memory that is not theirs."""
+"""Most channels of a planar format: with more, PyAV (12 to 16) does not see where the planes end, and reads beyond
+them."""
 _SILENT = 1e-4
-"""Recordings with no sample over this (-80 dB) hold no speech."""
+"""A recording whose peak is below this (-80 dB) has no speech."""
 _SCALES = {"u1": 128.0, "i2": 32768.0, "i4": 2147483648.0, "i8": 9223372036854775808.0}
-"""Largest sample of each type of whole numbers."""
+"""Full scale of each integer sample type."""
 _PAIRS = {"L": (1.0, 0.0), "R": (0.0, 1.0), "C": (0.7071, 0.7071)}
-"""What a channel gives to left and right, by the last letter of its name (FL, BR, FC)."""
+"""Gains of a channel to left and right, by the last letter of its name (FL, BR, FC)."""
 
 
 def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
-    """Read a recording once, from front to end.
+    """Read a recording once, from beginning to end.
 
     Args:
-        path: Any file with sound in it that FFmpeg can decode, whatever its name ends in.
-        mel: How the model hears.
-        limits: Largest file, longest and shortest recording. The length is counted, not believed.
+        path: Any file with sound that FFmpeg can decode, whatever its suffix.
+        mel: The model's mel settings.
+        limits: Largest file, longest and shortest recording. The length is measured, not taken from the header.
 
     Returns:
         Its exact length and its log-mel frames, [n_mels, round(duration * rate) // hop + 1].
@@ -53,18 +53,18 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
         RequestError: If it is too large, too long, too short, damaged or has no sound.
     """
     check_file(path, "a recording", limits.speech_bytes)
-    tape, heard = _listen(path, mel, limits, _middle)
-    remarks = tape.remarks()
-    if tape.peak < _SILENT:
-        remarks.append(f"{path.name}: no speech in it, it is silent; the mouth stays shut")
-    elif tape.cancels:
+    decoder, heard = _listen(path, mel, limits, _middle)
+    remarks = decoder.remarks()
+    if decoder.peak < _SILENT:
+        remarks.append(f"{path.name}: it is silent, without speech; the mouth stays shut")
+    elif decoder.cancels:
         _, heard = _listen(path, mel, limits, _first)
-        remarks.append(f"{path.name}: left and right cancel each other out; the lips follow the left one")
+        remarks.append(f"{path.name}: left and right cancel each other out; the lips follow the left channel")
     return Speech(
         path=path,
-        duration_s=float(tape.duration),
-        sample_rate=tape.sample_rate,
-        n_channels=tape.n_channels,
+        duration_s=float(decoder.duration),
+        sample_rate=decoder.sample_rate,
+        n_channels=decoder.n_channels,
         mel=heard,
         warnings=tuple(remarks),
     )
@@ -72,26 +72,26 @@ def read_speech(path: Path, mel: MelSettings, limits: LimitSettings) -> Speech:
 
 def _listen(
     path: Path, mel: MelSettings, limits: LimitSettings, mono: Callable[[FloatArray], FloatArray]
-) -> Tuple["_Tape", NDArray[np.float16]]:
-    """Play a recording through; what it was like, and its mel."""
-    tape = _Tape(path)
+) -> Tuple["_Decoder", NDArray[np.float16]]:
+    """Decode a whole recording; the decoder with what it measured, and the mel frames."""
+    decoder = _Decoder(path)
     stream = MelStream(mel)
-    frames = bytearray()  # grows in place; joining pieces at the end would hold everything twice
-    for piece in tape.play(mel.sample_rate):
-        if tape.duration > limits.speech_s:
-            raise RequestError(f"{path.name}: longer than {limits.speech_s:g} s; that is the most a recording may last")
+    frames = bytearray()  # grows in place; concatenating pieces at the end would need twice the memory
+    for piece in decoder.play(mel.sample_rate):
+        if decoder.duration > limits.speech_s:
+            raise RequestError(f"{path.name}: longer than {limits.speech_s:g} s, the most that a recording may last")
         frames += _packed(stream.push(mono(piece)))
     frames += _packed(stream.finish())
-    if tape.duration < limits.min_speech_s:
+    if decoder.duration < limits.min_speech_s:
         raise RequestError(
-            f"{path.name}: {float(tape.duration):.2g} s of sound; at least {limits.min_speech_s:g} s is needed"
+            f"{path.name}: {float(decoder.duration):.2g} s of sound; at least {limits.min_speech_s:g} s is needed"
         )
-    n_frames = round(tape.duration * mel.sample_rate) // mel.hop + 1
-    return tape, np.frombuffer(frames, np.float16).reshape(-1, mel.n_mels)[:n_frames].T
+    n_frames = round(decoder.duration * mel.sample_rate) // mel.hop + 1
+    return decoder, np.frombuffer(frames, np.float16).reshape(-1, mel.n_mels)[:n_frames].T
 
 
 def _packed(mel: FloatArray) -> bytes:
-    """Mel [n_mels, n] as float16, frame after frame."""
+    """Mel [n_mels, n] as float16 bytes, frame by frame."""
     return mel.T.astype(np.float16).tobytes()
 
 
@@ -107,21 +107,21 @@ def sound(path: Path, rate: int = 48000) -> Iterator[FloatArray]:
     """The sound of a recording, piece by piece.
 
     Args:
-        path: A recording that `read_speech` has taken.
-        rate: Samples a second, Hz.
+        path: A recording that `read_speech` has accepted.
+        rate: Sample rate of the result, Hz.
 
     Yields:
-        [n_channels, n], -1..1, mono or stereo; in all round(duration * rate) samples.
+        [n_channels, n], -1..1, mono or stereo; round(duration * rate) samples in total.
 
     Raises:
         RequestError: If it can no longer be read.
     """
-    for piece in _Tape(path).play(rate):
+    for piece in _Decoder(path).play(rate):
         yield np.clip(piece, -1, 1)
 
 
-class _Tape:
-    """Plays a file once; afterwards it knows how long it was and what was wrong with it."""
+class _Decoder:
+    """Decodes a file once; afterwards it knows the exact length and what was wrong with the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -132,27 +132,27 @@ class _Tape:
         self._n_repaired = 0
         self._n_channels_refused = 0
         self._n_bytes_missing = 0
-        self._promised_s = 0.0
+        self._declared_s = 0.0
         self._side_power = self._middle_power = 0.0
         self.sample_rate = 0
-        """Of the file, Hz; of the first part if it changes."""
+        """Sample rate of the file, Hz; of its first part if it changes."""
         self.n_channels = 0
-        """Of the file; of the first part if it changes."""
+        """Number of channels in the file; in its first part if it changes."""
         self.peak = 0.0
         """Largest sample, 0..1."""
 
     @property
     def duration(self) -> Fraction:
-        """Played so far, seconds, exactly."""
+        """Length decoded so far, seconds, exact."""
         return sum((Fraction(n, rate) for rate, n in self._n_played.items()), Fraction(0))
 
     @property
     def cancels(self) -> bool:
-        """Whether there is next to nothing in the middle of what the two channels have."""
+        """Whether the two channels nearly cancel each other out in the mono mix."""
         return self._middle_power < 0.01 * self._side_power
 
     def play(self, rate: int) -> Iterator[FloatArray]:
-        """Pieces [1 or 2, n] at `rate`, in all round(duration * rate) samples.
+        """Pieces [1 or 2, n] at `rate`; round(duration * rate) samples in total.
 
         Raises:
             RequestError: If nothing in the file can be decoded.
@@ -160,7 +160,7 @@ class _Tape:
         n_given = 0
         for piece in self._resampled(rate):
             n_given += piece.shape[1]
-            excess = n_given - round(self.duration * rate)  # the resampler rounds up when it is emptied
+            excess = n_given - round(self.duration * rate)  # the resampler rounds up when it is flushed
             if excess > 0:
                 piece = piece[:, : max(0, piece.shape[1] - excess)]
                 n_given -= excess
@@ -170,23 +170,23 @@ class _Tape:
             yield np.zeros((min(self.n_channels, 2), n_missing), np.float32)
 
     def remarks(self) -> List[str]:
-        """What was wrong, in words."""
+        """What was wrong with the file, as sentences for the report."""
         name, played = self._path.name, float(self.duration)
         out: List[str] = []
         if self._n_damaged:
-            out.append(f"{name}: {self._n_damaged} damaged pieces were left out")
+            out.append(f"{name}: {self._n_damaged} damaged pieces were skipped")
         if self._n_bytes_missing:
             out.append(f"{name}: cut off: {self._n_bytes_missing} bytes are missing; the {played:.1f} s there are used")
-        elif self._promised_s > played + max(0.25, 0.02 * played):
-            out.append(f"{name}: cut off: it says {self._promised_s:.1f} s but holds {played:.1f} s, which are used")
+        elif self._declared_s > played + max(0.25, 0.02 * played):
+            out.append(f"{name}: cut off: {self._declared_s:.1f} s in its header; the {played:.1f} s there are used")
         if self._n_repaired:
-            out.append(f"{name}: {self._n_repaired} samples that are no numbers were taken as silence")
+            out.append(f"{name}: {self._n_repaired} samples that are not finite were replaced by silence")
         return out
 
     def _resampled(self, rate: int) -> Iterator[FloatArray]:
         resampler, key = None, (0, 0)
         for samples, sample_rate in self._samples():
-            if (sample_rate, len(samples)) != key:  # some files change on the way
+            if (sample_rate, len(samples)) != key:  # some files change their format midway
                 yield from _push(resampler, None)
                 key = (sample_rate, len(samples))
                 layout = "mono" if len(samples) == 1 else "stereo"
@@ -201,7 +201,7 @@ class _Tape:
         yield from _push(resampler, None)
 
     def _samples(self) -> Iterator[Tuple[FloatArray, int]]:
-        """What the decoder gives: [1 or 2, n], cleaned, and its sample rate."""
+        """Decoded samples [1 or 2, n], cleaned, and their sample rate."""
         width = 0
         for raw, names, sample_rate in self._blocks():
             samples = self._cleaned(raw)
@@ -216,8 +216,9 @@ class _Tape:
                 self._side_power += float(np.square(samples).sum()) / 2
             yield np.ascontiguousarray(samples), sample_rate
         if not self._n_good and self._n_channels_refused:
-            words = f"{self._n_channels_refused} channels; at most {_MOST_PLANES} can be read"
-            raise RequestError(f"{self._path.name}: {words}")
+            raise RequestError(
+                f"{self._path.name}: {self._n_channels_refused} channels; at most {_MOST_PLANES} can be read"
+            )
         if not self._n_good:
             raise RequestError(f"{self._path.name}: no sound could be decoded; the file is damaged or empty")
         if self._n_damaged > self._n_good:
@@ -225,7 +226,7 @@ class _Tape:
             raise RequestError(f"{self._path.name}: damaged: {self._n_damaged} of {n_all} pieces cannot be decoded")
 
     def _blocks(self) -> Iterator[Tuple[NDArray[Any], Tuple[str, ...], int]]:
-        """Frames of one kind put together to half a second or so: [n_channels, n], names of the channels, rate."""
+        """Frames of the same format joined to blocks of about half a second: [n_channels, n], channel names, rate."""
         waiting: List[NDArray[Any]] = []
         n_waiting = 0
         kind: Tuple[Any, Tuple[str, ...], int] = (None, (), 0)
@@ -250,7 +251,7 @@ class _Tape:
 
     def _frames(self) -> Iterator[Any]:
         try:
-            # not `options`: PyAV (12 to 16) ends the process where streams appear after the file was opened
+            # not `options`: PyAV (12 to 16) crashes the process if streams appear after the file was opened
             container = av.open(
                 str(self._path.absolute()),
                 container_options={
@@ -269,21 +270,21 @@ class _Tape:
             if not container.streams.audio:
                 raise RequestError(f"{self._path.name}: there is no sound in it; a recording is needed")
             stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
-            if stream is None:  # asking PyAV to decode it all the same ends the process
+            if stream is None:  # decoding it would crash PyAV and the process
                 raise RequestError(f"{self._path.name}: its sound is of an unknown kind and cannot be decoded")
             if container.format.name == "wav":
                 self._n_bytes_missing = _bytes_missing(self._path)
-            if container.format.name in _HONEST_LENGTH and stream.duration and stream.time_base:
-                self._promised_s = float(stream.duration * stream.time_base)
+            if container.format.name in _RELIABLE_DURATION and stream.duration and stream.time_base:
+                self._declared_s = float(stream.duration * stream.time_base)
             yield from self._decoded(container, stream)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Frames; damaged packets are counted and left out, a broken end is an end."""
+        """Decoded frames. Damaged packets are counted and skipped; decoding ends where the file breaks off."""
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError, ValueError, IndexError):  # the last: a stream turned up late
+            except (av.error.FFmpegError, OSError, ValueError, IndexError):  # IndexError: a stream appeared late
                 self._n_damaged += 1
                 return
             if packet is None:
@@ -302,7 +303,7 @@ class _Tape:
                 yield frame
 
     def _cleaned(self, raw: NDArray[Any]) -> FloatArray:
-        """Samples of any type as -1..1, without NaN and the like."""
+        """Samples of any type as -1..1, without NaN and infinity."""
         if raw.dtype.kind != "f":
             scale = np.float32(1 / _SCALES[raw.dtype.str[1:]])
             return np.asarray((raw.astype(np.float32) - (128 if raw.dtype.kind == "u" else 0)) * scale, np.float32)
@@ -314,22 +315,22 @@ class _Tape:
 
 
 def _bytes_missing(path: Path) -> int:
-    """How much shorter a WAV is than its header says; 0 if it is whole or does not say (as streams do not)."""
+    """How many bytes a WAV is shorter than its header says; 0 if it is complete, or was streamed without a length."""
     with path.open("rb") as file:
         head = file.read(8)
-    promised = 8 + int.from_bytes(head[4:8], "little")
-    return max(0, promised - path.stat().st_size) if head[:4] == b"RIFF" and promised < 0xFFFFFF00 else 0
+    declared = 8 + int.from_bytes(head[4:8], "little")
+    return max(0, declared - path.stat().st_size) if head[:4] == b"RIFF" and declared < 0xFFFFFF00 else 0
 
 
 def _push(resampler: Any, frame: Any) -> Iterator[FloatArray]:
-    """Give the resampler a frame, or None to empty it; take what it has."""
+    """Pass a frame to the resampler, or None to flush it; yields its output."""
     if resampler is not None:
         for out in resampler.resample(frame):
             yield out.to_ndarray()
 
 
 def _mixed(samples: FloatArray, names: Tuple[str, ...], width: int) -> FloatArray:
-    """[n_channels, n] mixed to mono or stereo, [width, n]."""
+    """Mix [n_channels, n] to mono or stereo, [width, n]."""
     if len(names) > 2:
         known = [_PAIRS.get(name[-1:].upper()) if name != "LFE" else (0.0, 0.0) for name in names]
         gains = np.array([pair or ((1.0, 0.0), (0.0, 1.0))[i % 2] for i, pair in enumerate(known)], np.float32)

@@ -1,1 +1,1 @@
-"""What the machine says of itself: memory, temperature, clock, the Ascend chip."""
+"""Readings of the machine: memory, temperature, clock, the Ascend chip."""

@@ -1,7 +1,7 @@
-"""What the machine says of itself: warmth, memory, clock, disk, what is plugged in. Nothing here raises.
+"""Readings of the machine: temperature, memory, clock, disk, what is plugged in. Nothing here raises.
 
-A reading that is not there is left out, or None: boards differ in what they can tell. Roots of ``/sys`` and ``/proc``
-are parameters so that a board which is not at hand can be read from a copy.
+A reading that the machine does not offer is left out, or None: boards differ. The roots of ``/sys`` and ``/proc`` are
+parameters so that tests can read copies of other boards' files.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ from typing import Dict, List, Optional, Tuple
 SYS, PROC = Path("/sys"), Path("/proc")
 
 EARLIEST = datetime(2026, 11, 1, tzinfo=timezone.utc)
-"""When this was written: a clock that shows an earlier time is not set."""
+"""A clock that shows a time before this release has not been set."""
 
-_BELIEVED_C = (-60.0, 200.0)
-"""A sensor that shows something else is not there."""
+_PLAUSIBLE_C = (-60.0, 200.0)
+"""A reading outside this range means that there is no sensor."""
 
 
 def _read(path: Path) -> str:
-    """A small file of the kernel's; empty if it cannot be read."""
+    """A small file of the kernel; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(1 << 16).decode(errors="replace").strip("\0\n ")
@@ -35,11 +35,11 @@ def _listed(folder: Path, pattern: str) -> List[Path]:
     return []
 
 
-# ---- warmth -------------------------------------------------------------------------------------------------------
+# ---- temperature --------------------------------------------------------------------------------------------------
 
 
 def temperatures(sys: Path = SYS) -> Dict[str, float]:
-    """Degrees Celsius by sensor: the kernel's thermal zones; where there are none, the chips of hwmon."""
+    """Degrees Celsius by sensor: the kernel's thermal zones; if there are none, the hwmon chips."""
     found: List[Tuple[str, str]] = []
     for zone in _listed(sys / "class/thermal", "thermal_zone*"):
         found.append((_read(zone / "type") or zone.name, _read(zone / "temp")))
@@ -51,14 +51,14 @@ def temperatures(sys: Path = SYS) -> Dict[str, float]:
     out: Dict[str, float] = {}
     for name, text in found:
         with contextlib.suppress(ValueError):
-            degrees = int(text) / 1000  # both give thousandths
-            if _BELIEVED_C[0] < degrees < _BELIEVED_C[1]:
-                out[_free(name, out)] = round(degrees, 1)
+            degrees = int(text) / 1000  # both report thousandths
+            if _PLAUSIBLE_C[0] < degrees < _PLAUSIBLE_C[1]:
+                out[_unique(name, out)] = round(degrees, 1)
     return out
 
 
-def _free(name: str, taken: Dict[str, float]) -> str:
-    """Boards have several sensors of one name."""
+def _unique(name: str, taken: Dict[str, float]) -> str:
+    """A name not yet taken: boards have several sensors of the same name."""
     n, tried = 1, name
     while tried in taken:
         n += 1
@@ -70,12 +70,12 @@ def _free(name: str, taken: Dict[str, float]) -> str:
 
 
 def memory_mb(pid: int, proc: Path = PROC) -> float:
-    """What a process holds in memory (RSS), MB; 0 if there is no such process."""
+    """A process's resident memory (RSS), MB; 0 if there is no such process."""
     return _kilobytes(proc / str(pid) / "status", "VmRSS") / 1024
 
 
 def free_memory_mb(proc: Path = PROC) -> Tuple[float, float]:
-    """What programs may still take, and what there is in all, MB; 0 where it is not told."""
+    """Available and total memory, MB; 0 if unknown."""
     meminfo = proc / "meminfo"
     return _kilobytes(meminfo, "MemAvailable") / 1024, _kilobytes(meminfo, "MemTotal") / 1024
 
@@ -90,19 +90,19 @@ def _kilobytes(path: Path, key: str) -> float:
 
 
 def uptime_s(proc: Path = PROC) -> float:
-    """Since the machine was started, seconds; 0 if that is not told."""
+    """Time since the machine was started, seconds; 0 if unknown."""
     with contextlib.suppress(ValueError, IndexError):
         return float(_read(proc / "uptime").split()[0])
     return 0.0
 
 
 def clock_is_set(now: Optional[datetime] = None) -> bool:
-    """Whether the clock shows a time that can be: without a network nothing puts a wrong one right."""
+    """Whether the clock shows a plausible time: without a network nothing corrects a wrong one."""
     return (now or datetime.now(timezone.utc)) >= EARLIEST
 
 
 def hardware_clock(sys: Path = SYS) -> Optional[datetime]:
-    """What the clock shows that runs on without power; None if there is none, or it cannot be read."""
+    """The time of the battery-backed clock (RTC); None if there is none, or it cannot be read."""
     for clock in _listed(sys / "class/rtc", "rtc*"):
         with contextlib.suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(int(_read(clock / "since_epoch")), timezone.utc)
@@ -114,18 +114,18 @@ def hardware_clock(sys: Path = SYS) -> Optional[datetime]:
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a folder's files are kept."""
+    """A mounted file system."""
 
     folder: str
-    """Where it is mounted."""
+    """The mount point."""
     device: str
     kind: str
-    """The file system: ext4, vfat, tmpfs..."""
+    """The type of file system: ext4, vfat, tmpfs..."""
     is_read_only: bool
 
 
 def mount_of(path: Path, proc: Path = PROC) -> Optional[Mount]:
-    """The mount a path is in; None if that is not told."""
+    """The mount that a path is on; None if unknown."""
     try:
         there = os.path.realpath(path)
     except (OSError, ValueError):
@@ -139,7 +139,7 @@ def mount_of(path: Path, proc: Path = PROC) -> Optional[Mount]:
         folder = head[4].encode().decode("unicode_escape").encode("latin-1", "replace").decode(errors="replace")
         if there != folder and not there.startswith(folder.rstrip("/") + "/"):
             continue
-        if best is None or len(folder) >= len(best.folder):  # the later of two in one place lies on top
+        if best is None or len(folder) >= len(best.folder):  # of two mounts in one place, the later one is on top
             options = [*head[5].split(","), *tail[2].split(",")]
             best = Mount(folder, tail[1], tail[0], "ro" in options)
     return best
@@ -153,7 +153,7 @@ def _read_all(path: Path) -> str:
 
 
 def flash_wear(sys: Path = SYS) -> Dict[str, int]:
-    """How much of an eMMC's life is used up, by device, in percent: 10 means "up to 10". SD cards do not tell."""
+    """How much of an eMMC's lifetime is used, by device, percent: 10 means "up to 10". SD cards do not report it."""
     out: Dict[str, int] = {}
     for path in _listed(sys / "block", "mmcblk*"):
         with contextlib.suppress(ValueError):
@@ -167,19 +167,19 @@ def flash_wear(sys: Path = SYS) -> Dict[str, int]:
 
 
 def model(proc: Path = PROC, sys: Path = SYS) -> str:
-    """What the board calls itself; empty if it does not."""
+    """The board's model name; empty if unknown."""
     return _read(proc / "device-tree/model") or _read(sys / "class/dmi/id/product_name")
 
 
 def connectors(sys: Path = SYS) -> Dict[str, str]:
-    """Sockets for screens: ``{"card0-HDMI-A-1": "connected"}``."""
+    """Display connectors and their state: ``{"card0-HDMI-A-1": "connected"}``."""
     return {
         path.name: _read(path / "status") for path in _listed(sys / "class/drm", "card*-*") if _read(path / "status")
     }
 
 
 def plugged_in(sys: Path = SYS, proc: Path = PROC) -> List[str]:
-    """USB devices, cameras, sound cards and screens, by their makers' names; without serial numbers."""
+    """USB devices, cameras, sound cards and screens by product name, without serial numbers."""
     out = []
     for usb in _listed(sys / "bus/usb/devices", "*"):
         number = f"{_read(usb / 'idVendor')}:{_read(usb / 'idProduct')}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..config import LiveSettings
 from ..errors import DeviceError, RequestError
 from ..media import FloatArray, Image
-from ..model.mel import EARS, MelStream, SpeechTracker
+from ..model.mel import VAD_MEL, MelStream, SpeechTracker
 from ..spool.submit import Source, submit
 
 PRE_ROLL_S = 0.4
@@ -35,11 +35,11 @@ class Passage:
 
     def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
-        self._rate = EARS.sample_rate
-        self._hop = EARS.hop
-        self._mel = MelStream(EARS)
-        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))  # its mean is not used here
-        self._recent: Deque[bool] = deque(maxlen=round(ONSET_S[1] * EARS.frames_per_s))
+        self._rate = VAD_MEL.sample_rate
+        self._hop = VAD_MEL.hop
+        self._mel = MelStream(VAD_MEL)
+        self._tracker = SpeechTracker(VAD_MEL, np.zeros(VAD_MEL.n_mels, np.float32))  # its mean is not used here
+        self._recent: Deque[bool] = deque(maxlen=round(ONSET_S[1] * VAD_MEL.frames_per_s))
         self._kept: List[NDArray[np.int16]] = []
         self._n_kept = 0
         self._n_waited = 0

@@ -1,1 +1,1 @@
-"""A model on the disk: what its bundle says, where bundles are kept, how it hears, and what runs it."""
+"""A model on disk: its bundle, the store of bundles, the mel spectrogram it is given, and the backends that run it."""

@@ -1,6 +1,6 @@
-"""What a model bundle says: a folder with bundle.yaml and the files it names.
+"""A model bundle: a folder with bundle.yaml and the files it names.
 
-Nothing about a model stands in the code: tensor names, shapes, mel settings and motion channels come from here.
+Nothing about a particular model is in the code: tensor names, shapes, mel settings and motion channels come from here.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SpecT = TypeVar("SpecT", bound=BundleSpec)
 
 @dataclass(frozen=True)
 class Stage:
-    """A graph with its file for one backend, checked against its hash."""
+    """One graph of a model and its file for one backend, the file's hash checked."""
 
     name: str
     path: Path
@@ -28,17 +28,17 @@ class Stage:
     soc: str = ""
     """The chip the file was compiled for; empty: any."""
     steady: FrozenSet[str] = frozenset()
-    """Inputs that stay the same for many runs."""
+    """Inputs that stay the same over many runs."""
 
 
 class Bundle:
     """A bundle on disk.
 
     Args:
-        folder: Where bundle.yaml lies.
+        folder: The folder with bundle.yaml.
 
     Raises:
-        ConfigError: If bundle.yaml is missing, wrong, or does not fit together.
+        ConfigError: If bundle.yaml is missing, invalid or inconsistent.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,12 +49,12 @@ class Bundle:
 
     @property
     def motion(self) -> MotionSpec:
-        """What a bundle of kind motion says."""
+        """The specification of a bundle of kind motion."""
         return self._of(MotionSpec)
 
     @property
     def frames(self) -> FramesSpec:
-        """What a bundle of kind frames says."""
+        """The specification of a bundle of kind frames."""
         return self._of(FramesSpec)
 
     def _of(self, kind: Type[SpecT]) -> SpecT:
@@ -66,7 +66,7 @@ class Bundle:
         """A stage's file for a backend, its hash checked.
 
         Raises:
-            ConfigError: If the bundle has no file for this backend, or the file is not the one it names.
+            ConfigError: If the bundle has no file for this backend, or the file's hash is not the one in bundle.yaml.
         """
         spec = self.spec.stages[name]
         if backend not in spec.files:
@@ -83,10 +83,10 @@ class Bundle:
         )
 
     def reference(self) -> Path:
-        """The file with what the graphs must compute, its hash checked.
+        """The file with the reference outputs, its hash checked.
 
         Raises:
-            ConfigError: If the bundle has none, or it is not the one it names.
+            ConfigError: If the bundle has none, or the file's hash is not the one in bundle.yaml.
         """
         if self.spec.reference is None:
             raise ConfigError(f"{self.folder}: bundle.yaml names no reference")
@@ -95,7 +95,7 @@ class Bundle:
     def _file(self, key: str, name: str, sha256: str) -> Path:
         path = self.folder / name
         if path.resolve().parent != self.folder.resolve():
-            raise ConfigError(f"{self.folder}: {key}.path = {name}: must lie in the bundle")
+            raise ConfigError(f"{self.folder}: {key}.path = {name}: must be in the bundle's folder")
         try:
             digest = sha256_of(path)
         except OSError as e:

@@ -1,7 +1,7 @@
-"""Log-mel spectrogram: what the model hears.
+"""The log-mel spectrogram that models are given, and which parts of the sound are speech.
 
-One function for training and for the running product, so that both hear the same. Pure numpy. What is said of a
-whole recording (its frames, their mean, its silences) has a form beside it for sound that is still arriving.
+Training and the product share this code, so that both compute the same. Pure numpy. For each computation on a whole
+recording (frames, their mean, silences) there is a streaming one for sound that is still arriving.
 """
 
 import math
@@ -16,58 +16,58 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 AnyFloatArray = Union[NDArray[np.float32], NDArray[np.float16]]
 
-_PIECE = 8192  # mel frames worked on at once, so that memory does not grow with the recording
-_BLOCK = 16  # of these transformed at once: more would leave the cache, and wake BLAS's threads for next to nothing
+_PIECE = 8192  # mel frames processed at once, so that memory does not grow with the recording
+_BLOCK = 16  # frames transformed at once: more would overflow the cache and wake BLAS's threads for little gain
 
 SILENT_LEVEL = -4.5
-"""log10 power of the loud parts under which nobody speaks (about -65 dB of full scale)."""
+"""If the loud parts are below this log10 power (about -65 dBFS), nobody speaks."""
 QUIET_S = 0.16
-"""A pause shorter than this does not shut the mouth: people keep it parted, seconds."""
+"""A shorter pause does not shut the mouth: people keep their lips parted, seconds."""
 NOISE_MEAN_S = 0.16
-"""Noise is steady over this long, speech is not."""
+"""Noise is steady over this time, speech is not, seconds."""
 NOISE_LEAST = 0.01
-"""If no more of a recording than this is as soft as silence, noise fills its pauses."""
+"""If a smaller share of a recording than this is silent, noise fills its pauses."""
 NOISE_SHARE, NOISE_DB, NOISE_UNDER_DB = 0.05, 2.0, 8.0
-"""A recording's floor is what this share of it is under; up to so much over it nobody speaks, if that is at least so
-much under the loud parts. Set by people's speech with noise at 5 dB (`models.aligned --noise-db`): without it a mouth
-never rested there."""
+"""The noise floor is this quantile of a recording's level. A frame less than NOISE_DB above the floor is a pause, if it
+is also at least NOISE_UNDER_DB below the loud parts. Tuned on real speech with noise at 5 dB SNR
+(`models.aligned --noise-db`), in which the mouth otherwise never came to rest."""
 FADE_S = 0.08
-"""How long the mouth takes to come to rest, seconds."""
+"""Time in which the mouth comes to rest, seconds."""
 
 
 @dataclass(frozen=True)
 class MelSettings:
-    """How a model's mel is made; read from its bundle."""
+    """How a model's mel spectrogram is computed; read from its bundle."""
 
     sample_rate: int = 16000
     """Samples a second, Hz."""
     n_fft: int = 400
-    """Length of the Hann window and of the transform, samples."""
+    """Length of the Hann window and of the FFT, samples."""
     hop: int = 160
     """Samples from one frame to the next."""
     n_mels: int = 80
-    """Bands."""
+    """Number of bands."""
     fmin: float = 0.0
     """Lower edge of the lowest band, Hz."""
     fmax: float = 8000.0
     """Upper edge of the highest band, Hz."""
     floor: float = 1e-10
-    """Power under which nothing is heard; log10 of it is the lowest value."""
+    """Smallest power; its log10 is the lowest value."""
     speech_db: float = 30.0
-    """Frames this far or less under the loud ones (95th percentile) count as speech, dB."""
+    """Frames at most this far below the loud ones (95th percentile) count as speech, dB."""
     clip: Tuple[float, float] = (-3.5, 2.5)
-    """Range kept about the mean of the speech frames, log10 power."""
+    """Range kept around the mean of the speech frames, log10 power."""
     scale: float = 0.8
-    """What the clipped value is divided by."""
+    """The clipped value is divided by this."""
     bands: str = "htk"
-    """Where the bands lie: `htk` or `slaney`, see `filterbank`."""
+    """Mel scale: `htk` or `slaney`, see `filterbank`."""
     summed: str = "power"
-    """What a band adds up: `power`, or `magnitude`, of which the square counts as its power."""
+    """What a band sums: `power`, or `magnitude`; the squared sum of magnitudes is then its power."""
     preemphasis: float = 0.0
-    """Share of the sample before that is taken from each sample first; 0: none."""
+    """Share of the previous sample that is subtracted from each sample first; 0: none."""
     normalise: str = "speech"
-    """What the network is given: `speech`, clipped about the mean of the speech frames; `range`, clipped as it is and
-    less the middle of the range."""
+    """What the network is given: `speech`, clipped around the mean of the speech frames; `range`, clipped without
+    centring, minus the middle of the range."""
 
     @property
     def frames_per_s(self) -> float:
@@ -75,16 +75,16 @@ class MelSettings:
         return self.sample_rate / self.hop
 
 
-EARS = MelSettings()
-"""What tells speech from silence where no model's own can: the levels above are of such mel."""
+VAD_MEL = MelSettings()
+"""Mel for voice activity detection where the model's own does not suit it: the levels above refer to these settings."""
 
 
 @lru_cache(maxsize=4)
 def filterbank(settings: MelSettings) -> FloatArray:
     """Triangular mel filters of equal area, [n_mels, n_fft // 2 + 1].
 
-    Mel scale of `htk`: 2595 log10(1 + f / 700) (O'Shaughnessy 1987); of `slaney`, as librosa's by default: linear up to
-    1 kHz, logarithmic above. Area normalisation as in Slaney's Auditory Toolbox.
+    The mel scale `htk` is 2595 log10(1 + f / 700) (O'Shaughnessy 1987); `slaney`, librosa's default, is linear up to
+    1 kHz and logarithmic above. Area normalisation as in Slaney's Auditory Toolbox.
     """
     freqs = np.linspace(0, settings.sample_rate / 2, settings.n_fft // 2 + 1)
     if settings.bands == "slaney":
@@ -101,31 +101,31 @@ def filterbank(settings: MelSettings) -> FloatArray:
 
 
 def _slaney(hz: float) -> float:
-    """Mels of Slaney's Auditory Toolbox: 15 of them up to 1 kHz, then 27 for each factor of 6.4."""
+    """Mels in Slaney's Auditory Toolbox: 15 up to 1 kHz, then 27 for each factor of 6.4."""
     return hz * 3 / 200 if hz < 1000 else 15 + math.log(hz / 1000) * 27 / math.log(6.4)
 
 
 class MelStream:
-    """Mel frames out of samples that arrive in pieces of any length.
+    """Mel frames from samples that arrive in pieces of any length.
 
     Args:
         settings: The model's mel settings.
-        at_once: Frames are given in multiples of so many, until the end: who needs several waits for them anyway.
+        at_once: Frames are returned in multiples of this number, except at the end.
     """
 
     def __init__(self, settings: MelSettings, at_once: int = 1) -> None:
         self._settings = settings
         self._at_once = at_once
-        # In double precision: in single, sums of other processors, and of other numbers of frames at once, come out
-        # otherwise by the last bit, and INT8 makes a step of it that can be seen in the motion.
+        # Double precision: in single precision the last bit of a sum depends on the processor and on how many frames
+        # are computed at once, and INT8 quantisation can turn that into a visible step in the motion.
         self._window = np.hanning(settings.n_fft + 1)[:-1]
         self._bands = filterbank(settings).T.astype(np.float64)
-        # frame i is centred on sample i * hop: the first one looks half a window before the start
+        # frame i is centred on sample i * hop: the first one begins half a window before the start
         self._pending: FloatArray = np.zeros(settings.n_fft // 2, np.float32)
-        self._before: FloatArray = np.zeros(1, np.float32)  # the last sample
+        self._before: FloatArray = np.zeros(1, np.float32)  # the previous sample
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """Take samples [n], float -1..1; give the frames that are complete, [n_mels, n_frames], log10 power."""
+        """Add samples [n], float -1..1; returns the frames that are complete, [n_mels, n_frames], log10 power."""
         if self._settings.preemphasis:
             joined = np.concatenate([self._before, samples])
             self._before = joined[-1:].copy()
@@ -182,12 +182,12 @@ def loudness(mel: AnyFloatArray) -> FloatArray:
 
 
 def loud_level(level: FloatArray) -> float:
-    """How loud the loud parts of a recording are: the 95th percentile of its frames' `loudness`, log10 power."""
+    """Level of a recording's loud parts: the 95th percentile of its frames' `loudness`, log10 power."""
     return float(np.quantile(level, 0.95))
 
 
 def cut(mel: AnyFloatArray, first: int, length: int, settings: MelSettings) -> FloatArray:
-    """Mel frames from `first` on, [n_mels, length]; silence where there are none, before the sound or after it."""
+    """Mel frames from `first` on, [n_mels, length]; padded with silence before and after the sound."""
     a, b = max(0, first), min(mel.shape[1], first + length)
     piece: FloatArray = np.full((len(mel), length), np.log10(settings.floor), np.float32)
     if b > a:
@@ -196,9 +196,9 @@ def cut(mel: AnyFloatArray, first: int, length: int, settings: MelSettings) -> F
 
 
 def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
-    """Mean of each band over the frames that are speech, [n_mels]: what `normalise` takes away.
+    """Mean of each band over the speech frames, [n_mels]: what `normalise` subtracts.
 
-    It removes microphone, room and level, which say nothing about the lips.
+    This removes the effect of microphone, room and level, which say nothing about the lips.
     """
     level = loudness(mel)
     speech = level >= loud_level(level) - settings.speech_db / 10
@@ -211,9 +211,9 @@ def speech_mean(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
 
 
 def normalise(mel: FloatArray, mean: FloatArray, settings: MelSettings) -> FloatArray:
-    """What the network is given: mel less the speech mean, clipped and scaled; same shape as `mel`.
+    """The network's input: mel minus the speech mean, clipped and scaled; same shape as `mel`.
 
-    Where `settings.normalise` is `range` the mean does not matter.
+    If `settings.normalise` is `range`, the mean is not used.
     """
     low, high = settings.clip
     if settings.normalise == "range":
@@ -224,13 +224,13 @@ def normalise(mel: FloatArray, mean: FloatArray, settings: MelSettings) -> Float
 
 
 def speech_shape(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
-    """`speech_mean` less the level of the loud parts, [n_mels]: the mean over a corpus is `SpeechTracker`'s prior."""
+    """`speech_mean` minus the level of the loud parts, [n_mels]. Its mean over a corpus is `SpeechTracker`'s prior."""
     shape: FloatArray = speech_mean(mel, settings) - np.float32(loud_level(loudness(mel)))
     return shape
 
 
 def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
-    """Of a whole recording: 1 where nobody speaks, 0 where somebody does, soft between; [n_frames]."""
+    """For a whole recording: 1 where nobody speaks, 0 where somebody does, with soft transitions; [n_frames]."""
     level = loudness(mel)
     loud = loud_level(level)
     if loud <= SILENT_LEVEL:
@@ -238,7 +238,7 @@ def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
     limit = loud - settings.speech_db / 10
     if float(np.quantile(level, NOISE_LEAST)) < limit:
         return rests(level < limit, settings, ended=True)
-    # noise fills the pauses: they are where nothing rises over its floor for a while
+    # noise fills the pauses: a pause is where nothing rises above the noise floor for a while
     half = max(1, round(NOISE_MEAN_S / 2 * settings.frames_per_s))
     steady = _moving_mean(level, 2 * half + 1)
     floor = float(np.quantile(steady, NOISE_SHARE))
@@ -246,12 +246,12 @@ def quiet(mel: AnyFloatArray, settings: MelSettings) -> FloatArray:
 
 
 def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:
-    """The pauses that shut the mouth, softened.
+    """The pauses long enough to shut the mouth, with soft transitions.
 
     Args:
-        silent: [n_frames], where nothing is said.
+        silent: [n_frames], true where nothing is said.
         settings: For the frame rate.
-        ended: Whether nothing is said after the last frame either; if not, silence there is too short until it lasts.
+        ended: Whether the sound ends here. If not, a silence at the end counts only once it has lasted long enough.
 
     Returns:
         [n_frames], 0..1.
@@ -265,9 +265,9 @@ def rests(silent: BoolArray, settings: MelSettings, ended: bool) -> FloatArray:
 
 
 def _moving_mean(values: FloatArray, width: int) -> NDArray[np.float64]:
-    """Mean over an odd number of frames about each, the ends repeated, [n] to [n]."""
+    """Mean over an odd number of frames around each, the ends repeated, [n] to [n]."""
     half = width // 2
-    padded = np.concatenate([np.repeat(values[:1], half), values, np.repeat(values[-1:], half)])  # np.pad takes longer
+    padded = np.concatenate([np.repeat(values[:1], half), values, np.repeat(values[-1:], half)])  # faster than np.pad
     out: NDArray[np.float64] = np.convolve(padded, np.full(width, 1 / width), "valid")
     return out
 
@@ -281,10 +281,10 @@ def runs(mask: BoolArray) -> List[Tuple[int, int]]:
 class SpeechTracker:
     """`speech_mean`, and which frames are silent, for sound that is still arriving.
 
-    The level rises with the loudest frame at once and falls slowly; a frame near enough under it is speech, unless
-    nothing has stood out of the noise for a while. The noise is followed the other way round: down at once, up slowly.
-    The mean forgets slowly and only by speech, so that a silence of any length leaves it as it was; it starts from the
-    training speech.
+    The level follows the loudest frame up at once and falls slowly. A frame close enough below it is speech, unless no
+    frame has stood out from the noise for a while. The noise level does the opposite: down at once, up slowly. The mean
+    is a slow moving average over speech only, so that a silence of any length leaves it unchanged; it starts from the
+    mean of the training speech.
 
     Args:
         settings: The model's mel settings.
@@ -292,37 +292,38 @@ class SpeechTracker:
     """
 
     START = -1.0
-    """Level before the first word, log10 power: speech recorded softly. Less would take a room's noise for speech."""
+    """Level before the first word, log10 power: that of softly recorded speech. If it were lower, room noise would pass
+    for speech."""
     FALL_DB = 1.5
-    """How much the level falls in a second."""
+    """How fast the level falls, dB per second."""
     RISE_DB = 6.0
-    """How much the noise rises in a second; words have gaps often enough to pull it back."""
+    """How fast the noise level rises, dB per second; speech has gaps often enough to pull it back."""
     NOISE_DB = 6.0
-    """Frames this little over the noise, or less, do not stand out of it ..."""
+    """A frame must be louder than the noise by this much to stand out from it, dB ..."""
     NOISE_S = 0.5
-    """... and after so many seconds without any that do, nobody speaks."""
+    """... and after this long without such a frame, nobody speaks, seconds."""
     FORGET_S = 4.0
-    """Seconds of speech that the mean remembers."""
+    """Time constant of the mean, seconds of speech."""
     PRIOR_S = 0.75
-    """Seconds of speech that the prior counts for."""
+    """Weight of the prior, seconds of speech."""
 
     def __init__(self, settings: MelSettings, prior: FloatArray) -> None:
         self._settings = settings
         self._prior = prior.astype(np.float64)
-        self._level = self._spoken = self.START  # now; when somebody last spoke
-        self._noise = math.inf  # the first frame says
+        self._level = self._spoken = self.START  # current level; level when somebody last spoke
+        self._noise = math.inf  # set by the first frame
         self._still = math.inf  # frames since one stood out
         self._sum = np.zeros(settings.n_mels)
         self._weight = 0.0  # frames in the sum
 
     def push(self, mel: FloatArray) -> BoolArray:
-        """Take frames [n_mels, n], log10 power; tell which are silent, [n]."""
+        """Add frames [n_mels, n], log10 power; returns which of them are silent, [n]."""
         rate, near = self._settings.frames_per_s, self._settings.speech_db / 10
         keep = 1 - 1 / (self.FORGET_S * rate)
         silent = np.ones(mel.shape[1], np.bool_)
         for i, now in enumerate(loudness(mel).tolist()):
             self._level = max(self._level - self.FALL_DB / 10 / rate, now, SILENT_LEVEL)
-            # noise under what could pass for speech is of no account, and would take long to come up from
+            # noise too soft to pass for speech does not matter, and rising again from there would take long
             lowest = self._level - near - self.NOISE_DB / 10
             self._noise = max(min(self._noise + self.RISE_DB / 10 / rate, now), lowest)
             soft = self._level <= SILENT_LEVEL or now < self._level - near
@@ -337,7 +338,7 @@ class SpeechTracker:
 
     @property
     def mean(self) -> FloatArray:
-        """Mean of each band over the speech up to now, [n_mels]: what `normalise` takes away."""
+        """Mean of each band over the speech so far, [n_mels]: what `normalise` subtracts."""
         count = self.PRIOR_S * self._settings.frames_per_s
         mean = (self._sum + (self._prior + self._spoken) * count) / (self._weight + count)
         out: FloatArray = mean.astype(np.float32)

@@ -1,9 +1,9 @@
-"""What a model's graphs must compute: a case that comes with the bundle, held against what this machine computes.
+"""Reference outputs that come with a bundle, compared with what this machine computes.
 
-A processor or a chip that computes something else does so quietly: the video is made, and the mouth mumbles.
-The case is an ``.npz`` beside bundle.yaml, made by ``models/reference.py``: some calls of each stage, and what its
-floating-point form gave for them. Arrays are ``<stage>/in/<tensor>`` and ``<stage>/out/<tensor>``, [n, ...]; an input
-with n = 1 is the same in each call. They are float32 or float16, or uint8, where 255 stands for 1.
+A processor or chip that computes something else fails silently: a video is made, and its mouth mumbles. The reference
+is an ``.npz`` beside bundle.yaml, made by ``models/reference.py``: inputs for a few calls of each stage, and what the
+floating-point model computed from them. Arrays are ``<stage>/in/<tensor>`` and ``<stage>/out/<tensor>``, [n, ...]; an
+input with n = 1 is the same in every call. Values are float32, float16, or uint8 with 255 for 1.
 """
 
 import zipfile
@@ -22,27 +22,27 @@ from .bundle import Bundle
 
 MOST_CALLS = 16
 GAINS = (0.9, 1.1)
-"""What `Agreement.gain` may be. INT8 has .98 to 1.02; one scale that is wrong is off by more."""
+"""Allowed range of `Agreement.gain`. INT8 gives .98 to 1.02; a single wrong scale is further off."""
 _TYPES = {"float32", "float16", "uint8"}
 
 
 class Agreement(NamedTuple):
-    """How one output goes with what it must be."""
+    """How well one output agrees with the reference."""
 
     stage: str
     output: str
     r: float
-    """Pearson's, over all values of all calls; 1 where both are constant, 0 where one alone is or is no number."""
+    """Pearson's correlation over all values of all calls; 1 if both are constant, 0 if only one is or any is NaN."""
     gain: float
-    """How large it is beside what it must be: the slope of the line through both. r does not see a wrong scale."""
+    """Slope of the regression line of the output on the reference: r is blind to a wrong scale."""
 
     def holds(self, least_r: float) -> bool:
-        """Whether that is near enough."""
+        """Whether the agreement is good enough."""
         return self.r >= least_r and GAINS[0] <= self.gain <= GAINS[1]
 
 
 def agreement(made: NDArray[Any], wanted: NDArray[Any]) -> Tuple[float, float]:
-    """r and gain of two arrays of one shape, as `Agreement` has them."""
+    """r and gain, as in `Agreement`, of two arrays of the same shape."""
     x, y = (array.astype(np.float64).ravel() for array in (made, wanted))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return 0.0, 0.0
@@ -56,14 +56,14 @@ def agreement(made: NDArray[Any], wanted: NDArray[Any]) -> Tuple[float, float]:
 
 
 def compare(bundle: Bundle, opened: Callable[[str], Session]) -> List[Agreement]:
-    """Run the bundle's case.
+    """Run the bundle's reference calls and compare.
 
     Args:
-        bundle: One with a reference.
-        opened: Gives the session of a stage; closed by who made it.
+        bundle: A bundle with a reference.
+        opened: Returns the open session of a stage; the caller closes it.
 
     Returns:
-        Of each output that the case has.
+        One agreement for each output in the reference.
 
     Raises:
         ConfigError: If the file is missing, damaged or does not fit the bundle.
@@ -79,11 +79,11 @@ def compare(bundle: Bundle, opened: Callable[[str], Session]) -> List[Agreement]
 
 
 Case = Dict[str, Tuple[List[Dict[str, FloatArray]], Dict[str, FloatArray]]]
-"""Stage -> its calls, each input name -> array; and output name -> what they must give, [n, ...]."""
+"""Stage -> (one dict of input name -> array for each call, output name -> expected values [n, ...])."""
 
 
 def read_case(bundle: Bundle) -> Case:
-    """The bundle's case.
+    """Read the bundle's reference.
 
     Raises:
         ConfigError: As `compare`.
@@ -93,7 +93,7 @@ def read_case(bundle: Bundle) -> Case:
         with zipfile.ZipFile(path) as archive:
             return {name: _stage_case(bundle, name, archive, path) for name in bundle.spec.stages}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
-        raise ConfigError(f"{path}: is no reference that can be read: {e}") from e
+        raise ConfigError(f"{path}: cannot be read as a reference: {e}") from e
 
 
 def _stage_case(
@@ -111,7 +111,7 @@ def _stage_case(
     }
     wrong += [f"{stage}/out/{name}" for name, array in outputs.items() if len(array) != n_calls]
     if wrong or not outputs:
-        raise ConfigError(f"{path}: {', '.join(wrong) or f'{stage}/out'}: {n_calls} calls are needed, as inputs have")
+        raise ConfigError(f"{path}: {', '.join(wrong) or f'{stage}/out'}: must have {n_calls} calls, like the inputs")
     calls = [
         {name: np.ascontiguousarray(array[i % len(array)][None]) for name, array in inputs.items()}
         for i in range(n_calls)
@@ -120,7 +120,7 @@ def _stage_case(
 
 
 def _read(archive: zipfile.ZipFile, name: str, shape: List[int], path: Path) -> FloatArray:
-    """One array, looked at before its values are read: what is packed small may be large."""
+    """Read one array. Its header is checked first: a small compressed file may expand to a large array."""
     try:
         file = archive.open(f"{name}.npy")
     except KeyError as e:

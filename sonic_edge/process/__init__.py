@@ -1,6 +1,7 @@
-"""A process of ours and its parent: JSON lines over pipes, never pickles; it is bounded, and ends when the parent does.
+"""Child processes: they talk to the parent in JSON lines over pipes, have resource limits, and end with the parent.
 
-A file that takes such a process over must not get the daemon too: what comes back is read as JSON, within bounds.
+A malicious file that takes over a child must not get the daemon too: what comes back is parsed as JSON of limited
+size, never as a pickle.
 """
 
 import contextlib
@@ -18,20 +19,20 @@ from ..errors import DeviceError
 MAX_LINE_BYTES = 4 << 20
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
-_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 def environment() -> Dict[str, str]:
-    """What a process of ours inherits: it is not a service of its own and must not answer the daemon's watchdog."""
-    return {k: v for k, v in os.environ.items() if k not in _OWN}
+    """The environment of a child: without what would let it answer systemd's watchdog in place of the daemon."""
+    return {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
 
 
 class Child:
     """A running process, seen from its parent.
 
     Args:
-        command: What to start.
-        name: What to call it in words: ``the worker``.
+        command: Program and arguments.
+        name: What messages call it: ``the worker``.
 
     Raises:
         DeviceError: If it cannot be started.
@@ -53,28 +54,28 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         return self._process.pid
 
     @property
     def fd(self) -> int:
-        """Becomes readable when it says something, or ends."""
+        """A file descriptor that becomes readable when the child writes something, or ends."""
         return self._from.fileno()
 
     def send(self, line: bytes) -> None:
-        """Send a line; that the process is dead is noticed by `line`."""
+        """Send it a line, as `messages.encode` makes it. A dead child is noticed by `line`, not here."""
         with contextlib.suppress(BrokenPipeError):
             self._to.write(line)
 
     def wait(self, timeout_s: float, wake: Optional[int] = None) -> None:
-        """Wait until it says something, or `wake` becomes readable."""
+        """Wait until it writes something, or `wake` becomes readable."""
         select.select([fd for fd in (self.fd, wake) if fd is not None], [], [], timeout_s)
 
     def line(self) -> Optional[bytes]:
-        """What it said next, a line; None if that has not come whole.
+        """Its next line; None if no complete line has arrived.
 
         Raises:
-            EOFError: It closed its end, in words; or it said more than a line may hold. It is ended then.
+            EOFError: If it closed its pipe (the message says how it ended) or its line is too long. It is killed then.
         """
         while self.is_alive:
             line, newline, rest = self._pending.partition(b"\n")
@@ -82,7 +83,7 @@ class Child:
                 self._pending = rest
                 return line
             if len(self._pending) > MAX_LINE_BYTES:
-                raise EOFError(self.nonsense(self._pending))
+                raise EOFError(self.reject(self._pending))
             try:
                 piece = os.read(self.fd, 1 << 16)
             except BlockingIOError:
@@ -92,29 +93,29 @@ class Child:
             self._pending += piece
         return None
 
-    def nonsense(self, line: bytes) -> str:
-        """End a process that cannot be trusted any more; says so."""
+    def reject(self, line: bytes) -> str:
+        """Kill a child that sent a line we do not understand; returns a message that says so."""
         self.kill()
-        return f"{self._name} said {line[:60]!r}, which means nothing; it was ended"
+        return f"{self._name} sent {line[:60]!r}, which is not a known message; it was killed"
 
     def kill(self) -> None:
-        """End it at once; whatever it was writing is worth nothing."""
+        """Kill it at once; a line that it was writing is discarded."""
         self.is_alive = False
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; it dies when it comes out
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel and dies when that returns
             self._process.wait(5)
         for pipe in (self._to, self._from):
             with contextlib.suppress(OSError):
                 pipe.close()
 
     def _how_it_ended(self) -> str:
-        """It closed its end: wait until it is really over, and say how."""
+        """After it closed its pipe: wait until it has exited, and say how."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         status = self._process.returncode
         self.kill()
         if status is None:
-            return f"{self._name} closed its pipe; it was ended"
+            return f"{self._name} closed its pipe; it was killed"
         if status >= 0:
             return f"{self._name} ended with status {status}"
         try:
@@ -124,11 +125,11 @@ class Child:
         return f"{self._name} was killed by {name}"
 
 
-# ---- from inside --------------------------------------------------------------------------------------------------
+# ---- inside the child ---------------------------------------------------------------------------------------------
 
 
 def take_pipes() -> Tuple[BinaryIO, BinaryIO]:
-    """Standard input and output for ourselves alone: whatever a library prints goes to standard error."""
+    """Take standard input and output for messages alone: whatever a library prints goes to standard error."""
     orders = os.fdopen(os.dup(0), "rb")
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -139,17 +140,21 @@ def take_pipes() -> Tuple[BinaryIO, BinaryIO]:
 
 
 def send(pipe: BinaryIO, line: bytes) -> None:
-    """Send a line to the parent; without one there is no point in going on."""
+    """Send the parent a line, as `messages.encode` makes it; exit if the parent is gone."""
     try:
         pipe.write(line)
     except BrokenPipeError:
         os._exit(1)
 
 
-def die_with(parent: int) -> None:
-    """Be killed when the parent ends, however it ends, so that nothing is left that works beside its successor.
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, so that no child is left beside the parent's successor.
 
-    Call it from the thread the process lives in: the kernel watches the parent's thread, and tells this one.
+    Call it from the main thread: the kernel keeps this setting per thread. It watches the parent's thread that started
+    this process.
+
+    Args:
+        parent: The parent's process id.
     """
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
@@ -158,29 +163,29 @@ def die_with(parent: int) -> None:
 
 
 def bind_to_parent() -> None:
-    """The same for a program that is not ours, as `preexec_fn`: between fork and exec nothing may take a lock."""
+    """The same for a program that is not ours, as `preexec_fn`: no lock may be taken between fork and exec."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def bound(memory_mb: int) -> None:
-    """Take no more memory than allowed, go first when the machine has too little, and leave no core dumps with faces.
+def limit_resources(memory_mb: int) -> None:
+    """Limit this process's memory, let the kernel's OOM killer choose it first, and write no core dumps (of faces).
 
-    RLIMIT_DATA and not RLIMIT_AS: it counts private writable memory, which is what fills the machine. The address
-    space also holds mapped files, libraries and what allocators reserve for each thread without using it; a limit on
-    that would have to be several times larger to let good work through, and would then bound nothing.
+    RLIMIT_DATA, not RLIMIT_AS: it counts private writable memory, which is what fills the machine. The address space
+    also holds mapped files, libraries and what allocators reserve for each thread without using it; a limit on that
+    would have to be several times larger to let normal work through, and would then limit nothing.
     """
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):  # the kernel is to take this process and not the daemon
+    with contextlib.suppress(OSError):  # the OOM killer should choose this process, not the daemon
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-class Lines:
-    """What the parent says, for a process that also has other things to do.
+class LineReader:
+    """The parent's messages, for a process that also has other things to do.
 
     Args:
-        pipe: As `take_pipes` gives it, of which nothing has been read.
+        pipe: From `take_pipes`; nothing may have been read from it.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -188,10 +193,10 @@ class Lines:
         self._pending = b""
 
     def wait_for_one(self) -> List[bytes]:
-        """Lines, at least one.
+        """Wait for at least one line.
 
         Raises:
-            EOFError: If the parent closed its end.
+            EOFError: If the parent closed its pipe.
         """
         lines: List[bytes] = []
         while not lines:
@@ -199,15 +204,15 @@ class Lines:
         return lines
 
     def take(self, timeout_s: float) -> List[bytes]:
-        """The lines that have come, waiting a while for the first.
+        """The complete lines that have arrived, waiting up to `timeout_s` for the first.
 
         Raises:
-            EOFError: If the parent closed its end.
+            EOFError: If the parent closed its pipe.
         """
         if select.select([self._fd], [], [], timeout_s)[0]:
             piece = os.read(self._fd, 1 << 16)
             if not piece:
-                raise EOFError("the daemon closed its end")
+                raise EOFError("the daemon closed its pipe")
             self._pending += piece
         *whole, self._pending = self._pending.split(b"\n")
         return whole

@@ -1,6 +1,6 @@
-"""Doing something in a process of its own, with a deadline.
+"""Running a function in a separate process, with a deadline.
 
-A camera, a sound server or a disk may hang for ever and a library may take its process down; the doctor goes on.
+A camera, a sound server or a disk may hang for ever, and a library may crash its process; the caller carries on.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from . import bind_to_parent
 
 MAX_BYTES = 8 << 20
-"""Of what comes back."""
+"""Largest result."""
 
 _FORK = multiprocessing.get_context("fork")
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class TimedOut(Exception):
-    """It did not come to an end in time."""
+    """The function did not return in time."""
 
 
 class Crashed(Exception):
-    """It took its process down; the words say how."""
+    """The function's process died; the message says how."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user, with what it has around itself."""
+    """A user account: its ids, groups and environment."""
 
     name: str
     uid: int
@@ -47,20 +47,20 @@ class Account:
 
 
 def run_isolated(do: Callable[[], object], seconds: float, account: Optional[Account] = None) -> Any:
-    """What `do` returns; it must be fit for JSON and not raise.
+    """Call a function in a separate process and return its result.
 
     Args:
-        do: To be done.
-        seconds: It may take this long.
-        account: As whom; only root can be somebody else, everybody else stays what they are.
+        do: The function. Its result must be JSON-serialisable, and it must not raise.
+        seconds: Deadline.
+        account: The user to run as; ignored unless this process is root.
 
     Raises:
-        TimedOut, Crashed: It and everything it started is ended.
+        TimedOut, Crashed: The process and everything it started have been killed.
     """
     here, there = _FORK.Pipe(duplex=False)
     sys.stdout.flush()
     sys.stderr.flush()
-    child = _FORK.Process(target=_live, args=(do, account, there, os.getpid()), daemon=True)
+    child = _FORK.Process(target=_child, args=(do, account, there, os.getpid()), daemon=True)
     try:
         child.start()
     except OSError as e:
@@ -83,16 +83,16 @@ def run_isolated(do: Callable[[], object], seconds: float, account: Optional[Acc
         child.join(1)  # one that hangs in the kernel is left behind
 
 
-def _live(do: Callable[[], object], account: Optional[Account], out: Connection, parent: int) -> None:
-    """The child's life."""
+def _child(do: Callable[[], object], account: Optional[Account], out: Connection, parent: int) -> None:
+    """The separate process."""
     with contextlib.suppress(OSError):
-        os.setsid()  # what it starts ends with it
+        os.setsid()  # the processes that it starts are killed with it
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
     if account is not None and os.geteuid() == 0:
         _become(account)
-    bind_to_parent()  # after that: a process that changes its user loses it
+    bind_to_parent()  # after changing the user, which would undo it
     if os.getppid() != parent:
         os._exit(1)
     os.nice(5)  # the daemon goes first
@@ -111,7 +111,7 @@ def account_of(unit: Mapping[str, str]) -> Optional[Account]:
     """The user the service runs as.
 
     Args:
-        unit: What systemd says of it; where systemd does not run, the user is the one that installing makes.
+        unit: The unit's properties from systemd; where systemd does not run, the user that the installer creates.
     """
     name = unit.get("User") or ("root" if unit.get("FragmentPath") else "sonic-edge")
     try:
@@ -120,8 +120,8 @@ def account_of(unit: Mapping[str, str]) -> Optional[Account]:
     except (KeyError, OSError):
         return None
     groups.update(_groups(unit.get("SupplementaryGroups", "audio video HwHiAiUser")))
-    around = {k: v for k, v in os.environ.items() if not unit or k.startswith(("LANG", "LC_", "TZ"))}
-    environment = {"PATH": _SYSTEM_PATH, **around, "HOME": user.pw_dir, "USER": name, **_environment(unit)}
+    inherited = {k: v for k, v in os.environ.items() if not unit or k.startswith(("LANG", "LC_", "TZ"))}
+    environment = {"PATH": _SYSTEM_PATH, **inherited, "HOME": user.pw_dir, "USER": name, **_environment(unit)}
     return Account(name, user.pw_uid, user.pw_gid, tuple(sorted(groups)), environment)
 
 
@@ -134,7 +134,7 @@ def _groups(names: str) -> List[int]:
 
 
 def _environment(unit: Mapping[str, str]) -> Dict[str, str]:
-    """What the unit sets, and what the file says that it names: that of an Ascend chip."""
+    """Variables that the unit sets directly, and those of its environment file (for an Ascend chip)."""
     found = _assigned(unit.get("Environment", ""))
     file = unit.get("EnvironmentFiles", "").partition(" (")[0]  # /etc/sonic-edge/ascend.env (ignore_errors=yes)
     with contextlib.suppress(OSError):

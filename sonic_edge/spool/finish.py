@@ -32,7 +32,7 @@ def publish(folders: Folders, record: Record, report: Mapping[str, object], keep
     folder = folders.work / record.id
     disk.sync(output_in(folder))
     record = _named(folders, replace(record, state="publishing"))
-    disk.write_for_people(folder / "report.json", {**report, **_final_names(record)})
+    disk.write_json(folder / "report.json", {**report, **_final_names(record)})
     record.store(folder)
     return finish_publishing(folders, record, keep_inputs)
 
@@ -44,7 +44,7 @@ def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> st
     if disk.exists(video):
         if disk.exists(folders.outbox / f"{record.name}.mp4"):  # came there since the name was chosen
             record = _named(folders, record)
-            disk.write_for_people(report, {**json.loads(report.read_bytes()), **_final_names(record)})
+            disk.write_json(report, {**json.loads(report.read_bytes()), **_final_names(record)})
             record.store(folder)
         disk.rename(video, folders.outbox / f"{record.name}.mp4")
     if keep_inputs and disk.exists(inputs) and not disk.exists(inputs / PRIVATE):
@@ -95,7 +95,7 @@ def finish_failing(folders: Folders, record: Record) -> str:
         if told.is_dir():
             others = (inputs / name for name in disk.numbered(told.name))
             disk.rename(told, next(other for other in others if not disk.exists(other)))
-        disk.write_for_people(folder / REASON, record.reason)  # not among the inputs: any name may be taken there
+        disk.write_json(folder / REASON, record.reason)  # not among the inputs: any name may be taken there
         disk.rename(folder / REASON, told)
         disk.sync(inputs)
         disk.rename(inputs, folders.failed / record.name)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sonic_edge.engine.renderer import _pixels
 from sonic_edge.engine.renderer.geometry import OVAL, Box, Grid, look_up, points_of
-from sonic_edge.engine.renderer.photo import doubled
+from sonic_edge.engine.renderer.photo import upsampled
 from sonic_edge.media import FloatArray, Image
 
 from ..slow_renderer import enlarged
@@ -34,9 +34,9 @@ def routes(size: int, folder: Path, rounds: int) -> Dict[str, Dict[str, float]]:
     ]
     whole = {
         "once, linear": _linear(photo, 1, grid),
-        "twice by the H.265 filter, linear": _linear(doubled(photo), 2, grid),
+        "twice by the H.265 filter, linear": _linear(upsampled(photo), 2, grid),
         "twice by Lanczos, linear": _linear(_twice(photo, cv2.INTER_LANCZOS4), 2, grid),
-        "four times by the H.265 filter, linear": _linear(doubled(doubled(photo)), 4, grid),
+        "four times by the H.265 filter, linear": _linear(upsampled(upsampled(photo)), 4, grid),
         "once, cubic (OpenCV)": _by_opencv(photo, cv2.INTER_CUBIC, grid),
         "once, Lanczos (OpenCV)": _by_opencv(photo, cv2.INTER_LANCZOS4, grid),
     }

@@ -20,7 +20,7 @@ from sonic_edge.engine.motion.shape import shape_motion
 from sonic_edge.engine.portrait import FaceFinder, make_portrait, read_image
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.speech import read_speech, sound
-from sonic_edge.media import Heard, Image, Motion, Portrait, Speech
+from sonic_edge.media import Image, Motion, Portrait, SoundBlock, Speech
 from sonic_edge.model.backends.cpu import CpuBackend
 from sonic_edge.model.store import find_bundle
 
@@ -140,7 +140,7 @@ class Material:
         def work() -> int:
             step = rate // 100
             for at in range(0, len(samples), step):
-                for cue in mirror.hear(Heard(samples[at : at + step], at, time.monotonic())):
+                for cue in mirror.hear(SoundBlock(samples[at : at + step], at, time.monotonic())):
                     mirror.draw(cue.pose)
             return round(seconds)
 

@@ -411,7 +411,7 @@ def test_a_choice_that_is_damaged_while_the_daemon_runs_changes_nothing(daemon, 
     model("use", one)
     running = daemon()
     (tmp_path / "models" / CHOICE).write_text("{")
-    with pytest.raises(RequestError, match="is damaged; `sonic-edge model use NAME` writes it anew"):
+    with pytest.raises(RequestError, match="is damaged; `sonic-edge model use NAME` writes a new one"):
         ask(tmp_path / "spool/run", Request("reload"))
     drop(running, "a", "ok")
     running.until_there("outbox/a.json")
@@ -492,7 +492,7 @@ def test_a_box_that_starts_with_a_damaged_bundle_says_how_to_go_back(whole, mode
     running = whole()
     assert running.process.wait(DEADLINE_S) == 78
     assert f"{one}/encoder.int8.onnx: is damaged or changed" in running.text()
-    assert f"; `sonic-edge model rollback` goes back to {SHIPPED}, the one before it" in running.text()
+    assert f"; `sonic-edge model rollback` goes back to {SHIPPED}, which was in use before" in running.text()
     shutil.rmtree(tmp_path / "models" / one)
     gone = whole()
     assert gone.process.wait(DEADLINE_S) == 78

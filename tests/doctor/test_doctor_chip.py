@@ -42,7 +42,7 @@ def _by_state(found):
 def smi(tmp_path, monkeypatch):
     """Has npu-smi say something; how often it was asked is in `asked`."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
-    monkeypatch.setattr(npu.watch, "_PLACES", ())
+    monkeypatch.setattr(npu.watch, "_FOLDERS", ())
     asked = tmp_path / "asked"
 
     def say(text):
@@ -144,7 +144,7 @@ def test_no_npu_smi_and_one_that_fails(smi):
 
 def test_the_daemons_answers_are_not_asked_for_again(smi):
     asked = smi(BOARD)
-    watch = npu.Watch()
+    watch = npu.Monitor()
     watch.report = npu.parse((SAID / "310_board.txt").read_text())
     found = list(chip.health(_case(told={"npu": plain(watch.status())})))
     assert "driver 21.0.3.1" in found[0].seen and "chip 0 is a 310;" in found[1].seen and not asked.exists()

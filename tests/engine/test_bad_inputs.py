@@ -102,8 +102,8 @@ def see_through(path):
 
 HARD = [
     ("two faces", "face.png", picture(two_faces()), "2 faces found; the largest is used"),
-    ("silence", "say.wav", lambda path: wav(path, np.zeros((1, 16000), np.float32), 16000), "no speech in it"),
-    ("NaN samples", "say.wav", nan_samples, "samples that are no numbers"),
+    ("silence", "say.wav", lambda path: wav(path, np.zeros((1, 16000), np.float32), 16000), "without speech"),
+    ("NaN samples", "say.wav", nan_samples, "samples that are not finite"),
     ("a cut recording", "say.wav", half_of_a_recording, "cut off"),
     ("16-bit grey", "face.png", grey_16_bit, None),
     ("alpha", "face.png", see_through, None),

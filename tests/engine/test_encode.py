@@ -429,7 +429,7 @@ def test_an_encoder_that_fails_in_the_middle(tmp_path, breaks, after, at):
 
 def test_an_encoder_that_falls_silent(tmp_path, breaks):
     breaks(3, None)
-    with pytest.raises(DeviceError, match="not published, the file came out wrong: it has 3 frames, not 25"):
+    with pytest.raises(DeviceError, match="not published, because the file is wrong: it has 3 frames, not 25"):
         video(tmp_path / "a.mp4")
     with pytest.raises(DeviceError, match="a trial of 256x256: 3 pictures came back, not 5"):
         try_encoder(EncodeSettings(), 256, 25)
@@ -471,7 +471,7 @@ def test_nothing_is_left_when_the_sound_fails(tmp_path):
 
 
 def test_too_few_pictures_are_not_published(tmp_path):
-    with pytest.raises(DeviceError, match=r"a.mp4: not published, the file came out wrong: it has 20 frames, not 25"):
+    with pytest.raises(DeviceError, match=r"a.mp4: not published, because the file is wrong: it has 20 frames, not 25"):
         video(tmp_path / "a.mp4", frames=pictures(20))
     assert names(tmp_path) == []
 
@@ -485,14 +485,14 @@ def test_sound_of_another_length_is_not_published(tmp_path, n_samples):
 
 def test_without_the_label_it_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(mp4, "_MOVFLAGS", "faststart")
-    with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its AIGC metadata is None"):
+    with pytest.raises(DeviceError, match=r"not published, because the file is wrong: its AIGC metadata is None"):
         video(tmp_path / "a.mp4")
     assert names(tmp_path) == []
 
 
 def test_without_the_visible_label_it_is_not_published(tmp_path):
     shown = []
-    with pytest.raises(DeviceError, match=r"not published, .* its first picture does not carry the visible label"):
+    with pytest.raises(DeviceError, match=r"not published, .* its first picture does not have the visible label"):
         video(tmp_path / "a.mp4", is_labelled=lambda image: bool(shown.append(image)))
     assert names(tmp_path) == []
     (first,) = shown
@@ -502,7 +502,7 @@ def test_without_the_visible_label_it_is_not_published(tmp_path):
 
 def test_with_the_index_at_the_end_it_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(mp4, "_MOVFLAGS", "use_metadata_tags")
-    with pytest.raises(DeviceError, match=r"not published, the file came out wrong: its index is not at the front"):
+    with pytest.raises(DeviceError, match=r"not published, because the file is wrong: its index is not at the front"):
         video(tmp_path / "a.mp4")
 
 

@@ -242,7 +242,7 @@ def test_one_eye_is_a_little_ahead_of_the_other(portrait: Portrait) -> None:
     frame = g.FaceFrame(portrait.landmarks)
     left, right = (Eye(portrait.image, frame, portrait.landmarks, groups) for groups in EYES)
     blinks = np.linspace(0, 1, 51)
-    ahead = np.array([left.follows(float(b)) - right.follows(float(b)) for b in blinks])
+    ahead = np.array([left.lid_position(float(b)) - right.lid_position(float(b)) for b in blinks])
     assert ahead[0] == ahead[-1] == 0
     assert 0.02 < ahead.max() < 0.25
     assert (ahead >= 0).all()

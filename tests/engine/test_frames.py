@@ -66,7 +66,7 @@ def test_a_video_with_its_sheet_and_its_report(painted_bundle, tmp_path, short_s
         assert cv2.imread(str(tmp_path / name)).shape[1] == 1800
 
 
-def test_controls_without_effect_are_reported_once(painted_bundle, tmp_path, short_speech):
+def test_controls_that_mean_nothing_are_told_once(painted_bundle, tmp_path, short_speech):
     with Pipeline(config(painted_bundle("wav2lip"), inference_steps=4)) as pipeline:
         asked = {"seed": 3, "motion_scale": 0.5, "align_offset": 0.1}
         report = pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "a.mp4", asked))
@@ -138,34 +138,34 @@ NO_STAGE = {"inputs": {}, "outputs": {}, "files": {}}
         ("sonic", "kind", None, "kind: is missing; it must be motion or frames"),
         ("sonic", "paste", None, "paste: is missing"),
         ("sonic", "lips", {}, "lips: there is no such setting"),
-        ("sonic", "stages.encoder", NO_STAGE, "stages.encoder: is not"),
+        ("sonic", "stages.encoder", NO_STAGE, "stages.encoder: unknown"),
         ("sonic", "stages", {}, "stages: has no painter"),
         ("sonic", "crop.size", 96, "stages.painter.inputs.face: is [1, 3, 224, 224]; must be [1, 3, 96, 96]"),
         ("sonic", "picture.given", ["blanked", "face"], "must be [1, 6, 224, 224]"),
         ("sonic", "picture.given", ["mouth"], "picture.given = 'mouth': must be a list of face or blanked"),
-        ("sonic", "picture.range", [1.0, -1.0], "picture.range = [1.0, -1.0]: must rise"),
+        ("sonic", "picture.range", [1.0, -1.0], "picture.range = [1.0, -1.0]: must increase"),
         ("sonic", "window.mel_frames", 16, "inputs.speech: is [1, 1, 80, 160]; must be [1, 1, 80, 16]"),
         ("sonic", "tensors.picture", "face_out", "stages.painter.outputs.face_out: is missing"),
-        ("sonic", "tensors.speech", "mel", "stages.painter.inputs.speech: tensors does not say what it is"),
+        ("sonic", "tensors.speech", "mel", "stages.painter.inputs.speech: is not named under tensors"),
         ("sonic", "stream.prior", [], "stream.prior: 0 values; mel.normalise = speech needs 80"),
-        ("wav2lip", "stream.prior", [-5.0] * 80, "stream.prior: means nothing where mel.normalise is range"),
+        ("wav2lip", "stream.prior", [-5.0] * 80, "stream.prior: is not used if mel.normalise is range"),
         ("wav2lip", "stream.look_ahead_s", -0.1, "stream.look_ahead_s = -0.1: must be a number from 0 to 2"),
-        ("wav2lip", "window.start_s", 0.5, "must be over window.start_s = 0.5"),
+        ("wav2lip", "window.start_s", 0.5, "must be more than window.start_s = 0.5"),
         ("wav2lip", "mel.normalise", "speech", "mel.normalise = speech: needs mel.summed = power"),
-        ("wav2lip", "mel.fmax", 9000.0, "mel.fmin, fmax = 55, 9000: must rise and end at 8000 Hz"),
+        ("wav2lip", "mel.fmax", 9000.0, "mel.fmin, fmax = 55, 9000: must increase and be at most 8000 Hz"),
         ("wav2lip", "mel.sample_rate", 22050, "mel.sample_rate = 22050: must be 16000"),
         ("wav2lip", "mel.hop", 1000, "mel.hop = 1000: must be at most mel.n_fft = 800"),
-        ("wav2lip", "mel.clip", [2.0, 2.0], "mel.clip = [2.0, 2.0]: must rise"),
+        ("wav2lip", "mel.clip", [2.0, 2.0], "mel.clip = [2.0, 2.0]: must increase"),
         ("wav2lip", "crop.margins", [0.0, 0.1], "crop.margins = [0.0, 0.1]: must be left, top, right"),
         ("wav2lip", "crop.eye_left", [0.3, 0.4], "crop: must have either eye_left and eye_right, or margins"),
-        ("sonic", "crop.eye_left", [0.7, 0.4], "the left eye's x under the right one's by 0.05 or more"),
+        ("sonic", "crop.eye_left", [0.7, 0.4], "the right eye's x larger by at least 0.05"),
         ("sonic", "crop.eye_right", [0.7], "must be x and y, 0 to 1"),
         ("sonic", "paste.box", [0.5, 0.5, 0.4, 1.0], "paste.box = [0.5, 0.5, 0.4, 1.0]: must be left, top"),
         ("sonic", "paste.feather", 0.005, "paste.feather = 0.005: must be at least 0.00893, two pixels of crop.size"),
         ("sonic", "paste.feather", 0.4, "paste.feather = 0.4: must be at most 0.23, half of the height"),
     ],
 )
-def test_inconsistencies_are_reported(tmp_path, shape, path, to, words):
+def test_what_does_not_fit_together_is_told(tmp_path, shape, path, to, words):
     def change(spec):
         *above, key = path.split(".")
         for name in above:
@@ -193,7 +193,7 @@ def test_a_bundle_of_one_kind_is_not_taken_for_the_other(painted_bundle, tmp_pat
         _ = Bundle(painted_bundle("sonic")).motion
 
 
-def test_the_readmes_examples_are_valid_bundles():
+def test_what_the_read_me_shows_is_a_bundle():
     """The two files that models/README.md has operators begin with; the figures they must fill in are filled in."""
     text = (Path(__file__).parents[2] / "models" / "README.md").read_text(encoding="utf-8")
     found = {}
@@ -213,8 +213,8 @@ def test_the_readmes_examples_are_valid_bundles():
 @pytest.mark.parametrize(
     "path, to, words",
     [
-        ("mel.fmin", 9000.0, "mel.fmin, fmax = 9000, 8000: must rise"),
-        ("mel.sample_rate", 8000, "mel.sample_rate = 8000: must be 16000, as live sound is"),
+        ("mel.fmin", 9000.0, "mel.fmin, fmax = 9000, 8000: must increase"),
+        ("mel.sample_rate", 8000, "mel.sample_rate = 8000: must be 16000, the rate of live sound"),
         ("mel.summed", "magnitude", "mel.normalise = speech: needs mel.summed = power"),
         ("kind", 3, "kind = 3: must be motion or frames"),
         ("crop", {}, "crop: there is no such setting"),

@@ -7,7 +7,7 @@ from drawn_face import drawn, mesh
 from slow_renderer import enlarged
 
 from sonic_edge.engine.renderer import geometry as g
-from sonic_edge.engine.renderer.photo import FINEST, FinePhoto, doubled, softness
+from sonic_edge.engine.renderer.photo import FINEST, FinePhoto, softness, upsampled
 
 
 class TestGeometry:
@@ -36,7 +36,7 @@ class TestGeometry:
     def test_an_inverse_undoes(self) -> None:
         grid = g.Grid(g.Box(0, 0, 200, 200), 5)
         there = 12 * np.sin(grid.nodes[..., ::-1] / 40).astype(np.float32)
-        source = grid.undo(there, grid.nodes, 6)
+        source = grid.invert(there, grid.nodes, 6)
         inner = (slice(4, -4), slice(4, -4))
         assert (source + grid.sample(there, source))[inner] == pytest.approx(grid.nodes[inner], abs=0.1)
 
@@ -81,7 +81,7 @@ class TestFinePhoto:
 
     def test_keeps_its_pixels(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8)
-        fine = doubled(image)
+        fine = upsampled(image)
         assert fine.shape == (39, 61, 3)
         assert np.array_equal(fine[::2, ::2], image)
 

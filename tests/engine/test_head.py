@@ -27,7 +27,7 @@ from slow_renderer import over
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.renderer import geometry as g
 from sonic_edge.engine.renderer.head import MOST_HAIR, PIVOT_BELOW_CHIN, SKIRT, hair_reach, head_outline, moving_box
-from sonic_edge.engine.renderer.layers import AMPLE, NECK, RING, filled, separated, smooth_fill
+from sonic_edge.engine.renderer.layers import LEAST_HEADROOM, NECK, RING, inpaint, separate, smooth_fill
 from sonic_edge.media import CHANNELS, Portrait
 
 Pose = Dict[str, float]
@@ -240,16 +240,16 @@ class TestSeparated:
         matte = rng.integers(0, 256, (60, 70), np.uint8)
         if seed == 1:  # as mattes are: whole regions of each
             matte = cv2.resize(rng.integers(0, 2, (6, 7), np.uint8) * 255, (70, 60), interpolation=cv2.INTER_LINEAR)
-        behind, person, _ = separated(photo, matte, 20.0, above_chin(photo))
+        behind, person, _ = separate(photo, matte, 20.0, above_chin(photo))
         assert behind.shape == photo.shape
         assert person.shape == (60, 70, 4)
         assert np.array_equal(over(person, behind), photo)
         assert (person[..., 3] >= matte).all()
-        assert (person[..., :3] <= person[..., 3:].astype(int) + AMPLE // 4).all()  # premultiplied, or nearly
+        assert (person[..., :3] <= person[..., 3:].astype(int) + LEAST_HEADROOM // 4).all()  # premultiplied, or nearly
 
     def test_together_they_are_the_photo_however_wrong_the_matte(self, person: Portrait) -> None:
         for matte in (255 - person.matte, np.roll(person.matte, 50, axis=0), np.zeros_like(person.matte)):
-            behind, front, _ = separated(person.image, matte, 70.0, above_chin(person.image))
+            behind, front, _ = separate(person.image, matte, 70.0, above_chin(person.image))
             assert np.array_equal(over(front, behind), person.image)
 
     def test_hair_that_the_matte_missed_is_of_the_person(self, person: Portrait) -> None:
@@ -257,14 +257,14 @@ class TestSeparated:
         top = int(np.argwhere(person.matte > 0)[:, 0].min())
         strand = (slice(top - 4, top), slice(248, 252))
         image[strand] = HAIR
-        _, front, _ = separated(image, person.matte, 70.0, above_chin(image))
+        _, front, _ = separate(image, person.matte, 70.0, above_chin(image))
         assert front[strand][..., 3].min() > 180
         away = (slice(top - 40, top - 30), slice(230, 270))
         assert (front[away] == 0).all()
 
     def test_beside_the_neck_the_background_goes_with_it(self, person: Portrait) -> None:
         rows = np.linspace(NECK[0] - 1, NECK[1] + 1, person.image.shape[0])[:, None]
-        behind, front, _ = separated(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
+        behind, front, _ = separate(person.image, person.matte, 70.0, (np.zeros((1, person.image.shape[1])), rows))
         assert (front[rows[:, 0] >= NECK[1], :, 3] == 255).all()
         assert np.array_equal(over(front, behind), person.image)
 
@@ -275,12 +275,12 @@ class TestSeparated:
         wall = np.clip(level + noise, 0, 255).astype(np.uint8)
         seen = wider(person.matte > 0, 2)
         image = np.where(seen[..., None], person.image, wall)
-        behind, front, _ = separated(image, person.matte, 70.0, above_chin(image))
+        behind, front, _ = separate(image, person.matte, 70.0, above_chin(image))
         assert (front[~seen] == 0).all()
         assert np.array_equal(over(front, behind), image)
 
     def test_a_background_without_the_person_has_nothing_of_it(self, person: Portrait) -> None:
-        behind, _, _ = separated(person.image, person.matte, 70.0, above_chin(person.image))
+        behind, _, _ = separate(person.image, person.matte, 70.0, above_chin(person.image))
         assert near(behind, WALL_MEAN, 45).all()
         outside = ~wider(person.matte > 0, (RING + 0.02) * 70)
         assert np.array_equal(behind[outside], person.image[outside])
@@ -297,14 +297,14 @@ class TestFilled:
     def test_a_plain_wall_is_a_plain_wall(self) -> None:
         image = np.full((200, 200, 3), WALL, np.uint8)
         image[hole() > 0] = HAIR
-        assert np.abs(filled(image, hole(), 50.0)[0].astype(int) - WALL).max() <= 1
+        assert np.abs(inpaint(image, hole(), 50.0)[0].astype(int) - WALL).max() <= 1
 
     def test_a_gradient_goes_on(self) -> None:
         y, x = np.mgrid[:200, :200]
         wall = np.repeat((60 + 0.5 * x + 0.2 * y).round().astype(np.uint8)[..., None], 3, -1)
         image = wall.copy()
         image[hole() > 0] = HAIR
-        found = filled(image, hole(), 50.0)[0].astype(int)
+        found = inpaint(image, hole(), 50.0)[0].astype(int)
         assert np.abs(found - wall)[hole() > 0].mean() < 10  # of 40 from one side of the hole to the other
         assert np.abs(np.diff(found, axis=0)).max() < 6  # no seam
         assert np.abs(np.diff(found, axis=1)).max() < 6
@@ -316,7 +316,7 @@ class TestFilled:
         wall = np.broadcast_to(np.where(x // 10 % 2, 200, 80)[None, :, None], (200, 200, 3)).astype(np.uint8)
         image = wall.copy()
         image[hole() > 0] = HAIR
-        found = filled(image, hole(), 50.0)[0].astype(int)
+        found = inpaint(image, hole(), 50.0)[0].astype(int)
         columns = slice(75, 125)
         first = 60 - int(RING * 50)  # of the rows that are made up
         just_inside, middle = found[first + 4, columns, 0], found[100, columns, 0]
@@ -333,13 +333,13 @@ class TestFilled:
         image = np.full((200, 200, 3), WALL, np.uint8)
         image += np.random.default_rng(0).integers(0, 60, (200, 200, 1), np.uint8)  # so that it is read close by
         image[matte > 0] = HAIR
-        found = filled(image, matte, 100.0)[0].astype(int)
+        found = inpaint(image, matte, 100.0)[0].astype(int)
         assert (found >= np.array(WALL) - 3).all()
         assert (found <= np.array(WALL) + 63).all()
 
     def test_a_person_everywhere_leaves_the_photo(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-        assert np.array_equal(filled(image, np.full((40, 50), 255, np.uint8), 20.0)[0], image)
+        assert np.array_equal(inpaint(image, np.full((40, 50), 255, np.uint8), 20.0)[0], image)
 
 
 class TestSmoothFill:

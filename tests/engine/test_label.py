@@ -77,9 +77,9 @@ def test_only_its_own_rectangle_in_place():
     made = Label(512, 512, LabelSettings())
     made.draw(image)
     outside = np.ones((512, 512), bool)
-    outside[made._place] = False
+    outside[made._region] = False
     np.testing.assert_array_equal(image[outside], before[outside])
-    assert np.any(image[made._place] != before[made._place])
+    assert np.any(image[made._region] != before[made._region])
 
 
 def test_the_plate_lets_the_picture_through():

@@ -5,13 +5,13 @@ import pytest
 
 from sonic_edge.config import Controls, LabelSettings
 from sonic_edge.engine.label import Label
-from sonic_edge.engine.mirror import BEHIND_S, Mirror
+from sonic_edge.engine.mirror import MAX_DELAY_S, Mirror
 from sonic_edge.engine.motion.idle import LENGTH_S, idle_motion
 from sonic_edge.engine.motion.network import face_image
 from sonic_edge.engine.motion.shape import MotionShaper, shape_motion
 from sonic_edge.engine.motion.streaming import streamed_motion
 from sonic_edge.engine.speech import sound
-from sonic_edge.media import CHANNELS, Heard
+from sonic_edge.media import CHANNELS, SoundBlock
 
 RATE = 16000
 
@@ -48,7 +48,7 @@ def speak(mirror, clock, samples, piece=160):
     for i in range(0, len(samples) - piece + 1, piece):
         at_s = begin + (i + piece) / RATE
         clock.now = at_s + 0.005
-        cues += mirror.hear(Heard(samples[i : i + piece], i, at_s))
+        cues += mirror.hear(SoundBlock(samples[i : i + piece], i, at_s))
     return cues
 
 
@@ -108,9 +108,9 @@ def test_shaping_in_pieces_equals_shaping_the_whole(sonic_net, portrait, sample)
 
 def test_sound_that_comes_too_late_is_left_out_and_counted(mirror, clock, voice):
     now = clock.now
-    assert mirror.hear(Heard(voice[:RATE], 0, now - BEHIND_S - 0.1)) == []
+    assert mirror.hear(SoundBlock(voice[:RATE], 0, now - MAX_DELAY_S - 0.1)) == []
     assert mirror.n_skipped_s == 1.0
-    cues = mirror.hear(Heard(voice[:RATE], RATE, now))
+    cues = mirror.hear(SoundBlock(voice[:RATE], RATE, now))
     assert len(cues) > 15
     assert max(abs(cue.at_s - now) for cue in cues) < 1.2, "what comes after is in its own time"
 

@@ -27,7 +27,7 @@ from sonic_edge.engine.renderer import geometry as g
 from sonic_edge.engine.renderer.interior import MouthInterior
 from sonic_edge.engine.renderer.mouth import WEIGHTS, WIDE_OPEN, Lips, MouthShape, lip_weights, lower_lip_drop
 from sonic_edge.engine.renderer.palette import Palette
-from sonic_edge.engine.renderer.pose import held
+from sonic_edge.engine.renderer.pose import clamped
 from sonic_edge.media import CHANNELS, Portrait
 
 Pose = Dict[str, float]
@@ -49,7 +49,7 @@ def lip_edges(portrait: Portrait, pose: Pose) -> Tuple[np.ndarray, np.ndarray]:
     shape = MouthShape(portrait.image, frame, portrait.landmarks)
     grid = g.Grid(g.Box(0, 0, *portrait.image.shape[1::-1]), 6)
     lips = Lips(frame, shape, grid, np.zeros_like(grid.nodes))
-    weights = lip_weights(shape, held(pose))
+    weights = lip_weights(shape, clamped(pose))
     upper, lower = lips.edges(np.array([weights[name] for name in WEIGHTS], np.float32))
     return frame.of(upper), frame.of(lower)
 
@@ -211,7 +211,7 @@ class TestOpening:
         shape = MouthShape(portrait.image, g.FaceFrame(portrait.landmarks), portrait.landmarks)
         middle = np.zeros(1)
         went = g.height_at(middle, lip_edges(portrait, pose)[1]) - g.height_at(middle, shape.lower)
-        assert float(went[0]) == pytest.approx(lower_lip_drop(shape, lip_weights(shape, held(pose))), abs=0.025)
+        assert float(went[0]) == pytest.approx(lower_lip_drop(shape, lip_weights(shape, clamped(pose))), abs=0.025)
 
     @pytest.mark.parametrize("pose", [{}, {"close": 1.0}, {"jaw": 0.8, "close": 1.0}], ids=str)
     def test_a_mouth_wide_open_in_the_photo_shuts(self, pose: Pose) -> None:
@@ -285,7 +285,7 @@ class TestInside:
             part, top = self.between(portrait, renderer, {"jaw": jaw})
             rows = np.flatnonzero(unsaturated(part).mean(1) > 0.5)
             ends.append(top + rows[rows < 0.5 * len(part)].max() / 120)
-            drops.append(lower_lip_drop(shape, lip_weights(shape, held({"jaw": jaw}))))
+            drops.append(lower_lip_drop(shape, lip_weights(shape, clamped({"jaw": jaw}))))
         assert np.ptp(ends) < 0.02
         assert min(np.diff(drops)) > 0.05
 
@@ -302,7 +302,7 @@ class TestInside:
 
         def drawn(jaw_drop: float) -> np.ndarray:
             out = portrait.image.copy()
-            inside.draw(out, box, around, everywhere, (1.0, 0.0), (grid.nodes, grid), jaw_drop, held({}))
+            inside.draw(out, box, around, everywhere, (1.0, 0.0), (grid.nodes, grid), jaw_drop, clamped({}))
             return out[rows, columns].astype(np.float32)
 
         near_by, far = drawn(0.2), drawn(0.3)
@@ -416,10 +416,10 @@ class TestPalette:
     def test_light_from_one_side_has_bounds(self) -> None:
         portrait = large()
         u = np.linspace(-0.8, 0.8, 9)
-        assert self.of(portrait).from_the_left(u) == pytest.approx(np.ones(9), abs=0.02)
+        assert self.of(portrait).side_light(u) == pytest.approx(np.ones(9), abs=0.02)
         image = portrait.image.copy()
         image[:, 300:] = image[:, 300:] * 0.05
-        light = self.of(replace(portrait, image=image)).from_the_left(u)
+        light = self.of(replace(portrait, image=image)).side_light(u)
         assert (np.diff(light) <= 0).all()
         assert light[0] < 1.6
         assert light[-1] > 0.6

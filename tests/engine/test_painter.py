@@ -12,12 +12,12 @@ from frames_bundle import BLOB, BLOB_WIDTH, SHAPES
 
 from sonic_edge.config import Controls, LabelSettings, LimitSettings
 from sonic_edge.engine.frames.network import Painter, PainterStream
-from sonic_edge.engine.frames.paste import Paste, placed
+from sonic_edge.engine.frames.paste import Paste, crop_transform
 from sonic_edge.engine.frames.performer import FramesPerformer
 from sonic_edge.engine.label import Label
 from sonic_edge.engine.mirror import Mirror
 from sonic_edge.engine.speech import read_speech
-from sonic_edge.media import Heard
+from sonic_edge.media import SoundBlock
 from sonic_edge.model.backends.cpu import CpuBackend
 from sonic_edge.model.bundle import Bundle
 from sonic_edge.model.mel import MelStream
@@ -71,7 +71,7 @@ def pasted_box(portrait, bundle, room=1.5):
     """Where anything may be pasted: the box of bundle.yaml on the canvas, [height, width] bool."""
     spec, size = bundle.frames, bundle.frames.crop.size
     height, width = portrait.image.shape[:2]
-    to_crop = placed(portrait, spec.crop)
+    to_crop = crop_transform(portrait, spec.crop)
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     there = np.stack([x, y], -1) @ to_crop[:, :2].T + to_crop[:, 2]
     left, top, right, bottom = np.array(spec.paste.box) * size
@@ -141,7 +141,7 @@ def test_the_seam_takes_the_photos_light(painted, painted_bundle, portrait):
     spec = Bundle(painted_bundle("sonic")).frames
     paste = Paste(portrait, spec.crop, spec.paste)
     slope = np.linspace(-25, -5, spec.crop.size, dtype=np.float32)[None, :, None]
-    frame = paste.onto(paste.crop.astype(np.float32) + slope)
+    frame = paste.apply(paste.crop.astype(np.float32) + slope)
     assert np.abs(frame.astype(int) - portrait.image).max() <= 2
 
 
@@ -218,7 +218,7 @@ def test_the_mirror_paints_at_the_models_rate_with_a_label(painted, portrait, sa
     moments, cues = [], []
     for i in range(0, len(samples), 160):
         at_s = time.monotonic()
-        found = mirror.hear(Heard(samples[i : i + 160], i, at_s))
+        found = mirror.hear(SoundBlock(samples[i : i + 160], i, at_s))
         moments += [cue.at_s - at_s + (i + 160) / RATE for cue in found]
         cues += found
     assert np.allclose(np.diff(moments), 0.04, atol=1e-6)
@@ -235,5 +235,5 @@ def test_silence_in_the_mirror_is_nobody_speaking(painted, portrait):
     mirror = Mirror(painted("wav2lip"), portrait, Label(400, 480, LabelSettings()), Controls())
     since = mirror.spoken_s
     for i in range(100):
-        mirror.hear(Heard(np.zeros(160, np.float32), i * 160, time.monotonic()))
+        mirror.hear(SoundBlock(np.zeros(160, np.float32), i * 160, time.monotonic()))
     assert mirror.spoken_s == since

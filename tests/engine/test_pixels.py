@@ -236,7 +236,7 @@ class TestWeighted:
 class TestUndo:
     @staticmethod
     def undone(grid: Grid, field: np.ndarray, at: np.ndarray) -> np.ndarray:
-        return grid.undo(field.astype(np.float32), at.astype(np.float32), 12)
+        return grid.invert(field.astype(np.float32), at.astype(np.float32), 12)
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 63), (5, 64), (3, 200)])
     def test_finds_where_points_come_from(self, shape: Tuple[int, int]) -> None:
@@ -249,7 +249,7 @@ class TestUndo:
     def test_of_nodes_as_of_any_points(self) -> None:
         grid = Grid(Box(0, 0, 120, 90), 6)
         field = (5 * np.sin(grid.nodes[..., ::-1] / 25)).astype(np.float32)
-        assert grid.undo(field, grid.nodes, 8) == pytest.approx(grid.undo(field, grid.nodes.copy(), 8), abs=0.02)
+        assert grid.invert(field, grid.nodes, 8) == pytest.approx(grid.invert(field, grid.nodes.copy(), 8), abs=0.02)
 
     def test_outside_nothing_moves(self) -> None:
         grid = Grid(Box(0, 0, 120, 90), 6)
@@ -264,16 +264,16 @@ class TestUndo:
         field = np.zeros(grid.nodes.shape)
         field[::2, ::3] = wild
         assert self.undone(grid, field, grid.nodes).shape == grid.nodes.shape
-        assert grid.undo(field.astype(np.float32), grid.nodes, 5).shape == grid.nodes.shape
+        assert grid.invert(field.astype(np.float32), grid.nodes, 5).shape == grid.nodes.shape
 
     def test_refuses_what_does_not_fit(self) -> None:
         field, at = np.zeros((4, 5, 2), np.float32), np.zeros((3, 3, 2), np.float32)
         with pytest.raises(ValueError, match="out: axis 0 is 2 long; 3 is needed"):
-            _pixels.undo(field, at, False, at[:2].copy(), (0.0, 0.0), 5.0, 3, 0.01)
+            _pixels.invert(field, at, False, at[:2].copy(), (0.0, 0.0), 5.0, 3, 0.01)
         with pytest.raises(ValueError, match="at: axis 0 is 3 long; 4 is needed"):
-            _pixels.undo(field, at, True, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
+            _pixels.invert(field, at, True, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
         with pytest.raises(ValueError, match="at least 2 x 2 nodes"):
-            _pixels.undo(field[:1].copy(), at, False, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
+            _pixels.invert(field[:1].copy(), at, False, at.copy(), (0.0, 0.0), 5.0, 3, 0.01)
 
 
 class TestSampled:

@@ -10,7 +10,7 @@ from media_files import SAMPLE_PHOTO, cat, colours, dog, huge_png, pasted, photo
 from PIL import Image as Pil
 
 from sonic_edge.config import Controls, LimitSettings, share_dir
-from sonic_edge.engine.portrait import FaceFinder, face_alone, make_portrait, read_image
+from sonic_edge.engine.portrait import FaceFinder, is_single_frontal_face, make_portrait, read_image
 from sonic_edge.engine.portrait.remarks import hard_parts
 from sonic_edge.errors import ConfigError, RequestError
 
@@ -467,7 +467,7 @@ def test_a_person_who_cannot_be_separated_is_reported(finder, monkeypatch):
     portrait = make(photo(), finder)
     assert portrait.matte is None
     assert portrait.irises is not None
-    assert any(w.startswith("me.jpg: head and background could not be told apart") for w in portrait.warnings)
+    assert any(w.startswith("me.jpg: head and background could not be separated") for w in portrait.warnings)
 
 
 def test_keep_resolution_keeps_every_pixel(finder):
@@ -518,7 +518,7 @@ def test_a_photo_on_its_side_is_turned(finder):
     for quarters in (1, 2, 3):
         portrait = make(np.ascontiguousarray(np.rot90(photo(), quarters)), finder)
         degrees = {1: 90, 2: 180, 3: 90}[quarters]
-        assert f"was turned by {degrees} degrees" in portrait.warnings[0]
+        assert f"was rotated by {degrees} degrees" in portrait.warnings[0]
         assert np.abs(portrait.landmarks[:, :2] - upright.landmarks[:, :2]).mean() < 0.06 * upright.interocular
         assert np.abs(portrait.image.astype(int) - upright.image).mean() < 25
 
@@ -592,22 +592,24 @@ def test_a_jpeg_that_pillow_has_opinions_on(tmp_path, limits):
 
 def test_one_person_close_by(finder):
     one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
-    assert face_alone(finder.near(one))
+    assert is_single_frontal_face(finder.near_faces(one))
     behind = cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
     behind = cv2.copyMakeBorder(behind, one.shape[0] - behind.shape[0], 0, 0, 0, cv2.BORDER_REPLICATE)
-    assert face_alone(finder.near(np.hstack([one, behind]))), "people in the background do not count"
+    assert is_single_frontal_face(finder.near_faces(np.hstack([one, behind]))), "people in the background do not count"
 
 
 def test_nobody_two_people_or_somebody_far_away(finder):
     one = cv2.imread(str(share_dir() / "samples" / "portrait.jpg"))
-    assert not face_alone([])
-    assert not face_alone(finder.near(np.hstack([one, one])))
-    assert not face_alone(finder.near(cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)))
+    assert not is_single_frontal_face([])
+    assert not is_single_frontal_face(finder.near_faces(np.hstack([one, one])))
+    assert not is_single_frontal_face(
+        finder.near_faces(cv2.resize(one, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA))
+    )
 
 
 def test_somebody_who_looks_away(finder):
     (face, *_) = finder.faces(cv2.imread(str(share_dir() / "samples" / "portrait.jpg")))
-    assert face_alone([face])
+    assert is_single_frontal_face([face])
     away = face.landmarks.copy()
     away[1, 0] += 0.4 * face.interocular  # the nose goes to one side
-    assert not face_alone([type(face)(face.score, away)])
+    assert not is_single_frontal_face([type(face)(face.score, away)])

@@ -11,7 +11,7 @@ from drawn_face import EVERYTHING, SKIN, WALL_MEAN, drawn, grey_of, near, region
 from sonic_edge.engine.renderer import Renderer
 from sonic_edge.engine.renderer import geometry as g
 from sonic_edge.engine.renderer.mouth import CHIN_SHARE, UPPER_SHARE, WIDE_OPEN, MouthShape, lip_weights
-from sonic_edge.engine.renderer.pose import held
+from sonic_edge.engine.renderer.pose import clamped
 from sonic_edge.engine.renderer.shading import LEAST, Shading, spot
 from sonic_edge.media import CHANNELS, Portrait
 
@@ -37,7 +37,7 @@ class Gains:
         self._shading = Shading(frame, portrait.landmarks, self._shape, grid)
 
     def of(self, pose: Pose) -> Optional[np.ndarray]:
-        values = held(pose)
+        values = clamped(pose)
         return self._shading.gain(values, lip_weights(self._shape, values))
 
     def mean(self, pose: Pose, u: Tuple[float, float], v: Tuple[float, float]) -> float:

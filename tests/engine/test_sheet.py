@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonic_edge.engine.sheet import Meant, Seen, Sheet
+from sonic_edge.engine.sheet import MotionChooser, PictureChooser, Sheet
 from sonic_edge.engine.sheet import page as page_module
 from sonic_edge.engine.sheet.moments import close_ups, moments, mouth_part
 from sonic_edge.engine.sheet.strip import Track, draw_strip, relative, spread, tick_step
@@ -43,7 +43,9 @@ def frames(face, n):
 
 def sheet_of(path, face, moves, level=None):
     n_level = int(len(moves) / FPS * 100) + 1
-    made = Sheet(path, face, Meant(face, moves), np.zeros(n_level, np.float32) if level is None else level, 100.0, 0.0)
+    made = Sheet(
+        path, face, MotionChooser(face, moves), np.zeros(n_level, np.float32) if level is None else level, 100.0, 0.0
+    )
     for _ in made.watch(frames(face, len(moves))):
         pass
     return made
@@ -218,7 +220,7 @@ def test_any_picture_and_any_length_fit(size, rows, n, tmp_path):
 def test_a_very_long_clip_costs_no_more_than_a_short_one(tmp_path):
     n = 45000
     moves, face = motion(n, jaw={40000: 1.0}), portrait()
-    made = Sheet(tmp_path / "s.png", face, Meant(face, moves), np.zeros(n * 4 + 1, np.float32), 100.0, 0.0)
+    made = Sheet(tmp_path / "s.png", face, MotionChooser(face, moves), np.zeros(n * 4 + 1, np.float32), 100.0, 0.0)
     image = face.image
     for _ in made.watch(image for _ in range(n)):
         pass
@@ -236,7 +238,7 @@ def test_the_stream_passes_untouched_and_one_by_one(tmp_path):
             made += 1
             yield image
 
-    sheet = Sheet(tmp_path / "s.png", face, Meant(face, motion(10)), np.zeros(41, np.float32), 100.0, 0.0)
+    sheet = Sheet(tmp_path / "s.png", face, MotionChooser(face, motion(10)), np.zeros(41, np.float32), 100.0, 0.0)
     for i, image in enumerate(sheet.watch(source())):
         assert made == i + 1 and (image == shade(i)).all()
 
@@ -255,7 +257,9 @@ def test_a_fault_in_looking_waits_until_the_video_is_done(tmp_path, monkeypatch)
     def broken(*_):
         raise ValueError("no crop")
 
-    made = Sheet(tmp_path / "s.png", portrait(), Meant(portrait(), motion(5)), np.zeros(21, np.float32), 100.0, 0.0)
+    made = Sheet(
+        tmp_path / "s.png", portrait(), MotionChooser(portrait(), motion(5)), np.zeros(21, np.float32), 100.0, 0.0
+    )
     monkeypatch.setattr(page_module, "resized", broken)
     assert len(list(made.watch(frames(portrait(), 5)))) == 5
     with pytest.raises(ValueError, match="no crop"):
@@ -278,7 +282,7 @@ def test_a_sheet_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
 
 def seen(face, mouths, level):
     """The moments of frames whose mouths have these greys, at 25 a second, the sound at 100."""
-    made = Seen(face, len(mouths), FPS, np.array(level, np.float32), 100.0)
+    made = PictureChooser(face, len(mouths), FPS, np.array(level, np.float32), 100.0)
     for index, grey in enumerate(mouths):
         image = face.image.copy()
         image[made.part(index)] = grey
@@ -303,7 +307,9 @@ def test_a_mouth_that_never_moves_is_reported_and_a_single_frame_has_a_sheet(tmp
     told, opening = seen(portrait(), [1], [0.0])
     assert told["mouth never changed"][0] == 0 and opening.values.max() < 1
     face = portrait()
-    sheet = Sheet(tmp_path / "s.png", face, Seen(face, 1, FPS, np.zeros(1, np.float32), 100.0), np.zeros(1), 100.0, 0.0)
+    sheet = Sheet(
+        tmp_path / "s.png", face, PictureChooser(face, 1, FPS, np.zeros(1, np.float32), 100.0), np.zeros(1), 100.0, 0.0
+    )
     assert len(list(sheet.watch(frames(face, 1)))) == 1
     sheet.write()
     assert cv2.imread(str(tmp_path / "s.png")).shape[1] == 1800

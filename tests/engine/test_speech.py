@@ -178,7 +178,7 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path, limits):
     samples[0, 500:600], samples[1, 700], samples[0, 900], samples[1, 1000] = np.nan, np.inf, -np.inf, 1e30
     path = wav(tmp_path / "nan.wav", samples, 16000, "f32")
     speech = read_speech(path, MEL, limits)
-    assert "nan.wav: 102 samples that are no numbers" in speech.warnings[0]
+    assert "nan.wav: 102 samples that are not finite" in speech.warnings[0]
     assert np.isfinite(speech.mel).all()
     out = heard(path)
     assert np.isfinite(out).all()
@@ -188,7 +188,7 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path, limits):
 def test_silence_is_accepted_and_reported(tmp_path, limits):
     speech = read_speech(wav(tmp_path / "s.wav", np.zeros((1, 16000)), 16000), MEL, limits)
     assert speech.duration_s == 1
-    assert "s.wav: no speech in it, it is silent; the mouth stays shut" in speech.warnings
+    assert "s.wav: it is silent, without speech; the mouth stays shut" in speech.warnings
     assert np.isfinite(speech.mel).all()
 
 
@@ -319,7 +319,7 @@ def test_the_length_is_counted_and_not_taken_from_the_header(tmp_path):
     path.write_bytes(data)
     read = LimitSettings(speech_s=2.0)
     path_2 = wav(tmp_path / "b.wav", channels(3, 16000, 1), 16000)
-    assert refused(path_2, read) == "b.wav: longer than 2 s; that is the most a recording may last"
+    assert refused(path_2, read) == "b.wav: longer than 2 s, the most that a recording may last"
     flac = encoded(tmp_path / "c.flac", "flac", channels(3, 16000, 1), 16000)
     data = bytearray(flac.read_bytes())
     data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])  # length unknown
@@ -387,4 +387,4 @@ print(speech.duration_s, speech.mel.shape[1], sum(p.shape[1] for p in sound(path
 
 def test_more_than_half_an_hour_is_refused(tmp_path, limits):
     path = wav(tmp_path / "long.wav", np.zeros((1, 8000 * 1801)), 8000, "u8")
-    assert refused(path, limits) == "long.wav: longer than 1800 s; that is the most a recording may last"
+    assert refused(path, limits) == "long.wav: longer than 1800 s, the most that a recording may last"

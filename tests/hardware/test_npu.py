@@ -1,4 +1,4 @@
-"""The output of `npu-smi info`, and an npu-smi that does not answer."""
+"""What `npu-smi info` says, and what becomes of one that does not."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import pytest
 from waiting import lives, until
 
 from sonic_edge.hardware import npu
-from sonic_edge.hardware.npu import Npu, Report, Watch, fits, parse, troubles
+from sonic_edge.hardware.npu import Monitor, Npu, Report, fits, parse, troubles
 
 SAID = Path(__file__).parents[1].joinpath("npu_smi")
 
@@ -81,10 +81,10 @@ def test_the_tables_of_all_generations(name, driver, chips):
         ("broken_libraries.txt", "libdcmi.so", "LD_LIBRARY_PATH"),
         ("broken_permission.txt", "Permission denied", "HwHiAiUser"),
         ("broken_no_chip.txt", "lists no chip", "dmesg"),
-        ("broken_other_language.txt", "not understood", "send what"),
+        ("broken_other_language.txt", "not understood", "report this"),
     ],
 )
-def test_output_that_is_no_table_is_reported_with_a_remedy(name, seen, todo):
+def test_what_is_no_table_is_told_with_what_to_do(name, seen, todo):
     report = _parse(name)
     assert report.chips == () and seen in report.error and todo in report.todo
 
@@ -162,7 +162,7 @@ def test_a_chip_is_too_hot_until_it_is_well_below():
 def smi(tmp_path, monkeypatch):
     """Puts an npu-smi on the path: a shell script."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(npu.watch, "_PLACES", ())
+    monkeypatch.setattr(npu.watch, "_FOLDERS", ())
 
     def put(script):
         path = tmp_path / "npu-smi"
@@ -192,11 +192,11 @@ def test_where_there_is_no_npu_smi_it_says_so(smi):
 def test_it_is_found_where_drivers_put_it(smi, tmp_path, monkeypatch):
     path = smi("echo")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    monkeypatch.setattr(npu.watch, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(npu.watch, "_FOLDERS", (str(tmp_path),))
     assert npu.find_command() == str(path)
 
 
-def test_one_that_cannot_start_is_reported(smi):
+def test_one_that_cannot_be_started_is_told(smi):
     path = smi("")
     path.write_text("no program")
     assert "cannot be started" in npu.ask().error
@@ -206,19 +206,19 @@ def test_words_on_standard_error_count_and_so_do_many_of_them(smi):
     smi("echo 'dcmi module initialize failed. ret is -8005' >&2; exit 1")
     assert "-8005" in npu.ask().error
     smi("yes 'what is this' | head -c 5000000; sleep 600")
-    report = npu.ask(patience_s=300)
+    report = npu.ask(timeout_s=300)
     assert "not understood" in report.error and len(report.error) < 300, "its end was not waited for"
 
 
 def test_one_that_hangs_is_given_up_with_what_it_started_and_nobody_waits(smi, tmp_path):
     smi(f"sleep 300 & echo $! >{tmp_path}/draft; mv {tmp_path}/draft {tmp_path}/child; wait")
-    watch = Watch(every_s=0.2, patience_s=600)
+    watch = Monitor(every_s=0.2, timeout_s=600)
     _until(watch, lambda _: (tmp_path / "child").exists())
     child = int((tmp_path / "child").read_text())
     for _ in range(20):
         watch.tick()
     assert watch.report is None and lives(child), "nobody waits"
-    watch._question._patience_s = 0.0
+    watch._query._timeout_s = 0.0
     watch.tick()
     assert "no answer within 0 s" in watch.report.error and "restart the box" in watch.report.todo
     _until(watch, lambda _: not lives(child))
@@ -232,9 +232,9 @@ def test_while_one_hangs_in_the_kernel_no_other_is_started(smi, tmp_path, monkey
     smi(f"echo x >>{tmp_path}/started; sleep 300")
     pids = []
     monkeypatch.setattr(npu.watch.os, "killpg", lambda pid, number: pids.append(pid))
-    watch = Watch(every_s=0.1, patience_s=600)
+    watch = Monitor(every_s=0.1, timeout_s=600)
     _until(watch, lambda _: (tmp_path / "started").exists())
-    watch._question._patience_s = 0.0
+    watch._query._timeout_s = 0.0
     for _ in range(100):
         watch.tick()
         time.sleep(0.01)
@@ -247,7 +247,7 @@ def test_while_one_hangs_in_the_kernel_no_other_is_started(smi, tmp_path, monkey
 
 def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
     smi(f"echo x >>{tmp_path}/asked; cat '{SAID}/310_board.txt'")
-    watch = Watch(every_s=3600)
+    watch = Monitor(every_s=3600)
     _until(watch, lambda report: report is not None)
     for _ in range(20):
         watch.tick()
@@ -258,9 +258,9 @@ def test_it_is_asked_again_after_a_while_and_not_before(smi, tmp_path):
     watch.close()
 
 
-def test_a_fault_is_logged_once_and_so_is_its_end(smi, caplog):
+def test_what_is_wrong_is_logged_once_and_so_is_its_end(smi, caplog):
     caplog.set_level(logging.INFO, "sonic_edge.hardware.npu.watch")
-    watch = Watch(every_s=0.0)
+    watch = Monitor(every_s=0.0)
     smi(f"cat '{SAID}/310B1_alarm.txt'")
     for _ in range(3):
         watch.report = None
@@ -268,12 +268,12 @@ def test_a_fault_is_logged_once_and_so_is_its_end(smi, caplog):
     assert [r.levelname for r in caplog.records] == ["ERROR"] and "Alarm" in caplog.text
     smi(f"cat '{SAID}/310B1_board_25.txt'")
     _until(watch, lambda report: report.driver == "25.2.0")
-    assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"] and "is over" in caplog.records[1].message
+    assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"] and "resolved" in caplog.records[1].message
     watch.close()
 
 
 def test_its_status_is_fit_for_json(smi):
-    watch = Watch()
+    watch = Monitor()
     assert watch.status() is None
     smi(f"cat '{SAID}/310B4_board.txt'")
     _until(watch, lambda report: report is not None)

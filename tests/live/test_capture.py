@@ -29,7 +29,7 @@ from sonic_edge.live.capture import (
 from sonic_edge.live.capture.clock import Clock
 from sonic_edge.live.capture.microphone import _Mixer
 from sonic_edge.live.capture.resample import Resampler
-from sonic_edge.media import Heard
+from sonic_edge.media import SoundBlock
 
 RATE = 16000
 MIC = MicrophoneSettings(device="mic")
@@ -432,7 +432,7 @@ def test_a_click_leaves_the_loudspeaker_when_it_should(pulse, monkeypatch, own):
                 if not pushed:
                     n_jumps = speaker.state.jumps
                 pushed.append(start + i * 0.01)
-            speaker.hear(Heard(samples, i * 160, start + (i + 1) * 0.01))
+            speaker.hear(SoundBlock(samples, i * 160, start + (i + 1) * 0.01))
             n_after = n_after + 1 if len(pushed) == 5 and recorded_s[0] > pushed[-1] + 0.5 else 0
             i += 1
         counts = speaker.state

@@ -208,7 +208,7 @@ def test_an_om_for_another_chip(stage, monkeypatch):
 
 
 def test_a_chip_that_is_not_there(stage):
-    with pytest.raises(DeviceError, match=r"107001 \(there is no chip of this number\).*model\.device_id"):
+    with pytest.raises(DeviceError, match=r"107001 \(there is no chip with this number\).*model\.device_id"):
         AclBackend(3).open(stage)
 
 

@@ -37,7 +37,7 @@ def test_files_outside_the_bundle_are_refused(tmp_path):
     def escape(spec):
         spec["stages"]["encoder"]["files"]["cpu"]["path"] = "../secret"
 
-    with pytest.raises(ConfigError, match="must lie in the bundle"):
+    with pytest.raises(ConfigError, match="must be in the bundle's folder"):
         Bundle(write_bundle(tmp_path / "b", escape)).stage("encoder", "cpu")
 
 
@@ -55,14 +55,17 @@ def set_path(*keys, to):
     [
         (set_path("format", to=2), "format = 2: must be 1"),
         (set_path("window", "stride", to=50), "window.stride = 50: must be at most window.frames = 40"),
-        (set_path("window", "mel_frames", to=200), "window.mel_frames = 200: must be 160, as long as its frames"),
-        (set_path("stream", "look_ahead_frames", to=40), "must be under window.frames = 40"),
+        (set_path("window", "mel_frames", to=200), "window.mel_frames = 200: must be 160, as for window.frames"),
+        (set_path("stream", "look_ahead_frames", to=40), "must be less than window.frames = 40"),
         (set_path("stream", "look_ahead_frames", to=0), "stream.look_ahead_frames = 0: must be"),
-        (set_path("life", "noise", to=[1.0]), "life.noise = [1.0]: must be 2 numbers over 0, or none"),
-        (set_path("stream", "noise", to=[1.0, 0.0]), "stream.noise = [1.0, 0.0]: must be 2 numbers over 0, or none"),
+        (set_path("life", "noise", to=[1.0]), "life.noise = [1.0]: must be 2 numbers more than 0, or empty"),
+        (
+            set_path("stream", "noise", to=[1.0, 0.0]),
+            "stream.noise = [1.0, 0.0]: must be 2 numbers more than 0, or empty",
+        ),
         (set_path("stream", "prior", to=[-5.0] * 79), "stream.prior: 79 values; must be 80, one for each band"),
         (set_path("life", "std", to=[0.3]), "life: 2 channels, 2 mean, 1 std"),
-        (set_path("life", "std", to=[0.3, 0.0]), "must be over 0"),
+        (set_path("life", "std", to=[0.3, 0.0]), "must be more than 0"),
         (
             set_path("stages", "encoder", "outputs", "lips", to=tensor(1, 3, T)),
             "lips: is [1, 3, 40]; must be [1, 2, 40]",
@@ -71,10 +74,10 @@ def set_path(*keys, to):
         (set_path("tensors", "lips", to="mouth"), "stages.encoder.outputs.mouth: is missing; must be [1, 2, 40]"),
         (
             set_path("stages", "encoder", "inputs", "mood", to=tensor(1, 4)),
-            "stages.encoder.inputs.mood: tensors does not say what it is",
+            "stages.encoder.inputs.mood: is not named under tensors",
         ),
         (set_path("lips", "tongue", to=[3]), "lips.tongue needs [1, 4 or more, 40]"),
-        (set_path("lips", "tongue", to=[-1]), "must be classes from 0 on"),
+        (set_path("lips", "tongue", to=[-1]), "must be class numbers from 0 up"),
         (set_path("stages", to={}), "stages: has no encoder"),
         (set_path("widnow", to={}), "did you mean window?"),
         (set_path("mel", "n_mels", to="x"), "mel.n_mels = 'x': must be a whole number"),

@@ -59,7 +59,7 @@ def test_the_command(written):
 
 @pytest.mark.parametrize("name", ["Conv_0:0", "a=b", "two words", '"x"', "[x]", "#x", ""])
 def test_a_name_the_converter_would_cut_is_refused(name):
-    with pytest.raises(ConfigError, match=r"stages\.encoder\.outputs\..*cannot be told this name"):
+    with pytest.raises(ConfigError, match=r"stages\.encoder\.outputs\..*does not accept this name"):
         om_config(Stage("encoder", Path("x.om"), {"a": (1, 2)}, {name: (1, 2)}))
 
 

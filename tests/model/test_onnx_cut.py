@@ -1,4 +1,4 @@
-"""A graph cut at what depends on some inputs alone: the two parts together compute the same as the whole."""
+"""A graph cut at what depends on some inputs alone: the two parts together give what the whole gives."""
 
 import numpy as np
 import onnx
@@ -50,8 +50,8 @@ def run(content, inputs):
 def run_parts(content, inputs):
     """Everything that the two parts make, and what they take."""
     cut = Cut(read_model(content), FACE)
-    held = run(cut.held(), inputs)
-    types = {t.name: (t.type, t.shape) for t in session(cut.held()).get_outputs()}
+    held = run(cut.cached(), inputs)
+    types = {t.name: (t.type, t.shape) for t in session(cut.cached()).get_outputs()}
     assert set(held) == set(cut.between)
     rest = cut.rest(types)
     return {**held, **run(rest, {**inputs, **held})}, [t.name for t in session(rest).get_inputs()]
@@ -133,8 +133,8 @@ def test_where_a_cut_is_of_no_use_or_not_safe_there_is_none(content):
     assert Cut(read_model(SIMPLE), frozenset()).between == []
 
 
-def test_a_file_that_is_not_a_model_is_reported():
-    with pytest.raises(ValueError, match="no ONNX model"):
+def test_what_is_no_model_is_said():
+    with pytest.raises(ValueError, match="not an ONNX model"):
         read_model(b"\x3a\xff\xff\xff\xff\x0frubbish")
 
 

@@ -19,7 +19,7 @@ from torture.steps import Steps
 from sonic_edge.config import Config, ModelSettings
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
 from sonic_edge.model.bundle import Bundle
-from sonic_edge.model.store import change, find_bundle, pinned, resolve, unpack, way_back
+from sonic_edge.model.store import change, find_bundle, pinned, remedy_for, resolve, unpack
 from sonic_edge.model.store.check import check_files
 from sonic_edge.model.store.place import CHOICE, Choice, entries, read_choice
 
@@ -73,7 +73,7 @@ def test_a_bundle_is_found_by_name_version_id_and_path(store, put, tmp_path):
         assert resolve(word, store).id == id
         assert resolve(word, store).folder == store / id
     assert resolve("sonic-net", store).id == resolve(SHIPPED, store).id == SHIPPED
-    with pytest.raises(ConfigError, match=rf"model\.bundle = my-net: may be any of {one}, {two}; say which"):
+    with pytest.raises(ConfigError, match=rf"model\.bundle = my-net: matches {one}, {two}; write the id of one"):
         resolve("my-net", store)
     with pytest.raises(ConfigError, match=r"model\.bundle = nobody: no such bundle in .*; there: my-net-1-"):
         resolve("nobody", store)
@@ -135,7 +135,7 @@ def test_the_previous_one_stays_for_rollback(store, put):
 
 
 def test_there_is_nothing_to_go_back_to(store, put):
-    with pytest.raises(RequestError, match="nothing was ever installed or chosen"):
+    with pytest.raises(RequestError, match="nothing has been installed or chosen yet"):
         change.rollback(store, passes)
     put()
     with pytest.raises(RequestError, match=f"no bundle was in use before {SHIPPED}"):
@@ -173,8 +173,8 @@ def test_a_damaged_or_missing_one_says_how_to_roll_back(store, put):
     assert resolve("", store).id == one
     with pytest.raises(ConfigError, match="cannot be read: No such file.*`sonic-edge model use NAME`"):
         change.rollback(store, passes)
-    assert "model rollback" in way_back(store / one, store)
-    assert "correct model.bundle" in way_back(store / two, store)
+    assert "model rollback" in remedy_for(store / one, store)
+    assert "correct model.bundle" in remedy_for(store / two, store)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_damaged_or_missing_one_says_how_to_roll_back(store, put):
 def test_an_unreadable_choice_is_reported_and_can_be_made_again(store, put, content):
     one = put()
     (store / CHOICE).write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"{CHOICE}: is damaged; `sonic-edge model use NAME` writes it anew"):
+    with pytest.raises(ConfigError, match=rf"{CHOICE}: is damaged; `sonic-edge model use NAME` writes a new one"):
         resolve("", store)
     change.use(store, one, passes)
     assert read_choice(store) == Choice(one, None)
@@ -539,7 +539,7 @@ def test_files_outside_the_bundle_are_not_copied(tmp_path, store, files):
     spec = yaml.safe_load(yaml.safe_dump(SPEC))
     spec["stages"]["encoder"]["files"]["cpu"]["path"] = "../../../../etc/hostname"
     path = zip_of(tmp_path / "b.zip", [("b/bundle.yaml", yaml.safe_dump(spec)), *inside(files[1:], "b/")])
-    with pytest.raises(ConfigError, match="must lie in the bundle"):
+    with pytest.raises(ConfigError, match="must be in the bundle's folder"):
         change.install(store, path, "", passes)
 
 
@@ -565,7 +565,7 @@ def test_only_one_changes_the_store_at_a_time(tmp_path, store, put):
             lambda: change.rollback(store, passes),
             lambda: change.remove(store, one, lambda entry: ""),
         ):
-            with pytest.raises(DeviceError, match="another `sonic-edge model` is at work here"):
+            with pytest.raises(DeviceError, match="another `sonic-edge model` is changing it"):
                 do()
         assert [e.id for e in entries(store) if e.is_installed] == [one], "half of one is not listed"
     finally:
@@ -677,7 +677,7 @@ def test_a_disk_that_is_full_at_any_step_changes_nothing(tmp_path, store, put):
         try:
             do()
         except DeviceError as e:
-            assert "No space left on device; make room and try again" in str(e)
+            assert "No space left on device; free some space and try again" in str(e)
             assert resolve("", store).version in "12", "one or the other"
             for entry in entries(store):
                 if entry.is_installed:
@@ -695,7 +695,7 @@ def test_a_full_disk_is_detected_before_anything_is_copied(tmp_path, store, file
 
     path = tar_of(tmp_path / "b.tgz", files)
     monkeypatch.setattr(unpack.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(DeviceError, match=r"the bundle takes .* MB, and 0\.0 MB are free"):
+    with pytest.raises(DeviceError, match=r"the bundle needs .* MB, and 0\.0 MB are free"):
         change.install(store, path, "", passes)
     assert names(store) == []
 

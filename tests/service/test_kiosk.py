@@ -16,7 +16,7 @@ from waiting import DEADLINE_S, until
 from sonic_edge.cli import main
 from sonic_edge.config import Config
 from sonic_edge.errors import ConfigError, DeviceError, RequestError
-from sonic_edge.hardware.npu import Watch
+from sonic_edge.hardware.npu import Monitor
 from sonic_edge.live.notices import Notices
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
@@ -98,7 +98,7 @@ def test_a_studio_that_dies_is_restarted_and_waiting_callers_are_answered(run, t
 
 def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
     with run("babble"):
-        until(lambda: "means nothing" in status(tmp_path)["live"]["error"], "ended")
+        until(lambda: "not a known message" in status(tmp_path)["live"]["error"], "ended")
 
 
 def test_a_wrong_setting_is_reported_and_not_retried(run, tmp_path, capsys):
@@ -210,8 +210,8 @@ def test_orders_about_jobs_wait_for_the_jobs_thread(tmp_path):
 def chip(tmp_path, monkeypatch):
     """Has npu-smi say something, and be asked all the time."""
     said = tmp_path / "said"
-    monkeypatch.setattr("sonic_edge.hardware.npu.watch._PLACES", (str(tmp_path),))
-    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Watch", partial(Watch, every_s=0.0))
+    monkeypatch.setattr("sonic_edge.hardware.npu.watch._FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Monitor", partial(Monitor, every_s=0.0))
     (tmp_path / "npu-smi").write_text(f"#!/bin/sh\ncat {said}\n")
     (tmp_path / "npu-smi").chmod(0o755)
     tables = Path(__file__).parents[1].joinpath("npu_smi")
@@ -260,7 +260,7 @@ def test_npu_smi_is_run_only_where_the_settings_want_the_chip(chip, tmp_path):
 
 def test_an_npu_smi_that_hangs_holds_nobody_up(chip, tmp_path, monkeypatch):
     (tmp_path / "npu-smi").write_text("#!/bin/sh\nsleep 600\n")
-    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Watch", partial(Watch, every_s=0.0, patience_s=0.5))
+    monkeypatch.setattr("sonic_edge.service.daemon.kiosk.Monitor", partial(Monitor, every_s=0.0, timeout_s=0.5))
     with Kiosk(_config(tmp_path, "acl"), tmp_path / "run") as kiosk:
         until(lambda: "no answer" in status(tmp_path)["npu"].get("error", ""), "given up")
         for _ in range(20):  # an answer is not waited for as long as npu-smi takes

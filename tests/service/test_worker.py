@@ -240,7 +240,7 @@ def test_a_hang_while_loading_is_killed_and_reported(start):
         ("crash", "killed by SIGSEGV while rendering"),
         ("nothing", "ended with status 3 while rendering"),
         ("bug", "ValueError: a mistake of ours"),
-        ("babble", "which means nothing"),
+        ("babble", "not a known message"),
     ],
 )
 def test_its_death_is_reported(ready, give, action, words):
@@ -351,7 +351,7 @@ def test_nonsense_from_the_worker_ends_it(line, tmp_path):
     made = Worker(Config(), ("/bin/sh", "-c", f"cat '{talk}'; exec sleep 3600"))
     try:
         message = last(made)
-        assert isinstance(message, Died) and "means nothing" in message.reason
+        assert isinstance(message, Died) and "not a known message" in message.reason
     finally:
         made.kill()
 

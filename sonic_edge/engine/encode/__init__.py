@@ -1,6 +1,6 @@
-"""Frames and sound become an MP4 that is whole, labelled and on the disk, or is not there.
+"""Writes frames and sound to an MP4, which is published only if it is complete, labelled and safely on the disk.
 
-mp4.py writes the file and looks it over; h264.py opens the encoder that the settings name; trial.py tries it.
+mp4.py writes and verifies the file; h264.py opens the configured encoder; trial.py tests it.
 """
 
 from .mp4 import write_video

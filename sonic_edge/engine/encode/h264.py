@@ -1,4 +1,4 @@
-"""The H.264 encoder that the settings name: x264, or any other that FFmpeg has."""
+"""Opens the configured H.264 encoder: x264, or any other that FFmpeg has."""
 
 from contextlib import suppress
 from fractions import Fraction
@@ -12,40 +12,41 @@ from ...errors import ConfigError, DeviceError
 
 X264 = "libx264"
 
-# x264's result depends on how many threads it has, and with threads on slices of one picture, now and then on how busy
-# the machine is: threads on whole pictures give the same file each time.
-# H.264 rounds up where it averages two pictures; averages of averages (pyramids of B pictures) turn the skin brighter
-# and redder, and finer steps of colour keep that small.
-# Pictures that it looks ahead at cost memory, several times their size each: ten are enough for the slow presets, and
-# the fast ones look at none.
+# x264's output depends on its number of threads and, with sliced threads, sometimes on how busy the machine is. Frame
+# threads (sliced-threads=0) give the same file every time.
+# H.264 rounds up when it averages two pictures. Averages of averages (B-frame pyramids) make the skin brighter and
+# redder; finer chroma quantisation keeps that small.
+# Each lookahead picture takes several times its size in memory. Ten are enough for the slow presets; the fast ones use
+# none.
 _X264_PARAMS = "threads=2:lookahead-threads=1:sliced-threads=0:b-pyramid=none:chroma-qp-offset=-2:rc-lookahead=10"
 _X264_ULTRAFAST = "subme=1:deadzone-inter=12:qcomp=0.9"
-"""A face moves by parts of a pixel: without quarter steps, which ultrafast leaves out, files are twice as large. They
-bring averages again, so less of what a picture adds is thrown away: that keeps the colours and the texture. And what
-stands still does not grow sharper from picture to picture: a scene is to end as it begins, and it would cost bits."""
+"""A face moves by fractions of a pixel: without quarter-pixel motion (subme), which ultrafast leaves out, files are
+twice as large. It brings averaging back, so a smaller dead zone discards less of each residual, which keeps colours
+and texture. And qcomp keeps static parts from growing sharper from picture to picture: that would cost bits, and the
+idle scene must end as it begins."""
 _CRF = {"ultrafast": 21, "veryfast": 17}
 _CRF_OF_OTHERS = 18
-"""With these no picture of 13 portraits at 512 and 1024 is less than 40 dB from what was drawn (docs/VIDEO.md)."""
+"""At these values every picture of 13 portraits at 512 and 1024 has a PSNR of at least 40 dB (docs/VIDEO.md)."""
 _KEYFRAME_S = 2.0
-"""Of an encoder that is not x264: from one picture that stands for itself to the next."""
+"""Interval between keyframes for encoders other than x264, seconds."""
 _FORMATS = ("yuv420p", "nv12")
-"""What pictures may be given as, the first by preference: the second is the same in another order."""
+"""Pixel formats that we can provide, the preferred one first: nv12 has the same samples in another order."""
 _COLOURS = {"color_range": "tv", "colorspace": "smpte170m", "color_primaries": "bt709", "color_trc": "bt709"}
 """What `cv2.COLOR_BGR2YUV_I420` makes (BT.601, limited range) of a photo's sRGB."""
 
 
 def add_pictures(file: Any, size: Tuple[int, int], fps: int, settings: EncodeSettings) -> Any:
-    """A stream of pictures for a file, its encoder open.
+    """Add a video stream to a file and open its encoder.
 
     Args:
-        file: What PyAV writes.
+        file: The output container of PyAV.
         size: Width and height, both even.
         fps: Frames a second.
-        settings: Which encoder, and what is asked of it.
+        settings: The encoder and its options.
 
     Raises:
-        ConfigError: If there is no such encoder here, it is not one of H.264, or it has no such option.
-        DeviceError: If it does not open.
+        ConfigError: If there is no such encoder, it is not for H.264, or it has no such option.
+        DeviceError: If the encoder cannot be opened.
     """
     codec = _codec(settings.encoder)
     stream = file.add_stream(codec.name, rate=fps)
@@ -64,7 +65,7 @@ def add_pictures(file: Any, size: Tuple[int, int], fps: int, settings: EncodeSet
     try:
         stream.codec_context.open()
     except (av.error.FFmpegError, OSError) as e:
-        why = "; ".join(_told_by(stream.codec_context.open)) or reason(e)
+        why = "; ".join(_logged_errors(stream.codec_context.open)) or reason(e)
         asked = f"{size[0]}x{size[1]} at {fps} frames a second"
         raise DeviceError(
             f"encode.encoder = {codec.name!r}: does not open for {asked}: {why}{_needs(codec.name)}"
@@ -76,7 +77,7 @@ def add_pictures(file: Any, size: Tuple[int, int], fps: int, settings: EncodeSet
 
 
 def reason(error: BaseException) -> str:
-    """What the system or FFmpeg says, in one line."""
+    """The message of an error from the system or FFmpeg, on one line."""
     return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
 
 
@@ -110,7 +111,7 @@ def _h264() -> int:
 
 
 def _encoders() -> List[str]:
-    """What there is of H.264, whether it works here or not."""
+    """The names of all H.264 encoders that FFmpeg has, whether they work on this machine or not."""
     found = set()
     for name in av.codecs_available:
         try:
@@ -123,7 +124,7 @@ def _encoders() -> List[str]:
 
 
 def _format(codec: Any) -> str:
-    """How it takes pictures; one that does not say takes what is usual."""
+    """The pixel format to use; an encoder that lists none is assumed to accept the first."""
     taken = [known.name for known in codec.video_formats or ()]
     usable = [name for name in _FORMATS if name in taken or not taken]
     if not usable:
@@ -144,7 +145,7 @@ def _assignments(options: List[str]) -> Dict[str, str]:
 
 
 def _needs(name: str) -> str:
-    """What an encoder that does not open asks of a machine, as far as that can be told."""
+    """What an encoder that does not open needs from the machine, if known."""
     if name.endswith("_v4l2m2m"):
         nodes = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "no /dev/video*"
         return f"; it needs a V4L2 device that encodes H.264, open to the group video; there is {nodes}"
@@ -153,10 +154,10 @@ def _needs(name: str) -> str:
     return ""
 
 
-def _told_by(fails: Callable[[], None]) -> List[str]:
-    """What FFmpeg logs as errors while something fails, in lines: the error itself often says "invalid argument" only.
+def _logged_errors(fails: Callable[[], None]) -> List[str]:
+    """Repeat a failing call and collect the errors that FFmpeg logs: the exception often says only "invalid argument".
 
-    Only for what has failed: PyAV's way into the log is not safe while other threads use FFmpeg.
+    Used only after a failure, because PyAV's log capture is not safe while other threads use FFmpeg.
     """
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_skip_repeated(False)

@@ -1,4 +1,4 @@
-"""The file: written as frames and sound come, looked over, and only then given its name."""
+"""Writes an MP4 as frames and sound arrive, verifies it, and only then publishes it under its name."""
 
 import ctypes
 import os
@@ -19,11 +19,11 @@ from ...media import FloatArray, Image
 from .h264 import add_pictures, reason
 
 _RATE = 48000
-"""Of the sound, Hz. At this rate players cut AAC's priming samples off as they should (measured; at 16 kHz not)."""
+"""Sample rate of the sound, Hz. At this rate players skip AAC's priming samples correctly (measured; not at 16 kHz)."""
 _MOVFLAGS = "use_metadata_tags+faststart"
-"""Without the first FFmpeg leaves AIGC out and says nothing; the second puts the index at the front."""
+"""Without the first, FFmpeg silently drops the AIGC metadata; the second puts the index at the front."""
 _AAC_FRAME = 1024
-"""Samples in a frame of AAC."""
+"""Samples in an AAC frame."""
 
 
 def write_video(
@@ -39,30 +39,30 @@ def write_video(
     settings: EncodeSettings,
     progress: Callable[[int], None],
 ) -> None:
-    """Write H.264 and AAC as they come, look the file over, and only then give it its name.
+    """Encode H.264 and AAC as frames and sound arrive, verify the file, and publish it.
 
-    With x264 the same frames and sound give the same file, byte for byte, on one machine.
+    With x264, the same frames and sound give the same file on the same machine, byte for byte.
 
     Args:
-        output: The MP4. One that is already there is replaced.
+        output: The MP4. An existing file is replaced.
         frames: Pictures of the video, [height, width, 3].
-        n_frames: How many there are.
+        n_frames: Number of frames.
         fps: Frames a second.
         size: Width and height, both even.
-        sound: Pieces [n_channels, n] at 48 kHz, -1..1, in all as long as the video, to half a frame.
+        sound: Pieces [n_channels, n] at 48 kHz, -1..1, in total as long as the video, to half a frame.
         n_channels: 1 or 2; 0 for a video without sound.
         aigc: Value of the AIGC metadata.
-        is_labelled: Whether a picture carries the visible label; asked of the first one, as it comes out of the file.
+        is_labelled: Whether a picture has the visible label; called with the first picture decoded from the file.
         settings: Encoder, speed and quality.
-        progress: Told how many frames are done, after each.
+        progress: Called after each frame with the number of frames done.
 
     Raises:
-        ConfigError: If the settings name an encoder that is none.
-        DeviceError: If the encoder fails, the file cannot be written, or what was written is not what was asked for.
+        ConfigError: If there is no such encoder.
+        DeviceError: If the encoder fails, the file cannot be written, or verification finds it wrong.
     """
     part = output.absolute().with_name(
         f".{output.name[:60]}.{os.getpid()}.part"
-    )  # absolute: FFmpeg has "a:b" for an address
+    )  # absolute: FFmpeg takes "a:b" for a URL
     try:
         with _writing(output):
             file = Mp4(part, n_frames, fps, size, n_channels, aigc, settings)
@@ -72,13 +72,13 @@ def write_video(
                 file.finish()
         except BaseException:
             with suppress(OSError):
-                part.unlink()  # before closing it: else FFmpeg would still move all of it to put its index first
+                part.unlink()  # before closing: FFmpeg would otherwise rewrite the whole file to move its index
             file.abandon()
             raise
         with _writing(output):
             wrong = _faults(part, n_frames, fps, aigc, n_channels > 0, is_labelled)
             if wrong:
-                raise DeviceError(f"{output}: not published, the file came out wrong: {'; '.join(wrong)}")
+                raise DeviceError(f"{output}: not published, because the file is wrong: {'; '.join(wrong)}")
             _sync(part)
             part.replace(output)
             _sync(part.parent)
@@ -89,7 +89,7 @@ def write_video(
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """What fails in here is the writing of the file."""
+    """Turn errors in this context into "cannot be written"."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as e:
@@ -100,17 +100,17 @@ class Mp4:
     """A file being written.
 
     Args:
-        path: Where to.
-        n_frames: How many pictures there will be.
+        path: The file.
+        n_frames: Number of pictures that will be added.
         fps: Frames a second.
         size: Width and height, both even.
-        n_channels: Of the sound, 1 or 2; 0 for none.
+        n_channels: Channels of the sound, 1 or 2; 0 for no sound.
         aigc: Value of the AIGC metadata.
         settings: Encoder, speed and quality.
 
     Raises:
         ConfigError, DeviceError: See `h264.add_pictures`.
-        FFmpegError, OSError: If the file cannot be written; of every method.
+        FFmpegError, OSError: If the file cannot be written; from every method.
     """
 
     def __init__(
@@ -133,39 +133,39 @@ class Mp4:
             if self._sound is not None:
                 self._sound.codec_context.layout = self._layout
                 self._sound.codec_context.bit_rate = settings.audio_kbps * 1000
-                self._sound.options = {"aac_coder": "fast"}  # half the time of the usual one, and nearer to the sound
+                self._sound.options = {"aac_coder": "fast"}  # half the default coder's time, and closer
         except BaseException:
             self.abandon()
             raise
-        # One frame is filled again and again. That is safe, however long an encoder looks ahead: the memory of a frame
-        # of PyAV's is not counted by references, and such a frame FFmpeg copies before an encoder sees it.
+        # One frame is reused for all pictures. That is safe however far an encoder looks ahead: the memory of a PyAV
+        # frame is not reference-counted, and FFmpeg copies such a frame before the encoder gets it.
         self._frame: Any = av.VideoFrame(*size, "yuv420p")
         self._planes, self._apart = _planes(self._frame)
         self._time_base = Fraction(1, fps)
         self._n_frames = 0
-        # FFmpeg plays the last frame of AAC whole, also the part that is only filling, up to 21 ms too long. A little
-        # silence before the start, which players skip as they skip the encoder's own, moves the ends of the frames so
-        # that one lies half a picture after the last: then sound and picture end within half a picture of each other.
+        # The last AAC frame is padded, and FFmpeg plays the padding: up to 21 ms too long. A little extra silence at
+        # the start, which players skip like the encoder's priming, shifts the frame boundaries so that one is half a
+        # picture after the last picture. Then sound and picture end within half a picture of each other.
         self._n_samples = -(-((2 * n_frames + 1) * _RATE // (2 * fps)) % _AAC_FRAME)
         self.silence: FloatArray = np.zeros((n_channels, -self._n_samples), np.float32)
-        """What must come before the sound."""
+        """Silence that must be added before the sound."""
 
     def add_picture(self, image: Image) -> None:
-        """The next frame, BGR; DeviceError if the encoder fails."""
+        """Add the next frame, BGR; raises DeviceError if the encoder fails."""
         if image.shape != (self._frame.height, self._frame.width, 3):
             raise ValueError(f"{image.shape}: a picture of another size than {self._frame.width}x{self._frame.height}")
         cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._planes)
         self._add()
 
     def add_planes(self, planes: NDArray[np.uint8]) -> None:
-        """The next frame, its Y, U and V one under the other, [3 height / 2, width]."""
+        """Add the next frame as its Y, U and V planes, stacked vertically, [3 height / 2, width]."""
         if planes.shape != self._planes.shape:
             raise ValueError(f"planes {planes.shape}, not {self._planes.shape}: a picture of another size")
         self._planes[...] = planes
         self._add()
 
     def _add(self) -> None:
-        """What lies in `_planes` is the next frame."""
+        """Encode the content of `_planes` as the next frame."""
         samples, start = self._planes.reshape(-1), 0
         for rows in self._apart:
             rows[...] = samples[start : start + rows.size].reshape(rows.shape)
@@ -175,7 +175,7 @@ class Mp4:
         self._file.mux(self._encoded(self._frame))
 
     def _encoded(self, frame: Any) -> List[Any]:
-        """Packets that a frame, or None for the end, brings about."""
+        """The packets that the encoder returns for a frame, or for None at the end."""
         try:
             packets: List[Any] = self._picture.encode(frame)
         except (av.error.FFmpegError, OSError) as e:
@@ -184,31 +184,31 @@ class Mp4:
         return packets
 
     def add_sound(self, samples: FloatArray) -> None:
-        """The next samples, [n_channels, n]; n is a frame of AAC save for the last."""
+        """Add the next samples, [n_channels, n]; n is `_AAC_FRAME`, except for the last."""
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=self._layout)
-        # times of our own, 0 at the first of the recording: what is before that, FFmpeg marks as not to be played
+        # our own timestamps, 0 at the first sample of the recording: FFmpeg marks earlier ones as not to be played
         frame.sample_rate, frame.pts, frame.time_base = _RATE, self._n_samples, Fraction(1, _RATE)
         self._n_samples += samples.shape[1]
         self._file.mux(self._sound.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoders still hold, and the index; DeviceError if the pictures' fails."""
+        """Flush the encoders and write the index; raises DeviceError if the video encoder fails."""
         self._file.mux(self._encoded(None))
         if self._sound is not None:
             self._file.mux(self._sound.encode(None))
         self._file.close()
 
     def abandon(self) -> None:
-        """Let go of a file that will not be finished."""
+        """Close a file that will not be finished."""
         with suppress(av.error.FFmpegError, OSError):
             self._file.close()
 
 
 def _planes(frame: Any) -> Tuple[NDArray[np.uint8], List[NDArray[np.uint8]]]:
-    """Y, U and V of a frame one under the other, [3 height / 2, width], and where each must be put afterwards.
+    """An array for a frame's Y, U and V, stacked vertically, [3 height / 2, width], and the planes to copy it to.
 
-    If nothing pads its rows they lie like that in its memory, which lives as long as it does, and need not be put
-    anywhere.
+    If the frame's rows are not padded, the array is the frame's own memory (valid as long as the frame), and there is
+    nothing to copy.
     """
     shape, planes = (frame.height * 3 // 2, frame.width), list(frame.planes)
     ends = [plane.buffer_ptr + plane.width * plane.height for plane in planes]
@@ -227,7 +227,7 @@ def _fill(
     sound: Optional[Iterator[FloatArray]],
     progress: Callable[[int], None],
 ) -> None:
-    """Pictures and sound in the order of time, so that neither waits in memory for the other."""
+    """Add pictures and sound in the order of time, so that neither is buffered for the other."""
     blocks = _blocks(chain([file.silence], sound)) if sound is not None else iter(())
     heard = -file.silence.shape[1]
     for i, image in enumerate(frames):
@@ -247,7 +247,7 @@ def _fill(
 
 
 def _blocks(sound: Iterable[FloatArray]) -> Iterator[FloatArray]:
-    """The sound in frames of AAC; the last may be shorter."""
+    """The sound in AAC frames; the last may be shorter."""
     waiting: List[FloatArray] = []
     n_waiting = 0
     for piece in sound:
@@ -267,7 +267,7 @@ def _blocks(sound: Iterable[FloatArray]) -> Iterator[FloatArray]:
 def _faults(
     path: Path, n_frames: int, fps: int, aigc: str, has_sound: bool, is_labelled: Callable[[Image], bool]
 ) -> List[str]:
-    """What is wrong with a finished file, in words."""
+    """What is wrong with a finished file, as parts of a message."""
     wrong: List[str] = []
     with av.open(str(path)) as file:
         if file.metadata.get("AIGC") != aigc:
@@ -282,7 +282,7 @@ def _faults(
             wrong.append(f"its picture lasts {lengths[0]:.3f} s, its sound {lengths[1]:.3f} s")
         first = next(file.decode(picture), None)
         if first is None or not is_labelled(np.asarray(first.to_ndarray(format="bgr24"), np.uint8)):
-            wrong.append("its first picture does not carry the visible label")
+            wrong.append("its first picture does not have the visible label")
     if not _index_first(path):
         wrong.append("its index is not at the front")
     return wrong

@@ -1,4 +1,4 @@
-"""Whether the encoder that the settings name works on this machine."""
+"""Checks whether the configured encoder works on this machine."""
 
 import tempfile
 import time
@@ -17,12 +17,12 @@ from .mp4 import Mp4
 
 _N_PICTURES = 5
 _MOST_OFF = 8.0
-"""Of 255, on average: pictures as simple as these come back nearer than 4; with their colours' rows in the wrong place
-they are off by 13."""
+"""Largest mean error, of 255: pictures as simple as these are usually within 4; with misplaced chroma rows the error is
+13."""
 
 
 def try_encoder(settings: EncodeSettings, side: int, fps: int) -> float:
-    """Make a small video and look at what comes back.
+    """Encode a small video and compare the decoded pictures.
 
     Args:
         settings: The encoder.
@@ -30,11 +30,11 @@ def try_encoder(settings: EncodeSettings, side: int, fps: int) -> float:
         fps: Frames a second.
 
     Returns:
-        Seconds that a picture takes.
+        Seconds per picture.
 
     Raises:
-        ConfigError: If the settings name an encoder that is none, or options that it does not have.
-        DeviceError: If it does not work.
+        ConfigError: If there is no such encoder, or it does not have such options.
+        DeviceError: If the encoder does not work.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="sonic-edge-") as folder:
@@ -57,7 +57,7 @@ def try_encoder(settings: EncodeSettings, side: int, fps: int) -> float:
 
 
 def _what_is_wrong(path: Path, side: int) -> str:
-    """What came back other than it went in; empty if nothing did."""
+    """How the decoded pictures differ from the originals; empty if they do not."""
     n = 0
     with av.open(str(path)) as file:
         for frame, picture in zip(file.decode(video=0), _pictures(side)):
@@ -71,7 +71,7 @@ def _what_is_wrong(path: Path, side: int) -> str:
 
 
 def _pictures(side: int) -> Iterator[Image]:
-    """A coloured slope, and a disc that goes across it."""
+    """A colour gradient with a disc that moves across it."""
     line = np.linspace(40, 200, side).astype(np.uint8)
     for i in range(_N_PICTURES):
         picture = np.empty((side, side, 3), np.uint8)

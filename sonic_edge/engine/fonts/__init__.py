@@ -1,4 +1,4 @@
-"""The product's own font: every character of the label, of contact sheets and of the screen's words."""
+"""The bundled font, which has every character of the label, the contact sheets and the texts on the screen."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Models of kind frames: the network paints the face, which is pasted back into the photo."""
+"""Models of kind frames: the network paints the face, which is then pasted into the photo."""

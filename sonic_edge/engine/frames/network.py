@@ -1,7 +1,7 @@
-"""The network of a frames bundle at work: a mel window and the aligned face in, the face of that moment out.
+"""Runs the network of a frames bundle: a mel window and the aligned face in, the face at that time out.
 
-Every picture is painted for itself: the same sound gives the same picture, wherever it comes, and nothing but the
-window is kept of what was heard.
+Every picture is painted independently: the same sound always gives the same picture, and only the current window of
+sound is kept.
 """
 
 from typing import Iterator, List, Tuple
@@ -19,8 +19,8 @@ class Painter:
     """The model's one graph.
 
     Args:
-        bundle: What the model says of itself.
-        session: Its stage `painter`.
+        bundle: The model's bundle.
+        session: Session of its stage `painter`.
     """
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
@@ -29,7 +29,7 @@ class Painter:
         self._session = session
 
     def warm_up(self) -> None:
-        """Run the graph once, on silence and a grey face.
+        """Run the graph once on silence and a grey face.
 
         Raises:
             DeviceError: If the backend fails.
@@ -37,7 +37,7 @@ class Painter:
         self.silent(np.full((self.spec.crop.size, self.spec.crop.size, 3), 128, np.uint8))
 
     def given(self, crop: Image) -> FloatArray:
-        """The face as the model wants it, [1, 3 or 6, size, size]; the crop is [size, size, 3]."""
+        """The model's face input, [1, 3 or 6, size, size], from a crop [size, size, 3]."""
         picture = self.spec.picture
         rows = round(picture.blank_from * len(crop))
         low, high = picture.range
@@ -53,11 +53,11 @@ class Painter:
         return out
 
     def paint(self, heard: FloatArray, given: FloatArray) -> FloatArray:
-        """One picture.
+        """Paint one picture.
 
         Args:
             heard: A window of normalised mel, [n_mels, mel_frames].
-            given: As `given` makes it.
+            given: The face input, from `given`.
 
         Returns:
             [size, size, 3], BGR, 0..255.
@@ -74,12 +74,12 @@ class Painter:
         return out
 
     def pictures(self, speech: Speech, crop: Image, moments: NDArray[np.float64]) -> Iterator[FloatArray]:
-        """The pictures of a recording, made as they are asked for.
+        """The pictures for a recording, painted lazily.
 
         Args:
-            speech: What is said.
-            crop: Who says it, [size, size, 3].
-            moments: Of the recording, seconds, one for each picture; silence is heard outside it.
+            speech: The recording.
+            crop: The face, [size, size, 3].
+            moments: Time of each picture in the recording, seconds; outside the recording there is silence.
 
         Raises:
             DeviceError: If the backend fails.
@@ -92,7 +92,7 @@ class Painter:
             yield self.paint(normalise(self.window(speech.mel, self.first(moment)), mean, settings), given)
 
     def silent(self, crop: Image) -> FloatArray:
-        """The picture of somebody who says nothing.
+        """The picture for silence.
 
         Raises:
             DeviceError: If the backend fails.
@@ -101,25 +101,25 @@ class Painter:
         return self.paint(normalise(silence, self.tracker().mean, self.bundle.mel), self.given(crop))
 
     def first(self, moment: float) -> int:
-        """The mel frame that the window of a moment begins with; before the recording under 0."""
+        """The first mel frame of the window for a time in seconds; negative before the recording."""
         return int(np.floor((moment + self.spec.window.start_s) * self.bundle.mel.frames_per_s + 0.5))
 
     def tracker(self) -> SpeechTracker:
-        """Follows somebody who has not spoken yet."""
+        """A new tracker, before any speech."""
         n_mels, prior = self.bundle.mel.n_mels, self.spec.stream.prior
         return SpeechTracker(self.bundle.mel, np.array(prior or [0.0] * n_mels, np.float32))
 
     def window(self, mel: AnyFloatArray, first: int) -> FloatArray:
-        """Mel frames from `first` on, [n_mels, mel_frames]; silence where there are none."""
+        """Mel frames from `first` on, [n_mels, mel_frames]; padded with silence."""
         return cut(mel, first, self.spec.window.mel_frames, self.bundle.mel)
 
 
 class PainterStream:
-    """Speech that is still arriving, and its pictures. Memory does not grow.
+    """Paints pictures for speech that is still arriving. Memory does not grow.
 
     Args:
         painter: The model.
-        crop: Who speaks, [size, size, 3].
+        crop: The face, [size, size, 3].
     """
 
     def __init__(self, painter: Painter, crop: Image) -> None:
@@ -133,20 +133,20 @@ class PainterStream:
 
     @property
     def look_ahead_s(self) -> float:
-        """How much sound after its moment a picture waits for, seconds."""
+        """How much later sound a picture waits for, seconds."""
         window, rate = self._painter.spec.window, self._settings.frames_per_s
         after_s = min(window.start_s + (window.mel_frames - 1) / rate, self._painter.spec.stream.look_ahead_s)
         return after_s + self._settings.n_fft / 2 / self._settings.sample_rate
 
     def push(self, mel: FloatArray) -> Tuple[float, List[FloatArray]]:
-        """Take what was heard.
+        """Process the next mel frames.
 
         Args:
-            mel: [n_mels, n] log10 power, not normalised, going on from the last; any n.
+            mel: [n_mels, n] log10 power, not normalised, continuing from the previous call; any n.
 
         Returns:
-            The moment of the first picture, seconds of the sound pushed; the pictures that can be painted now, as from
-            `Painter.paint`, none often.
+            The time of the first picture, seconds since the first sound; the pictures that can be painted now (often
+            none), as from `Painter.paint`.
 
         Raises:
             DeviceError: If the backend fails.
@@ -159,7 +159,7 @@ class PainterStream:
         while True:
             moment = self._next / fps
             first = self._painter.first(moment)
-            # as many as the window has, or as may be waited for
+            # up to the window's end, or as far as the look-ahead allows
             needed = min(
                 first + window.mel_frames,
                 int(np.floor((moment + self._painter.spec.stream.look_ahead_s) * rate + 0.5)) + 1,

@@ -1,4 +1,4 @@
-"""Bundles of kind frames: the model paints the face of every moment, and it is pasted back into the photo."""
+"""The performer for bundles of kind frames: the model paints the face for every frame; it is pasted into the photo."""
 
 from itertools import repeat
 from typing import Iterator
@@ -9,10 +9,10 @@ from ...config import Controls
 from ...media import FloatArray, Image, Portrait, Speech
 from ...model.backends.base import Session
 from ...model.bundle import Bundle
-from ...model.mel import EARS, MelStream, SpeechTracker
+from ...model.mel import VAD_MEL, MelStream, SpeechTracker
 from ..motion.idle import LENGTH_S
-from ..performer.base import Played, Tell
-from ..sheet import Seen
+from ..performer.base import LivePoses, OnProgress
+from ..sheet import PictureChooser
 from .network import Painter, PainterStream
 from .paste import Paste
 
@@ -21,8 +21,8 @@ class FramesPerformer:
     """See `base.Performer`.
 
     Args:
-        bundle: What the model says of itself.
-        painter: Its stage of this name.
+        bundle: The model's bundle.
+        painter: Session of its stage `painter`.
     """
 
     ignores = frozenset({"inference_steps", "dynamic_scale", "motion_scale", "smooth", "seed"})
@@ -36,30 +36,34 @@ class FramesPerformer:
         """See `base.Performer`."""
         self._painter.warm_up()
 
-    def perform(self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell) -> "Painted":
-        """See `base.Performer`. Nothing is painted before `Painted.frames` is asked for it."""
+    def perform(
+        self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, progress: OnProgress
+    ) -> "FramesPerformance":
+        """See `base.Performer`. Pictures are painted lazily, by `FramesPerformance.frames`."""
         paste = self._paste(portrait)
-        # the model's lips lead the sound as those it has learnt from; the control says by how much
+        # the lips lead the sound as in the training data; the control says by how much they should
         heard = np.arange(n_frames) / controls.fps + controls.align_offset - self.bundle.frames.window.lead_s
-        tell(1, 1)
-        return Painted(portrait, paste, self._painter.pictures(speech, paste.crop, heard), n_frames, controls.fps)
+        progress(1, 1)
+        return FramesPerformance(
+            portrait, paste, self._painter.pictures(speech, paste.crop, heard), n_frames, controls.fps
+        )
 
-    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "Painted":
-        """See `base.Performer`: the face of somebody who says nothing, and does not move."""
+    def idle(self, portrait: Portrait, controls: Controls, progress: OnProgress) -> "FramesPerformance":
+        """See `base.Performer`: a silent face that does not move."""
         paste, n_frames = self._paste(portrait), round(LENGTH_S * controls.fps)
         silent = self._painter.silent(paste.crop)
-        tell(1, 1)
-        return Painted(portrait, paste, repeat(silent, n_frames), n_frames, controls.fps)
+        progress(1, 1)
+        return FramesPerformance(portrait, paste, repeat(silent, n_frames), n_frames, controls.fps)
 
-    def live(self, portrait: Portrait, controls: Controls) -> "PaintedLive":
+    def live(self, portrait: Portrait, controls: Controls) -> "LiveFrames":
         """See `base.Performer`."""
-        return PaintedLive(self._painter, self._paste(portrait))
+        return LiveFrames(self._painter, self._paste(portrait))
 
     def _paste(self, portrait: Portrait) -> Paste:
         return Paste(portrait, self.bundle.frames.crop, self.bundle.frames.paste)
 
 
-class Painted:
+class FramesPerformance:
     """A portrait and its painted faces; see `base.Performance`."""
 
     def __init__(
@@ -76,33 +80,33 @@ class Painted:
 
     def frames(self) -> Iterator[Image]:
         """See `base.Performance`."""
-        return map(self._paste.onto, self._pictures)
+        return map(self._paste.apply, self._pictures)
 
-    def chooser(self, level: FloatArray, rate: float) -> Seen:
-        """See `base.Performance`: nothing is known of the frames before they are seen."""
-        return Seen(self._portrait, self._n_frames, self._fps, level, rate)
+    def chooser(self, level: FloatArray, rate: float) -> PictureChooser:
+        """See `base.Performance`: frames are chosen by their pixels, since no motion is known."""
+        return PictureChooser(self._portrait, self._n_frames, self._fps, level, rate)
 
 
-class PaintedLive:
-    """See `base.Live`; a pose is the painted face, [size, size, 3]."""
+class LiveFrames:
+    """See `base.LivePerformance`; a pose is the painted face, [size, size, 3]."""
 
     def __init__(self, painter: Painter, paste: Paste) -> None:
         window = painter.spec.window
         self._mel = MelStream(painter.bundle.mel)
         self._stream = PainterStream(painter, paste.crop)
-        self._ears = MelStream(EARS)  # the model's own mel need not tell speech from silence
-        self._tracker = SpeechTracker(EARS, np.zeros(EARS.n_mels, np.float32))
+        self._vad_mel = MelStream(VAD_MEL)  # the model's own mel may not suit voice activity detection
+        self._tracker = SpeechTracker(VAD_MEL, np.zeros(VAD_MEL.n_mels, np.float32))
         self._paste = paste
         self.fps = window.fps
         self.lead_s = window.lead_s
         self.look_ahead_s = self._stream.look_ahead_s
 
-    def push(self, samples: FloatArray) -> Played:
-        """See `base.Live`."""
+    def push(self, samples: FloatArray) -> LivePoses:
+        """See `base.LivePerformance`."""
         begins_s, pictures = self._stream.push(self._mel.push(samples))
-        silent = self._tracker.push(self._ears.push(samples))
-        return Played(begins_s, pictures, not bool(silent.all()))
+        silent = self._tracker.push(self._vad_mel.push(samples))
+        return LivePoses(begins_s, pictures, not bool(silent.all()))
 
     def draw(self, pose: FloatArray) -> Image:
-        """See `base.Live`."""
-        return self._paste.onto(pose)
+        """See `base.LivePerformance`."""
+        return self._paste.apply(pose)

@@ -1,1 +1,1 @@
-"""Models of kind motion: the network says how the face moves, the renderer moves the photo."""
+"""Models of kind motion: the network predicts how the face moves, the renderer warps the photo."""

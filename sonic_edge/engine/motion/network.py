@@ -1,8 +1,8 @@
-"""SonicNet at work: speech and a face in, facial motion out.
+"""Runs SonicNet: speech and a face in, facial motion out.
 
-The model sees 1.6 s at a time. Windows overlap: what speech determines (lips) is blended across the overlap; what it
-does not (head, eyes, brows) is sampled by flow matching, each window going on from the frames before it. Here is the
-walk over a whole recording; `streaming` has the one over sound that is still arriving.
+The model sees windows of 1.6 s, which overlap. What speech determines (the lips) is blended across the overlap; what it
+does not ("life": head, eyes, brows) is sampled by flow matching, each window continuing from the frames before it. This
+module processes a whole recording; `streaming` processes sound that is still arriving.
 """
 
 from typing import Callable, Sequence, Tuple
@@ -18,10 +18,10 @@ from ...model.mel import cut, normalise, quiet, speech_mean
 
 
 def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
-    """The face as the model wants it: turned and scaled so that the eyes are where the bundle says.
+    """The model's face input: the face rotated and scaled so that the eyes are where the bundle requires them.
 
     Returns:
-        [1, 3, size, size], RGB, 0..1; it cannot be written to.
+        [1, 3, size, size], RGB, 0..1, read-only.
     """
     spec = bundle.motion.face
     eyes = portrait.eyes
@@ -38,15 +38,15 @@ def face_image(portrait: Portrait, bundle: Bundle) -> FloatArray:
     aligned = cv2.warpAffine(image, matrix, (spec.size, spec.size), borderMode=cv2.BORDER_REPLICATE)
     rgb = aligned[:, :, ::-1].transpose(2, 0, 1)[None]
     face: FloatArray = np.ascontiguousarray(rgb, np.float32) / np.float32(255)
-    face.flags.writeable = False  # it is the model's input again and again: a session need not look whether it changed
+    face.flags.writeable = False  # used for every window: a session need not check whether it has changed
     return face
 
 
 class SonicNet:
-    """The model's two graphs and the walk over a recording.
+    """The model's two graphs, run over a recording.
 
     Args:
-        bundle: What the model says of itself.
+        bundle: The model's bundle.
         encoder: Speech window and face -> lips, closure, condition.
         denoiser: One denoising step of one window.
     """
@@ -60,9 +60,9 @@ class SonicNet:
         self._std = np.array(bundle.motion.life.std, np.float32)[:, None]
         lips = bundle.motion.lips
         self.spoken: Tuple[str, ...] = (*lips.channels, *([TONGUE] if lips.tongue else []), CLOSURE)
-        """What speech determines: lips, `TONGUE` if the model tells it, `CLOSURE`."""
+        """Channels that speech determines: lips, `TONGUE` if the model has it, `CLOSURE`."""
         self.channels: Tuple[str, ...] = (*self.spoken, *bundle.motion.life.channels, QUIET)
-        """What the raw motion has: what speech determines, life, `QUIET`."""
+        """Channels of the raw motion: `spoken`, life, `QUIET`."""
 
     def warm_up(self) -> None:
         """Run both graphs once on silence.
@@ -78,25 +78,24 @@ class SonicNet:
     def motion(
         self, speech: Speech, face: FloatArray, steps: int, seed: int, progress: Callable[[int, int], None]
     ) -> Motion:
-        """The whole recording's motion, before any control.
+        """The motion for a whole recording, before any control is applied.
 
         Args:
-            speech: What is said.
-            face: Who says it: `face_image`, [1, 3, size, size].
-            steps: Denoising steps for a window.
-            seed: Which take.
-            progress: Called with (windows done, windows in all).
+            speech: The recording.
+            face: The face, from `face_image`, [1, 3, size, size].
+            steps: Denoising steps for each window.
+            seed: Seed of the random numbers: another seed gives another take.
+            progress: Called with (windows done, total windows).
 
         Returns:
-            Motion at the model's own rate: lip channels, `CLOSURE`, life channels and `QUIET`; it reaches a little past
-            the end.
+            Motion at the model's own rate with the channels of `channels`, ending a little after the recording.
 
         Raises:
             DeviceError: If the backend fails.
         """
         spec, settings = self.bundle.motion, self.bundle.mel
         window = spec.window
-        lead = window.frames - window.stride  # the first window begins before the recording: the photo's own pose
+        lead = window.frames - window.stride  # the first window begins before the recording, in the photo's own pose
         n_frames = int(np.ceil(speech.duration_s * window.fps)) + 2
         n_windows = -(-(n_frames + lead) // window.stride)
         length = n_windows * window.stride + lead
@@ -104,7 +103,7 @@ class SonicNet:
         weight = np.full(length, 1e-6, np.float32)
         life = np.zeros((len(spec.life.channels), length), np.float32)
 
-        # Cross-fade over the middle half of the overlap: a window knows least at its ends.
+        # Cross-fade over the middle half of the overlap: a window is least certain at its ends.
         ramp = np.clip((np.arange(lead) + 0.5 - lead / 4) / max(lead / 2, 1), 0, 1)
         share = np.ones(window.frames, np.float32)
         share[:lead] = ramp
@@ -130,14 +129,14 @@ class SonicNet:
         )
 
     def encode(self, heard: FloatArray, face: FloatArray) -> Tuple[FloatArray, FloatArray]:
-        """What speech determines.
+        """Run the encoder on one window.
 
         Args:
-            heard: One window of normalised mel, [n_mels, mel_frames].
+            heard: Normalised mel, [n_mels, mel_frames].
             face: [1, 3, size, size].
 
         Returns:
-            The channels of `spoken`, [L, frames]; the condition that sampling goes by, [1, C, frames].
+            The channels of `spoken`, [L, frames]; the condition for `sample`, [1, C, frames].
         """
         names, tongue = self._names, self.bundle.motion.lips.tongue
         made = self._encoder.run({names.speech: heard[None, None], names.face: face})
@@ -148,13 +147,13 @@ class SonicNet:
         return np.concatenate(rows), made[names.condition]
 
     def sample(self, condition: FloatArray, past: FloatArray, steps: int, noise: FloatArray) -> FloatArray:
-        """One window of life by flow matching (Lipman et al. 2023), Euler steps from noise (0) to motion (1).
+        """Sample one window of life by flow matching (Lipman et al. 2023): Euler steps from noise (0) to motion (1).
 
         Args:
             condition: [1, C, frames] from the encoder.
-            past: [K, any], what was made of this window before; it is kept.
+            past: [K, any], the window's first frames, known from earlier windows; they are kept.
             steps: Denoising steps.
-            noise: [K, frames], where the way begins.
+            noise: [K, frames], the starting point.
 
         Returns:
             [K, frames], in the channels' own units.
@@ -166,11 +165,11 @@ class SonicNet:
         past_motion[0, :-1, :known] = clean
         past_motion[0, -1, :known] = 1
         t = (np.arange(steps) / steps).astype(np.float32)[:, None, None]
-        way = (1 - t) * noise[:, :known] + t * clean  # of what is known, [steps, K, known]
+        path = (1 - t) * noise[:, :known] + t * clean  # of the known frames, [steps, K, known]
         x = noise.copy()
         inputs = {names.condition: condition, names.noisy: x[None], names.past: past_motion}
         for i in range(steps):
-            x[:, :known] = way[i]
+            x[:, :known] = path[i]
             inputs[names.step] = t[i]
             x += self._denoiser.run(inputs)[names.velocity][0] / np.float32(steps)
         x[:, :known] = clean
@@ -185,14 +184,14 @@ class SonicNet:
 
 
 class Take:
-    """One performance, window after window: the dice, and the life made up to now, which starts at the photo's pose.
+    """One performance, window by window: the random numbers, and the life so far, which starts in the photo's pose.
 
     Args:
         net: The model.
         face: [1, 3, size, size].
-        steps: Denoising steps for a window.
-        seed: Which take.
-        noise: Spread of the noise for each life channel; empty: 1.
+        steps: Denoising steps for each window.
+        seed: Seed of the random numbers.
+        noise: Standard deviation of the noise for each life channel; empty: 1.
     """
 
     def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int, noise: Sequence[float]) -> None:
@@ -205,14 +204,14 @@ class Take:
         self._spread = np.array(noise or np.ones(len(self._life)), np.float32)[:, None]
 
     def window(self, heard: FloatArray, n_new: int) -> Tuple[FloatArray, FloatArray]:
-        """The next window.
+        """Process the next window.
 
         Args:
             heard: Normalised mel, [n_mels, mel_frames].
-            n_new: By how many frames it reaches beyond the life made up to now; 0 to make none.
+            n_new: How many frames the window extends beyond the life so far; 0: do not sample life.
 
         Returns:
-            The channels of `SonicNet.spoken` of the whole window, [L, frames]; life of its last `n_new` frames,
+            The channels of `SonicNet.spoken` for the whole window, [L, frames]; life for its last `n_new` frames,
             [K, n_new].
 
         Raises:

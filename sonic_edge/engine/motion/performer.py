@@ -1,4 +1,4 @@
-"""Bundles of kind motion: the model says how the face moves, the renderer moves the photo."""
+"""The performer for bundles of kind motion: the model predicts how the face moves, the renderer warps the photo."""
 
 from typing import FrozenSet, Iterator, Mapping
 
@@ -7,9 +7,9 @@ from ...media import QUIET, FloatArray, Image, Motion, Portrait, Speech
 from ...model.backends.base import Session
 from ...model.bundle import Bundle
 from ...model.mel import MelStream
-from ..performer.base import Played, Tell
+from ..performer.base import LivePoses, OnProgress
 from ..renderer import Renderer
-from ..sheet import Meant
+from ..sheet import MotionChooser
 from .idle import idle_motion
 from .network import SonicNet, face_image
 from .shape import MotionShaper, shape_motion
@@ -20,9 +20,9 @@ class MotionPerformer:
     """See `base.Performer`.
 
     Args:
-        bundle: What the model says of itself.
-        encoder: Its stage of this name.
-        denoiser: Its stage of this name.
+        bundle: The model's bundle.
+        encoder: Session of its stage `encoder`.
+        denoiser: Session of its stage `denoiser`.
     """
 
     ignores: FrozenSet[str] = frozenset()
@@ -38,21 +38,21 @@ class MotionPerformer:
         self.net.warm_up()
 
     def perform(
-        self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell
+        self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, progress: OnProgress
     ) -> "MotionPerformance":
         """See `base.Performer`."""
         face = face_image(portrait, self.bundle)
-        raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, tell)
+        raw = self.net.motion(speech, face, controls.inference_steps, controls.seed, progress)
         closure = self.bundle.motion.closure
         return MotionPerformance(portrait, shape_motion(raw, closure, controls, n_frames, speech.duration_s))
 
-    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> "MotionPerformance":
+    def idle(self, portrait: Portrait, controls: Controls, progress: OnProgress) -> "MotionPerformance":
         """See `base.Performer`."""
-        return MotionPerformance(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, tell))
+        return MotionPerformance(portrait, idle_motion(self.net, face_image(portrait, self.bundle), controls, progress))
 
-    def live(self, portrait: Portrait, controls: Controls) -> "MovedLive":
+    def live(self, portrait: Portrait, controls: Controls) -> "LiveMotion":
         """See `base.Performer`."""
-        return MovedLive(self.net, portrait, controls)
+        return LiveMotion(self.net, portrait, controls)
 
 
 class MotionPerformance:
@@ -70,13 +70,13 @@ class MotionPerformance:
         renderer, motion = Renderer(self._portrait), self._motion
         return (renderer.frame(motion.frame(i)) for i in range(len(motion)))
 
-    def chooser(self, level: FloatArray, rate: float) -> Meant:
-        """See `base.Performance`: what it means to do says which frames are worth a look."""
-        return Meant(self._portrait, self._motion)
+    def chooser(self, level: FloatArray, rate: float) -> MotionChooser:
+        """See `base.Performance`: frames are chosen by the intended motion."""
+        return MotionChooser(self._portrait, self._motion)
 
 
-class MovedLive:
-    """See `base.Live`; a pose is channel -> value."""
+class LiveMotion:
+    """See `base.LivePerformance`; a pose is a dict of channel -> value."""
 
     def __init__(self, net: SonicNet, portrait: Portrait, controls: Controls) -> None:
         spec, settings = net.bundle.motion, net.bundle.mel
@@ -86,18 +86,18 @@ class MovedLive:
         self._renderer = Renderer(portrait)
         self.fps = spec.window.fps
         self.lead_s = spec.lips.lead_s
-        ahead = spec.stream.look_ahead_frames + 1
+        n_ahead = spec.stream.look_ahead_frames + 1
         half_s = (settings.n_fft / 2 - settings.hop) / settings.sample_rate
-        self.look_ahead_s = ahead / self.fps - spec.window.offset_s + half_s
-        """The model's look-ahead and half a mel window."""
+        self.look_ahead_s = n_ahead / self.fps - spec.window.offset_s + half_s
+        """The model's look-ahead plus half a mel window."""
 
-    def push(self, samples: FloatArray) -> Played:
-        """See `base.Live`."""
+    def push(self, samples: FloatArray) -> LivePoses:
+        """See `base.LivePerformance`."""
         raw = self._stream.push(self._mel.push(samples))
         motion = self._shaper.push(raw)
         is_spoken = any(row[QUIET] < 0.5 for row in map(raw.frame, range(len(raw))))
-        return Played(motion.start_s, [motion.frame(i) for i in range(len(motion))], is_spoken)
+        return LivePoses(motion.start_s, [motion.frame(i) for i in range(len(motion))], is_spoken)
 
     def draw(self, pose: Mapping[str, float]) -> Image:
-        """See `base.Live`."""
+        """See `base.LivePerformance`."""
         return self._renderer.frame(pose)

@@ -1,4 +1,4 @@
-"""From what the model says to what the face does: silence, closures, the person's controls, video times."""
+"""Turns the model's raw motion into the final motion: silences, closures, controls, and the video's frame times."""
 
 from typing import Dict, List, Mapping, Optional
 
@@ -10,46 +10,46 @@ from ...model.mel import runs
 from ...model.spec import ClosureSpec
 
 LIPS = ("jaw", "width", "round", "tuck", "tongue")
-"""Channels that rest in silence; close is made here, of the model's closures."""
+"""Channels that rest in silence. The channel close is computed here, from the model's closures."""
 EXPRESSION = ("jaw", "width", "round", "tuck", "brow")
-"""Channels that dynamic_scale scales: pressing lips together harder than shut would mean nothing."""
+"""Channels that dynamic_scale scales; not close, because lips cannot be more than shut."""
 HEAD = ("yaw", "pitch", "roll", "tx", "ty")
 """Channels that motion_scale scales."""
 
 SIDE_WEIGHT = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.1}
-"""How much each neighbouring frame counts in smoothing; .25 elsewhere. Blinks and glances are quick by nature."""
+"""Weight of each neighbouring frame in smoothing, by channel; .25 for others. Blinks and glances are quick."""
 
 BLINK_MEANT = 0.25
-"""A movement of the lids this deep is meant as a blink ..."""
+"""A movement of the lids that is at least this deep counts as a blink ..."""
 BLINK_DEPTH = 0.95
-"""... and goes this deep: lids blink or they do not, but a sampled blink comes out shallower than any in training."""
+"""... and is scaled to this depth: real blinks are complete, but sampled ones come out shallower than in training."""
 HOLD_S = 0.04
-"""A closure lasts at least this long to either side of its middle: two frames at 25 a second."""
+"""A closure lasts at least this long before and after its middle, seconds: two frames at 25 a second."""
 
 OLD_WEIGHT = {"blink": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "jaw": 0.15}
-"""How much the frame before counts in smoothing what is still arriving; .3 elsewhere."""
+"""Weight of the previous frame in smoothing live motion, by channel; .3 for others."""
 LIDS = ((0.0, 0.1, BLINK_MEANT, 0.6, 1.0), (0.0, 0.1, 0.4, BLINK_DEPTH, 1.0))
-"""How deep a sampled blink goes on its way to a depth nobody knows yet; `full_blinks` knows the whole of it."""
+"""Curve that deepens blinks in live motion, where the final depth of a blink is not known yet (cf. `full_blinks`)."""
 MOST_SHUT_S = 0.2
-"""A closure of what is still arriving ends after this long even if the model still means it."""
+"""In live motion a closure ends after this long even if the model's probability stays high, seconds."""
 
 
 def shape_motion(raw: Motion, closure: ClosureSpec, controls: Controls, n_frames: int, duration_s: float) -> Motion:
-    """Apply what the recording and the controls ask, at the moments of the video's frames.
+    """Apply silences, closures and controls, and resample to the video's frames.
 
     Args:
         raw: The model's motion, with its channels `CLOSURE` and `QUIET`.
-        closure: When the model means shut lips.
+        closure: When the model's output means shut lips.
         controls: dynamic_scale, motion_scale, smooth, align_offset and fps are used.
-        n_frames: Frames of the video.
-        duration_s: Length of the recording: nothing is said outside it.
+        n_frames: Number of frames in the video.
+        duration_s: Length of the recording, seconds: nothing is said outside it.
 
     Returns:
-        Motion of n_frames at controls.fps, with all of `media.CHANNELS` within their limits.
+        n_frames of motion at controls.fps, with all of `media.CHANNELS` within their limits.
     """
     raw_times = raw.start_s + np.arange(len(raw)) / raw.fps
     moments = (np.arange(n_frames) / controls.fps).astype(np.float32)
-    # the model's lips lead the sound as speakers' do; the control says by how much; the head keeps its own time
+    # the lips lead the sound, by as much as the control says; the head is not shifted
     heard = moments + np.float32(controls.align_offset - raw.lead_s)
     out = {}
     for name in CHANNELS:
@@ -77,8 +77,9 @@ def shape_motion(raw: Motion, closure: ClosureSpec, controls: Controls, n_frames
 def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: FloatArray) -> FloatArray:
     """How far the lips are shut by p, b and m, 0..1, at `times`; [len(times)].
 
-    A closure begins over spec.enter, lasts while over spec.leave, is held long enough to be seen, and opens and shuts
-    over one frame of the model. Hysteresis as in Schmitt's trigger. `times` must rise.
+    A closure begins when the probability exceeds spec.enter and lasts while it exceeds spec.leave (hysteresis, as in a
+    Schmitt trigger). It is held long enough to be seen; opening and closing take one frame of the model. `times` must
+    increase.
     """
     out = np.zeros(len(times), np.float32)
     frame_s = 1 / raw.fps
@@ -91,7 +92,7 @@ def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: Flo
         first, last = max(start, peak - half), min(end - 1, peak + half)
         middle = raw.start_s + (first + last) / 2 * frame_s
         hold = max(HOLD_S, (last - first) / 2 * frame_s)
-        # only the moments near it, or the cost would grow with the square of the recording
+        # only the times near it, or the cost would grow with the square of the recording's length
         a, b = np.searchsorted(times, (middle - hold - frame_s, middle + hold + frame_s))
         near = np.clip(1 + (hold - np.abs(times[a:b] - middle)) / frame_s, 0, 1)
         out[a:b] = np.maximum(out[a:b], near)
@@ -99,7 +100,7 @@ def closures(probability: FloatArray, raw: Motion, spec: ClosureSpec, times: Flo
 
 
 def full_blinks(blink: FloatArray) -> FloatArray:
-    """The lids, [n], with every blink that was meant brought to its depth; timing and shape stay."""
+    """The blink channel, [n], with every blink scaled to full depth; timing and shape stay the same."""
     out = blink.copy()
     for start, end in runs(blink > 0.05):
         deepest = float(blink[start:end].max())
@@ -109,13 +110,13 @@ def full_blinks(blink: FloatArray) -> FloatArray:
 
 
 class MotionShaper:
-    """`shape_motion` for motion that is still arriving: each frame by what came before it, none waits for the next.
+    """`shape_motion` for live motion: each frame depends only on earlier ones, so that none waits for the next.
 
-    Frames are at the model's own rate and moments. align_offset is not applied here: who plays the sound delays it by
-    so much more or less.
+    Frames stay at the model's own rate and times. align_offset is not applied here: the playback of the sound is
+    delayed accordingly.
 
     Args:
-        closure: When the model means shut lips.
+        closure: When the model's output means shut lips.
         controls: dynamic_scale, motion_scale and smooth are used.
     """
 
@@ -126,13 +127,13 @@ class MotionShaper:
         self._shut_for = 0
 
     def push(self, raw: Motion) -> Motion:
-        """The next frames.
+        """Shape the next frames.
 
         Args:
-            raw: The model's motion with its channels `CLOSURE` and `QUIET`, going on from the last.
+            raw: The model's motion with its channels `CLOSURE` and `QUIET`, continuing from the previous call.
 
         Returns:
-            As many frames, with all of `media.CHANNELS` within their limits.
+            The same number of frames, with all of `media.CHANNELS` within their limits.
         """
         rows = [self._shaped(raw.frame(i), raw.fps) for i in range(len(raw))]
         values = np.array(rows, np.float32).reshape(-1, len(CHANNELS))
@@ -160,7 +161,7 @@ class MotionShaper:
         return [min(max(now[name], low), high) for name, (low, high) in CHANNELS.items()]
 
     def _is_shut(self, probability: float, fps: float) -> bool:
-        """Whether p, b or m shuts the lips now: begins over spec.enter, holds while over spec.leave, as `closures`."""
+        """Whether p, b or m shuts the lips now, with the hysteresis of `closures`."""
         begins = self._shut_for == 0 and probability > self._closure.enter
         held = 0 < self._shut_for < 2 * HOLD_S * fps
         goes_on = 0 < self._shut_for < MOST_SHUT_S * fps and probability > self._closure.leave
@@ -173,7 +174,7 @@ class MotionShaper:
 
 
 def _smoothed(values: FloatArray, side: float) -> FloatArray:
-    """A three-frame average of one channel, [n], that gives each neighbour the weight `side`."""
+    """A three-frame weighted average of one channel, [n], with the weight `side` for each neighbour."""
     padded = np.concatenate([values[:1], values, values[-1:]])
     out: FloatArray = (1 - 2 * side) * values + side * (padded[:-2] + padded[2:])
     return out

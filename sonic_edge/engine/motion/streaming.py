@@ -1,11 +1,12 @@
-"""SonicNet on sound that is still arriving: mel in, motion out, a few frames behind.
+"""SonicNet on sound that is still arriving: mel in, motion out, a few frames later.
 
-The same weights as for a whole recording. A window is run for every motion frame; it ends a little after the frame that
-is taken of it (the look-ahead). Nothing is blended, and normalisation and silence go by what was heard up to there.
+The weights are the same as for a whole recording. A window is run for every motion frame, and extends a little beyond
+the frame that is taken from it (the look-ahead). Nothing is blended; normalisation and silence depend only on the sound
+so far.
 
-Lips come of every window. Life (head, eyes, brows) is made for some frames at once, all of them heard, because a
-sampling costs as much as several windows. It is shown from then on, so that it goes by sound that is a little older
-than what the lips say: by `SonicStream.life_lag_s`.
+Lips are taken from every window. Life (head, eyes, brows) is sampled for several frames at once, after their sound has
+arrived, because sampling costs as much as several windows. It is shown from then on, so it follows the sound a little
+later than the lips do: by `SonicStream.life_lag_s`.
 """
 
 from dataclasses import replace
@@ -18,17 +19,17 @@ from ...model.mel import FADE_S, SpeechTracker, normalise, rests
 from .network import SonicNet, Take
 
 LIFE_SHARE = 4
-"""Life is made for one part in so many of a window at once: ten frames, for three tenths of a second of lag."""
+"""Life is sampled for this fraction (1 / n) of a window at once: ten frames, which gives a lag of 0.3 s."""
 
 
 class SonicStream:
-    """Speech that is still arriving, and its motion. Memory does not grow.
+    """Computes motion for speech that is still arriving. Memory does not grow.
 
     Args:
         net: The model.
-        face: Who speaks: `face_image`, [1, 3, size, size].
+        face: The face, from `face_image`, [1, 3, size, size].
         steps: Denoising steps for each piece of life.
-        seed: Which take.
+        seed: Seed of the random numbers.
     """
 
     def __init__(self, net: SonicNet, face: FloatArray, steps: int, seed: int) -> None:
@@ -41,28 +42,28 @@ class SonicStream:
         self._take = Take(net, face, steps, seed, spec.stream.noise)
         self._tracker = SpeechTracker(self._settings, np.array(spec.stream.prior, np.float32))
         self._silence = np.full((spec.mel.n_mels, self._hop), np.log10(self._settings.floor), np.float32)
-        # the last window of what was heard; before the first sound there is silence
+        # the latest window of sound; silence before the first sound
         self._mel: FloatArray = np.tile(self._silence, window.frames)
         self._silent = np.ones(window.mel_frames, np.bool_)
-        self._waiting: FloatArray = self._silence[:, :0]  # mel of a motion frame that is not whole yet
-        self._next = -self._ahead  # the motion frame that the next hop of mel gives; there is none before 0
+        self._waiting: FloatArray = self._silence[:, :0]  # mel of a motion frame that is not complete yet
+        self._next = -self._ahead  # the motion frame that the next hop of mel completes; frames begin at 0
         self._n_life = max(self._ahead, window.frames // LIFE_SHARE)
-        self._life = np.zeros((len(spec.life.channels), self._n_life), np.float32)  # the last piece
+        self._life = np.zeros((len(spec.life.channels), self._n_life), np.float32)  # the current piece
         self._rest = 1.0
 
     @property
     def life_lag_s(self) -> float:
-        """By how much the sound that life goes by is older than that of the lips beside it."""
+        """How much older the sound behind life is than the sound behind the lips of the same frame, seconds."""
         return (self._n_life - self._ahead) / self._window.fps
 
     def push(self, mel: FloatArray) -> Motion:
-        """Take what was heard.
+        """Process the next mel frames.
 
         Args:
-            mel: [n_mels, n] log10 power, not normalised, as `mel.MelStream` gives it; any n.
+            mel: [n_mels, n] log10 power, not normalised, from `mel.MelStream`; any n.
 
         Returns:
-            The frames that are complete now (none, often), raw as from `SonicNet.motion`, going on from those before.
+            The frames that are complete now (often none), raw as from `SonicNet.motion`, continuing the earlier ones.
 
         Raises:
             DeviceError: If the backend fails.
@@ -77,7 +78,7 @@ class SonicStream:
         return self._motion(first, rows)
 
     def finish(self) -> Motion:
-        """The rest, as if silence followed; like `SonicNet.motion` it reaches a little past the end.
+        """The remaining frames, as if silence followed; like `SonicNet.motion` it ends a little after the sound.
 
         Raises:
             DeviceError: If the backend fails.
@@ -93,15 +94,15 @@ class SonicStream:
         return self._motion(first, rows)
 
     def _hear(self, hop: FloatArray, ended: bool) -> List[FloatArray]:
-        """Take mel of one motion frame, [n_mels, hop]; the frame that it completes, [n_channels], if there is one."""
+        """Process mel of one motion frame, [n_mels, hop]; returns the frame that it completes, [n_channels], if any."""
         self._mel = np.concatenate([self._mel[:, self._hop :], hop], axis=1)
         self._silent = np.concatenate([self._silent[self._hop :], self._tracker.push(hop)])
         frame = self._next
         self._next += 1
         if frame < -1:
             return []
-        # A piece of life is made when the one before is used up. Frame -1 is of the photo's own pose: its window gives
-        # the first piece, and no more.
+        # A piece of life is sampled when the previous one is used up. Frame -1 is the photo's own pose: its window is
+        # run only for the first piece.
         used_up = (frame + 1) % self._n_life == 0
         heard = normalise(self._mel, self._tracker.mean, self._settings)
         said, life = self._take.window(heard, self._n_life if used_up else 0)
@@ -111,7 +112,10 @@ class SonicStream:
         return [row.astype(np.float32)] if frame >= 0 else []
 
     def _quiet(self, ended: bool) -> float:
-        """How quiet the window's frame is, 0..1. A pause is known as one when it has lasted: rest comes softly then."""
+        """How quiet the window's frame is, 0..1.
+
+        A pause is recognised only after it has lasted a while, so the value then rises gradually.
+        """
         window = self._window
         at = ((window.frames - 1 - self._ahead) / window.fps + window.offset_s) * self._settings.frames_per_s
         now = float(np.interp(at, np.arange(window.mel_frames), rests(self._silent, self._settings, ended)))
@@ -120,7 +124,7 @@ class SonicStream:
         return self._rest
 
     def _motion(self, first: int, rows: List[FloatArray]) -> Motion:
-        """The frames from number `first` on."""
+        """Frames as motion, the first being number `first`."""
         channels, window = self._net.channels, self._window
         values = np.array(rows, np.float32).reshape(-1, len(channels))
         start_s = first / window.fps + window.offset_s
@@ -128,7 +132,7 @@ class SonicStream:
 
 
 def streamed_motion(net: SonicNet, speech: Speech, face: FloatArray, steps: int, seed: int) -> Motion:
-    """A whole recording as a `SonicStream` gives it, to hold beside `SonicNet.motion`; the same arguments.
+    """A whole recording processed by `SonicStream`, for comparison with `SonicNet.motion`; the same arguments.
 
     Raises:
         DeviceError: If the backend fails.

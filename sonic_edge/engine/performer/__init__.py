@@ -1,5 +1,5 @@
-"""What the product needs of a loaded model, of either kind: to speak in a video, live, and to be alive in silence."""
+"""The interface to a loaded model of either kind: speaking in a video, speaking live, and idling in silence."""
 
-from .base import Live, Performance, Performer, Played, Pose
+from .base import LivePerformance, LivePoses, Performance, Performer, Pose
 
-__all__ = ["Live", "Performance", "Performer", "Played", "Pose"]
+__all__ = ["LivePerformance", "LivePoses", "Performance", "Performer", "Pose"]

@@ -1,4 +1,4 @@
-"""What the product needs of a model, whatever its kind."""
+"""The interface to a model, whatever its kind."""
 
 from dataclasses import dataclass
 from typing import Any, Callable, FrozenSet, Iterator, List, Protocol
@@ -9,96 +9,98 @@ from ...model.bundle import Bundle
 from ..sheet import Chooser
 
 Pose = Any
-"""What a live picture is drawn by; only who made it understands it."""
+"""What a live picture is drawn from; opaque to everybody but the performer that made it."""
 
-Tell = Callable[[int, int], None]
-"""Called with (parts done, parts in all)."""
+OnProgress = Callable[[int, int], None]
+"""Called with (parts done, total parts)."""
 
 
 class Performance(Protocol):
-    """What a portrait does over a clip."""
+    """A portrait's performance over a clip."""
 
     def __len__(self) -> int:
-        """Frames."""
+        """Number of frames."""
 
     def frames(self) -> Iterator[Image]:
-        """The pictures, made as they are asked for, each a fresh array; to be called once.
+        """The pictures, made lazily, each a new array. May be called only once.
 
         Raises:
             DeviceError: If the backend fails.
         """
 
     def chooser(self, level: FloatArray, rate: float) -> Chooser:
-        """Says which of them a contact sheet shows.
+        """The chooser of the frames for a contact sheet.
 
         Args:
             level: Loudness of the sound, log10 power, [n], the first at 0 s.
-            rate: Values of `level` a second.
+            rate: Values of `level` per second.
         """
 
 
 @dataclass(frozen=True)
-class Played:
-    """What came of a piece of sound that is still arriving."""
+class LivePoses:
+    """The poses that became known with a piece of live sound."""
 
     begins_s: float
-    """Moment of the first pose, seconds of the sound given."""
+    """Time of the first pose, seconds since the first sound."""
     poses: List[Pose]
-    """Those known now, in order, one every 1 / fps seconds."""
+    """In order, one every 1 / fps seconds."""
     is_spoken: bool
-    """Whether somebody said something."""
+    """Whether there was speech in the sound."""
 
 
-class Live(Protocol):
-    """A portrait that speaks while a person does. Memory does not grow."""
+class LivePerformance(Protocol):
+    """A portrait that speaks live, as a person speaks. Memory does not grow."""
 
     fps: float
     """Poses a second."""
     lead_s: float
-    """How far its lips lead the sound, seconds."""
+    """How far the lips lead the sound, seconds."""
     look_ahead_s: float
-    """How much sound after its moment a pose waits for, seconds."""
+    """How much later sound a pose waits for, seconds."""
 
-    def push(self, samples: FloatArray) -> Played:
-        """Take sound, [n] mono -1..1 at the model's rate, going on from the last.
+    def push(self, samples: FloatArray) -> LivePoses:
+        """Process sound, [n] mono -1..1 at the model's sample rate, continuing from the previous call.
 
         Raises:
             DeviceError: If the backend fails.
         """
 
     def draw(self, pose: Pose) -> Image:
-        """The picture of a pose, a fresh array. May be called from another thread."""
+        """The picture of a pose, a new array. May be called from another thread."""
 
 
 class Performer(Protocol):
-    """A loaded model and how it makes a portrait speak."""
+    """A loaded model that makes portraits speak."""
 
     bundle: Bundle
     ignores: FrozenSet[str]
-    """Controls that mean nothing to it."""
+    """Controls that have no effect on it."""
     window_s: float
-    """Speech that one run of the model gives, seconds."""
+    """How much speech one run of the model covers, seconds."""
 
     def warm_up(self) -> None:
-        """Run the model once, on silence.
+        """Run the model once on silence.
 
         Raises:
             DeviceError: If the backend fails.
         """
 
-    def perform(self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, tell: Tell) -> Performance:
-        """What a recording makes of a portrait.
+    def perform(
+        self, portrait: Portrait, speech: Speech, controls: Controls, n_frames: int, progress: OnProgress
+    ) -> Performance:
+        """Make a portrait speak a recording.
 
         Raises:
             DeviceError: If the backend fails.
         """
 
-    def idle(self, portrait: Portrait, controls: Controls, tell: Tell) -> Performance:
-        """The portrait while nobody speaks: `idle.LENGTH_S` seconds whose last frame is followed by the first.
+    def idle(self, portrait: Portrait, controls: Controls, progress: OnProgress) -> Performance:
+        """The portrait while nobody speaks: a seamless loop of `idle.LENGTH_S` seconds.
 
         Raises:
             DeviceError: If the backend fails.
         """
 
-    def live(self, portrait: Portrait, controls: Controls) -> Live:
-        """The portrait while a person speaks; one at a time."""
+    def live(self, portrait: Portrait, controls: Controls) -> LivePerformance:
+        """A portrait that speaks live; only one at a time."""

@@ -1,4 +1,4 @@
-"""Making portraits: the largest face of a photo, cut to the canvas of the video, and what will be hard about it."""
+"""Makes portraits: the largest face in a photo, cropped to the canvas of the video, with remarks."""
 
 from typing import List, Tuple
 
@@ -12,29 +12,29 @@ from .faces import CHIN, FOREHEAD, OVAL, FaceFinder, eyes, scaled
 from .remarks import hard_parts
 
 _MIN_INTEROCULAR = 14.0
-"""Pixels between the eyes under which lips are guesswork."""
+"""With fewer pixels between the eyes the lips are guesswork."""
 _HEAD = 2.1 / 1.3
-"""The head with its hair, of the longer side of the face: an expand_ratio of 0.15 gives 2.1 faces."""
+"""Size of the head with hair, relative to the longer side of the face: an expand_ratio of 0.15 gives 2.1 faces."""
 _MAX_SIDE, _MAX_PIXELS = 4096, 9_000_000
 """Largest canvas (keep_resolution)."""
 SOFT = 2.5
 """Photos enlarged more than this many times look soft."""
 _MAX_ASPECT = 2.0
-"""Longest crop, of its short side."""
+"""Largest ratio of a crop's long side to its short side."""
 
 
 def make_portrait(image: Image, finder: FaceFinder, controls: Controls, name: str) -> Portrait:
-    """Find the face and cut the canvas of the video out of the photo.
+    """Find the face and crop the canvas of the video from the photo.
 
     Args:
         image: The photo, [height, width, 3].
         finder: Finds the face.
         controls: expand_ratio, min_resolution and keep_resolution are used.
-        name: What the photo is called, for messages.
+        name: The photo's name in messages.
 
     Returns:
-        A canvas with even sides. The crop is a square around the head with a short side of min_resolution, or, where
-        the photo is too small for the square, what the photo has of it. keep_resolution keeps the whole photo.
+        A canvas with even sides. The crop is a square around the head, scaled to min_resolution; if the square does not
+        fit in the photo, it is cut to the photo. keep_resolution keeps the whole photo.
 
     Raises:
         RequestError: If there is no face, or none large enough.
@@ -73,12 +73,12 @@ def make_portrait(image: Image, finder: FaceFinder, controls: Controls, name: st
 
 
 def _right_side_up(image: Image, landmarks: FloatArray, name: str, remarks: List[str]) -> Tuple[Image, FloatArray]:
-    """A photo that lies on its side or head is turned by quarters until the face is within 60 degrees of upright."""
+    """Rotate a sideways or upside-down photo by multiples of 90 degrees until the face is within 60 of upright."""
     right, left = eyes(landmarks)
     roll = float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))
     if abs(roll) < 60:
         if abs(roll) > 25:
-            remarks.append(f"{name}: the head is tilted by {abs(roll):.0f} degrees; upright looks better")
+            remarks.append(f"{name}: the head is tilted by {abs(roll):.0f} degrees; an upright one looks better")
         return image, landmarks
     quarters = round(roll / 90)
     height, width = image.shape[:2]
@@ -86,12 +86,12 @@ def _right_side_up(image: Image, landmarks: FloatArray, name: str, remarks: List
     x, y, z = landmarks.T
     turned = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), -1: (height - 1 - y, x)}
     turned[-2] = turned[2]
-    remarks.append(f"{name}: the photo lay on its side or head and was turned by {abs(quarters) * 90} degrees")
+    remarks.append(f"{name}: the photo was sideways or upside down and was rotated by {abs(quarters) * 90} degrees")
     return image, np.stack([*turned[quarters], z], axis=1).astype(np.float32)
 
 
 def _check_place(image: Image, landmarks: FloatArray, name: str, remarks: List[str]) -> None:
-    """See that the mouth and the face are inside the photo."""
+    """Check that the mouth and the face are inside the photo."""
     size = np.array(image.shape[1::-1])
     oval = landmarks[list(OVAL), :2]
     mouth = landmarks[[61, 291, 0, 17], :2]
@@ -103,17 +103,17 @@ def _check_place(image: Image, landmarks: FloatArray, name: str, remarks: List[s
 
 
 Box = Tuple[int, int, int, int]
-"""Left, top, right, bottom; the last two are just outside."""
+"""Left, top, right, bottom; right and bottom are exclusive."""
 
 
 def _whole(image: Image) -> Box:
-    """The photo, less a last row or column that would make its sides odd."""
+    """The photo, without the last row or column where a side is odd."""
     height, width = image.shape[:2]
     return 0, 0, max(width // 2 * 2, 1), max(height // 2 * 2, 1)
 
 
 def _head_box(image: Image, landmarks: FloatArray, expand_ratio: float) -> Box:
-    """The square around the head, moved into the photo and, where that is smaller, cut to it."""
+    """The square around the head, shifted into the photo and, if it is larger, cut to the photo."""
     oval = landmarks[list(OVAL), :2].astype(np.float64)
     low, high = oval.min(axis=0), oval.max(axis=0)
     side = float(np.max(high - low)) * _HEAD * (1 + 2 * expand_ratio)
@@ -121,7 +121,7 @@ def _head_box(image: Image, landmarks: FloatArray, expand_ratio: float) -> Box:
     centre = (low + high) / 2 + up / max(float(np.linalg.norm(up)), 1e-6) * 0.03 * side  # room for hair
     photo = np.array(image.shape[1::-1], np.float64)
     size = np.minimum(round(side), photo)
-    longest = size.min() * _MAX_ASPECT if size.max() > 1.1 * size.min() else size.min()  # nearly a square: a square
+    longest = size.min() * _MAX_ASPECT if size.max() > 1.1 * size.min() else size.min()  # nearly square becomes square
     size = np.minimum(size, np.floor(longest))
     start = np.clip(np.round(centre + 0.5 - size / 2), 0, photo - size)
     x0, y0, width, height = (int(v) for v in (*start, *size))
@@ -151,6 +151,6 @@ def _cut(image: Image, landmarks: FloatArray, box: Box, size: Tuple[int, int]) -
     if np.all(scale == 1):
         canvas = part.copy()
     else:
-        way = cv2.INTER_AREA if scale.min() < 1 else cv2.INTER_CUBIC
-        canvas = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
+        method = cv2.INTER_AREA if scale.min() < 1 else cv2.INTER_CUBIC
+        canvas = np.asarray(cv2.resize(part, size, interpolation=method), np.uint8)
     return canvas, scaled(landmarks - np.array([x0, y0, 0], np.float32), scale)

@@ -1,4 +1,4 @@
-"""The eyes of a face, read again from close up by MediaPipe's iris network: lids to the pixel, and the irises."""
+"""Refines the eyes of a face with MediaPipe's iris network: precise lids, and the irises."""
 
 from pathlib import Path
 from typing import List, Tuple
@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 
 from ...media import FloatArray, Image
-from .patch import Patch, Points, load_network
+from .view import Points, View, load_network
 
 _N = 64
-"""Pixels to a side of what the network sees."""
+"""Side of the network's input, pixels."""
 _REACH = 2.3
-"""Its view, of the distance between the corners of the eye (mediapipe's iris_landmark_landmarks_to_roi)."""
+"""Side of its view, relative to the distance between the eye's corners (mediapipe's iris_landmark_landmarks_to_roi)."""
 _CORNERS = ((33, 133), (263, 362))
 """Outer and inner corner of each eye, the one on the left of an upright picture first."""
 _VIEWS = ((0.0, 0.0, 1.0), (0.03, 0.02, 1.06), (-0.03, -0.02, 0.95))
-"""Shifts (of the view's side) and growth of the views that are averaged."""
+"""Shift (relative to the width of the eye) and scale of the views that are averaged."""
 _LEFT = (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26, 112, 243,
     247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189,
@@ -29,15 +29,15 @@ _RIGHT = (
     285, 417,
 )  # fmt: skip
 _MESH = (_LEFT, _RIGHT)
-"""Which mesh points the network's 71 are, for each eye (mediapipe's face_landmark_with_attention refinement)."""
+"""The mesh points of the network's 71 points, for each eye (mediapipe's face_landmark_with_attention refinement)."""
 _LIDS = 16
-"""The first of them lie on the lids."""
+"""The first points, which are on the lids."""
 _TRUSTED = 0.35
-"""Lids further than this from the mesh's, of the width of the eye, are not believed."""
+"""Lids further than this from the mesh's, relative to the width of the eye, are rejected."""
 
 
 class EyeReader:
-    """Reads lids and irises of a face whose mesh is known.
+    """Measures lids and irises of a face whose mesh is known.
 
     Args:
         model: iris_landmark.tflite.
@@ -51,15 +51,15 @@ class EyeReader:
         self._outputs = ["output_eyes_contours_and_brows", "output_iris"]
 
     def read(self, photo: Image, landmarks: FloatArray) -> Tuple[FloatArray, FloatArray]:
-        """The mesh with better lids, and the irises.
+        """The mesh with refined lids, and the irises.
 
         Args:
             photo: [height, width, 3], BGR.
             landmarks: Face mesh, [468, 3], photo pixels.
 
         Returns:
-            The mesh, [468, 3], its lids, creases and brows replaced where what was read is near it; and x, y and radius
-            of each iris, [2, 3], photo pixels, the left of an upright picture first.
+            The mesh, [468, 3], with lids, creases and brows replaced where the network's are near the mesh's; and x, y
+            and radius of each iris, [2, 3], photo pixels, the one on the left of an upright picture first.
         """
         out = landmarks.copy()
         irises: List[Points] = []
@@ -70,7 +70,7 @@ class EyeReader:
             read = []
             for dx, dy, grow in _VIEWS:
                 centre = ends.mean(0) + np.array([dx, dy]) * width
-                read.append(self._look(photo, Patch.of_face(centre, along, _REACH * grow * width), bool(mirrored)))
+                read.append(self._look(photo, View.of_face(centre, along, _REACH * grow * width), bool(mirrored)))
             contour, iris = (np.mean([r[i] for r in read], axis=0) for i in (0, 1))
             known = landmarks[list(points), :2]
             if float(np.abs(contour[:_LIDS] - known[:_LIDS]).max()) < _TRUSTED * width:
@@ -79,10 +79,10 @@ class EyeReader:
             irises.append(np.array([*iris[0], radius]))
         return out, np.asarray(irises, np.float32)
 
-    def _look(self, photo: Image, patch: Patch, mirrored: bool) -> Tuple[Points, Points]:
-        """Contour [71, 2] and iris (centre and four points of its rim) [5, 2] in one view, photo pixels."""
-        pixels = patch.cut(photo, _N, cv2.BORDER_REPLICATE)
-        if mirrored:  # the network knows the eye on the left
+    def _look(self, photo: Image, view: View, mirrored: bool) -> Tuple[Points, Points]:
+        """Contour [71, 2] and iris (centre and four points on its outline) [5, 2] from one view, photo pixels."""
+        pixels = view.cut(photo, _N, cv2.BORDER_REPLICATE)
+        if mirrored:  # the network was trained on the eye on the left
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         self._net.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255, (_N, _N), swapRB=True))
         found = []
@@ -90,5 +90,5 @@ class EyeReader:
             places = (np.asarray(output, np.float64).reshape(-1, 3)[:, :2] + 0.5) / _N
             if mirrored:
                 places[:, 0] = 1 - places[:, 0]
-            found.append(patch.to_photo(places))
+            found.append(view.to_photo(places))
         return found[0], found[1]

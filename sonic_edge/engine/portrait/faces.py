@@ -1,8 +1,8 @@
-"""Finding faces: MediaPipe's BlazeFace (short range) and face mesh, run by OpenCV.
+"""Finds faces: MediaPipe's BlazeFace (short range) and face mesh, run by OpenCV.
 
-Both networks are eager: they see faces on dogs and in gravel. So a face counts only when the detector, the mesh's own
-certainty, the agreement of the two and the proportions all say so; the limits lie between what 30 photos of people and
-40 of other things gave.
+Both networks give false positives: they see faces on dogs and in gravel. So a face counts only if the detector's score,
+the mesh's confidence, their agreement and the face's proportions all pass; the thresholds separate 30 photos of people
+from 40 photos of other things.
 """
 
 from dataclasses import dataclass
@@ -15,37 +15,37 @@ import numpy as np
 from ...media import FloatArray, Image
 from .eyes import EyeReader
 from .matte import Matting
-from .patch import Patch, Points, load_network
+from .view import Points, View, load_network
 
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-"""Mesh points around the face, from the forehead clockwise."""
+"""Mesh points of the face's outline, clockwise from the forehead."""
 _RIGHT_EYE, _LEFT_EYE = (33, 133), (362, 263)
 _NOSE_TIP, CHIN, FOREHEAD, _UPPER_LIP, _LOWER_LIP = 1, 152, 10, 13, 14
 
 _SEARCH_SIDE = 1920
-"""Photos are searched no larger than this, pixels; the portrait is measured again on its canvas."""
+"""Photos are reduced to at most this for the search, pixels; the landmarks are measured again on the canvas."""
 _WINDOWS = (1.0, 0.6, 0.35, 0.2, 0.1)
-"""Sides of the square windows searched, of the photo's longer side."""
+"""Sides of the square search windows, relative to the photo's longer side."""
 _TURNS = (np.pi / 4, -np.pi / 4, np.pi / 2, -np.pi / 2, np.pi)
-"""How the windows are turned when upright ones show no face, radians."""
+"""Rotations of the windows if upright ones show no face, radians."""
 _ANCHORS: Points = np.array(
     [[(x + 0.5) / n, (y + 0.5) / n] for n, k in ((16, 2), (8, 6)) for y in range(n) for x in range(n) for _ in range(k)]
 )
-"""Centres of BlazeFace's 896 boxes, of the window's side (mediapipe's ssd_anchors_calculator)."""
+"""Centres of BlazeFace's 896 anchors, relative to the window's side (mediapipe's ssd_anchors_calculator)."""
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What the detector took for a face."""
+    """A detection that may be a face."""
 
     score: float
     centre: Points
     """[2], photo pixels."""
     side: float
-    """Of its box, photo pixels."""
+    """Side of its box, photo pixels."""
     keypoints: Points
     """[4, 2]: right eye, left eye, nose tip, mouth; photo pixels."""
 
@@ -55,9 +55,9 @@ class Face:
     """A face in a photo."""
 
     score: float
-    """How sure the detector is, 0..1."""
+    """The detector's confidence, 0..1."""
     landmarks: FloatArray
-    """[468, 3]: x right, y down, z away from the viewer, photo pixels; whole numbers are the centres of pixels."""
+    """[468, 3]: x right, y down, z away from the viewer, photo pixels; pixel centres have integer coordinates."""
 
     @property
     def interocular(self) -> float:
@@ -67,15 +67,15 @@ class Face:
 
 
 _ALONE = 0.5
-"""Faces smaller than this, of the largest's size, are people in the background."""
-_STRAIGHT = 1.8
-"""A face looks at the camera when the nose is not further than this from one eye, of its distance from the other."""
+"""Faces smaller than this, relative to the largest, are people in the background."""
+_FRONTAL = 1.8
+"""A face is frontal if the nose is at most this many times as far from one eye as from the other."""
 _NEAR = 40.0
-"""A face in front of a camera has at least so many pixels from eye to eye."""
+"""A face close to the camera has at least this distance between the eyes, pixels."""
 
 
-def face_alone(faces: List[Face]) -> bool:
-    """Whether there is one person who looks at the camera from close by; `faces` as `FaceFinder.faces` gives them."""
+def is_single_frontal_face(faces: List[Face]) -> bool:
+    """Whether there is exactly one close person who looks at the camera; `faces` from `FaceFinder`, largest first."""
     if not faces or faces[0].interocular < _NEAR:
         return False
     if len(faces) > 1 and faces[1].interocular > _ALONE * faces[0].interocular:
@@ -84,13 +84,13 @@ def face_alone(faces: List[Face]) -> bool:
     across = (left - right)[:2] / faces[0].interocular
     nose = faces[0].landmarks[_NOSE_TIP]
     from_right, from_left = float((nose - right)[:2] @ across), float((left - nose)[:2] @ across)
-    return min(from_right, from_left) > 0 and max(from_right, from_left) < _STRAIGHT * min(from_right, from_left)
+    return min(from_right, from_left) > 0 and max(from_right, from_left) < _FRONTAL * min(from_right, from_left)
 
 
 class FaceFinder:
     """Finds faces and their 468 landmarks.
 
-    Not for several threads at once: OpenCV's networks hold the picture they work on.
+    Not thread-safe: OpenCV's networks hold the picture that they work on.
     """
 
     def __init__(self, models: Path) -> None:
@@ -107,27 +107,27 @@ class FaceFinder:
         self._mesh = load_network(models / "face_landmark.tflite")
         self._mesh_outputs = self._mesh.getUnconnectedOutLayersNames()
         self.eyes = EyeReader(models / "iris_landmark.tflite")
-        """Reads the eyes of a face that was found."""
+        """Measures the eyes of a face."""
         self.matting = Matting(models / "selfie_segmentation.tflite")
-        """Tells the person from what is behind."""
+        """Separates the person from the background."""
 
     def faces(self, photo: Image) -> List[Face]:
-        """The faces of people in a photo, BGR, the largest first; none is an empty list."""
+        """The faces of people in a photo, BGR, the largest first; an empty list if there are none."""
         small = _small(photo)
         found = self._search(small, _WINDOWS, (0.0,)) or self._search(small, _WINDOWS[:3], _TURNS)
         return _in_photo(found, photo, small)
 
-    def near(self, photo: Image) -> List[Face]:
-        """The same for people upright and close before a camera: a fifth of the work where nobody is."""
+    def near_faces(self, photo: Image) -> List[Face]:
+        """Like `faces`, for upright people close to a camera: a fifth of the work if there is nobody."""
         small = _small(photo)
         return _in_photo(self._search(small, _WINDOWS[:4], (0.0,)), photo, small)
 
     def _search(self, photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> List[Face]:
-        """Large windows first; where faces are found, one size more is looked at for others."""
+        """Search large windows first; once faces are found, search only one more size for others."""
         found: List[Face] = []
         last = False
-        for patches in _windows(photo, sizes, turns):
-            candidates = [c for patch in patches for c in self._detect(photo, patch, 0.5)]
+        for views in _windows(photo, sizes, turns):
+            candidates = [c for view in views for c in self._detect(photo, view, 0.5)]
             for candidate in _distinct(candidates)[:12]:
                 if any(_within(candidate, face.landmarks) for face in found):
                     continue
@@ -139,49 +139,49 @@ class FaceFinder:
             last = bool(found)
         return found
 
-    def _detect(self, photo: Image, patch: Patch, threshold: float) -> List[_Candidate]:
-        pixels = patch.cut(photo, 128, cv2.BORDER_CONSTANT)
+    def _detect(self, photo: Image, view: View, threshold: float) -> List[_Candidate]:
+        pixels = view.cut(photo, 128, cv2.BORDER_CONSTANT)
         self._detector.setInput(cv2.dnn.blobFromImage(pixels, 1 / 127.5, (128, 128), (127.5,) * 3, swapRB=True))
         logits, boxes = self._detector.forward(["classificators", "regressors"])
         scores = _sigmoid(np.asarray(logits, np.float32).reshape(896))
         best = np.flatnonzero(scores > threshold)
         places = np.asarray(boxes, np.float64).reshape(896, 8, 2)[best] / 128  # centre, size, six key points
-        points = patch.to_photo(places[:, [0, 2, 3, 4, 5]] + _ANCHORS[best, None])
-        sides = places[:, 1].max(axis=1) * patch.side
+        points = view.to_photo(places[:, [0, 2, 3, 4, 5]] + _ANCHORS[best, None])
+        sides = places[:, 1].max(axis=1) * view.side
         return [_Candidate(float(scores[j]), p[0], float(s), p[1:]) for j, p, s in zip(best, points, sides)]
 
     def _examine(self, photo: Image, candidate: _Candidate) -> Optional[Face]:
-        """The candidate's landmarks if it is the face of a person."""
+        """The candidate's face if it is that of a person, else None."""
         right, left = candidate.keypoints[:2]
-        landmarks, sure = self._measure(photo, Patch.of_face(candidate.centre, left - right, candidate.side * 1.5))
+        landmarks, sure = self._measure(photo, View.of_face(candidate.centre, left - right, candidate.side * 1.5))
         for _ in range(2):
             if sure < 0.01:
                 return None
-            landmarks, sure = self._measure(photo, _mesh_patch(landmarks))
+            landmarks, sure = self._measure(photo, _mesh_view(landmarks))
             if sure < 0.8:
                 return None
         if not _is_face(landmarks, candidate.keypoints):
             return None
-        again = _mesh_patch(landmarks)
-        seen = self._detect(photo, Patch(again.centre, again.side * 1.4, again.angle), 0.75)
+        again = _mesh_view(landmarks)
+        seen = self._detect(photo, View(again.centre, again.side * 1.4, again.angle), 0.75)
         score = max((c.score for c in seen if _within(c, landmarks)), default=0.0)
         return Face(score, landmarks) if score else None
 
-    def _measure(self, photo: Image, patch: Patch) -> Tuple[FloatArray, float]:
-        """Landmarks [468, 3] of the face that fills two thirds of the patch, and how sure the mesh is, 0..1."""
-        pixels = patch.cut(photo, 192, cv2.BORDER_REPLICATE)
+    def _measure(self, photo: Image, view: View) -> Tuple[FloatArray, float]:
+        """Landmarks [468, 3] of the face that fills two thirds of the view, and the mesh's confidence, 0..1."""
+        pixels = view.cut(photo, 192, cv2.BORDER_REPLICATE)
         self._mesh.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255, (192, 192), swapRB=True))
         points, flag = sorted(self._mesh.forward(self._mesh_outputs), key=lambda output: -output.size)
         mesh = np.asarray(points, np.float64).reshape(468, 3) / 192
-        out = np.concatenate([patch.to_photo(mesh[:, :2]), mesh[:, 2:] * patch.side], axis=1)
+        out = np.concatenate([view.to_photo(mesh[:, :2]), mesh[:, 2:] * view.side], axis=1)
         return out.astype(np.float32), float(_sigmoid(np.asarray(flag, np.float32).reshape(1))[0])
 
     def refine(self, photo: Image, landmarks: FloatArray) -> FloatArray:
-        """The same face measured again in (another size of) the photo, [468, 3]: the mean over slightly moved views."""
-        patch = _mesh_patch(landmarks)
+        """Measure a face again in (another size of) the photo, [468, 3]: the mean over slightly shifted views."""
+        view = _mesh_view(landmarks)
         views: List[FloatArray] = []
         for dx, dy, grow, turn in _VIEWS:
-            moved = Patch(patch.centre + np.array([dx, dy]) * patch.side, patch.side * grow, patch.angle + turn)
+            moved = View(view.centre + np.array([dx, dy]) * view.side, view.side * grow, view.angle + turn)
             points, sure = self._measure(photo, moved)
             if sure > 0.5:
                 views.append(points)
@@ -197,11 +197,11 @@ _VIEWS = (
     (0.0, 0.015, 0.97, 0.04),
     (0.0, -0.015, 0.97, -0.04),
 )
-"""Shifts (of the view's side), growth and turn (radians) of the views that landmarks are averaged over."""
+"""Shift (relative to the view's side), scale and rotation (radians) of the views that landmarks are averaged over."""
 
 
 def _small(photo: Image) -> Image:
-    """A large photo in the size in which it is searched."""
+    """The photo, reduced to the size in which it is searched."""
     shrink = max(1.0, max(photo.shape[:2]) / _SEARCH_SIDE)
     if shrink == 1:
         return photo
@@ -210,7 +210,7 @@ def _small(photo: Image) -> Image:
 
 
 def _in_photo(found: List[Face], photo: Image, small: Image) -> List[Face]:
-    """Faces found in the small photo in the pixels of the large one, the largest first."""
+    """Faces found in the small photo, in pixels of the large one, the largest first."""
     scale = np.array([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]])
     return sorted((Face(f.score, scaled(f.landmarks, scale)) for f in found), key=lambda f: -f.interocular)
 
@@ -219,16 +219,16 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
 
-def _windows(photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> Iterator[List[Patch]]:
+def _windows(photo: Image, sizes: Tuple[float, ...], turns: Tuple[float, ...]) -> Iterator[List[View]]:
     """Square windows over the photo, one list for each size."""
     height, width = photo.shape[:2]
     for fraction in sizes:
         side = max(height, width) * fraction
         if side < 100 and fraction < 1:
-            return  # the detector sees 128 pixels: there is nothing more in so small a window
+            return  # the detector's input is 128 pixels: a smaller window shows nothing new
         overlap = 1 / 2 if fraction > 0.3 else 1 / 3
         yield [
-            Patch(np.array([x, y]) - 0.5, side, turn)
+            View(np.array([x, y]) - 0.5, side, turn)
             for turn in turns
             for y in _centres(height, side, overlap)
             for x in _centres(width, side, overlap)
@@ -243,7 +243,7 @@ def _centres(length: int, side: float, overlap: float) -> List[float]:
 
 
 def _distinct(candidates: List[_Candidate]) -> List[_Candidate]:
-    """The best of those that lie over each other, best first."""
+    """The best of each group of overlapping candidates, best first."""
     kept: List[_Candidate] = []
     for c in sorted(candidates, key=lambda c: -c.score):
         if all(np.max(np.abs(c.centre - k.centre)) > 0.4 * max(c.side, k.side) for k in kept):
@@ -261,11 +261,11 @@ def _same(a: Face, b: Face) -> bool:
     return bool(distance < max(a.interocular, b.interocular))
 
 
-def _mesh_patch(landmarks: FloatArray) -> Patch:
-    """The view the mesh wants of a face: upright, half as large again as the face."""
+def _mesh_view(landmarks: FloatArray) -> View:
+    """The mesh network's view of a face: upright, 1.5 times the size of the face."""
     xy = landmarks[:, :2].astype(np.float64)
     low, high = xy.min(axis=0), xy.max(axis=0)
-    return Patch.of_face((low + high) / 2, xy[_LEFT_EYE[1]] - xy[_RIGHT_EYE[0]], 1.5 * float(np.max(high - low)))
+    return View.of_face((low + high) / 2, xy[_LEFT_EYE[1]] - xy[_RIGHT_EYE[0]], 1.5 * float(np.max(high - low)))
 
 
 def eyes(landmarks: FloatArray) -> Tuple[FloatArray, FloatArray]:
@@ -276,15 +276,15 @@ def eyes(landmarks: FloatArray) -> Tuple[FloatArray, FloatArray]:
 
 
 def scaled(landmarks: FloatArray, scale: Points) -> FloatArray:
-    """Landmarks in a picture resized by `scale`, [2]."""
+    """Landmarks after the picture is resized by `scale`, [2]."""
     xy = (landmarks[:, :2] + 0.5) * scale - 0.5
     return np.asarray(np.concatenate([xy, landmarks[:, 2:] * scale.mean()], axis=1), np.float32)
 
 
 def _is_face(landmarks: FloatArray, keypoints: Points) -> bool:
-    """Whether mesh and detector mean the same points, and these have the proportions of a face."""
+    """Whether the mesh agrees with the detector's key points and has the proportions of a face."""
     right, left = eyes(landmarks)
-    unit = float(np.linalg.norm(left - right))  # in depth too: a turned head is no narrower
+    unit = float(np.linalg.norm(left - right))  # in 3D, so that it is the same for a turned head
     across = (left - right)[:2] / max(float(np.linalg.norm((left - right)[:2])), 1e-6)
     down = np.array([-across[1], across[0]])
     middle = (right + left)[:2] / 2

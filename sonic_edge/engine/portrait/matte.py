@@ -1,4 +1,4 @@
-"""Which part of a photo is the person: MediaPipe's selfie segmentation, its edges moved to those of the photo."""
+"""Separates the person from the background: MediaPipe's selfie segmentation, refined to the edges in the photo."""
 
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...media import FloatArray, Image
-from .patch import Patch, load_network
+from .view import View, load_network
 
 _N = 256
-"""Pixels to a side of what the network sees."""
+"""Side of the network's input, pixels."""
 _REACH = 3.4
-"""Its view at most, of the longer side of the face: all that a head can move, and some of the shoulders."""
+"""Largest side of its view, relative to the longer side of the face: all that a moving head can cover, and some of the
+shoulders."""
 _SURE = 0.75
-"""Least mean certainty on the face itself; below, the network does not see this person."""
+"""Least mean confidence on the face itself; below this the network does not see the person."""
 _FACE_SIDE = 260
-"""Edges are found in a picture in which the longer side of the face has about this many pixels."""
+"""Edges are found in a picture reduced so that the longer side of the face is about this many pixels."""
 _RADIUS, _EPSILON = 9, 40.0
-"""Of the guided filter: pixels of that picture; variance of 8-bit colours that counts as an edge."""
+"""Of the guided filter: radius in pixels of that picture; variance of 8-bit colours that counts as an edge."""
 
 
 class Matting:
@@ -36,35 +37,35 @@ class Matting:
         self._net = load_network(model)
 
     def person(self, photo: Image, landmarks: FloatArray) -> Optional[NDArray[np.uint8]]:
-        """How much of each pixel is the person whose face this is.
+        """How much of each pixel belongs to the person with this face.
 
         Args:
             photo: [height, width, 3], BGR.
             landmarks: Face mesh, [468, 3], photo pixels.
 
         Returns:
-            0..255, [height, width], 0 beyond the reach of a head; None if the network does not see the person.
+            0..255, [height, width], 0 outside the view; None if the network does not see the person.
         """
         xy = landmarks[:, :2].astype(np.float64)
         low, high = xy.min(0), xy.max(0)
         side = max(float(np.max(high - low)), 1.0)
         height, width = photo.shape[:2]
         size = np.array([width, height], np.float64)
-        # No larger than the photo and inside it: what is made up beyond its borders confuses the network.
+        # No larger than the photo and inside it: padding beyond its borders confuses the network.
         reach = min(_REACH * side, float(size.max()))
         inset = np.minimum(reach, size) / 2
-        patch = Patch.of_face(np.clip((low + high) / 2, inset, size - inset), xy[263] - xy[33], reach)
-        seen = self._look(photo, patch)
-        corners = patch.to_photo(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
+        view = View.of_face(np.clip((low + high) / 2, inset, size - inset), xy[263] - xy[33], reach)
+        seen = self._look(photo, view)
+        corners = view.to_photo(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
         x0, y0 = np.clip(np.floor(corners.min(0)), 0, size - 1).astype(int)
         x1, y1 = np.clip(np.ceil(corners.max(0)) + 1, [x0 + 1, y0 + 1], size).astype(int)
         part, origin = photo[y0:y1, x0:x1], np.array([x0, y0])
         # pixel of the part -> pixel of the network's view
-        c, s, k = np.cos(patch.angle), np.sin(patch.angle), _N / patch.side
+        c, s, k = np.cos(view.angle), np.sin(view.angle), _N / view.side
         turn = k * np.array([[c, s], [-s, c]])
-        way = np.column_stack([turn, (_N - 1) / 2 - turn @ (patch.centre - origin)])
+        matrix = np.column_stack([turn, (_N - 1) / 2 - turn @ (view.centre - origin)])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        rough = cv2.warpAffine(seen, way, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        rough = cv2.warpAffine(seen, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         face = np.zeros(rough.shape, np.uint8)
         cv2.fillConvexPoly(face, cv2.convexHull(np.rint(xy - origin).astype(np.int32)), (255,))
         if not face.any() or float(rough[face > 0].mean()) < _SURE:
@@ -77,13 +78,13 @@ class Matting:
         matte[y0:y1, x0:x1] = np.rint(255 * np.maximum(fine, face / 255))
         return matte
 
-    def _look(self, photo: Image, patch: Patch) -> FloatArray:
-        """What the network says of a view, seen twice: as it is and mirrored; [256, 256], 0..1."""
-        pixels = patch.cut(photo, _N, cv2.BORDER_REPLICATE)
+    def _look(self, photo: Image, view: View) -> FloatArray:
+        """The network's mean output for a view and its mirror image, [256, 256], 0..1."""
+        pixels = view.cut(photo, _N, cv2.BORDER_REPLICATE)
         both = []
         for mirrored in (False, True):
-            view = np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
-            self._net.setInput(cv2.dnn.blobFromImage(view, 1 / 255, (_N, _N), swapRB=True))
+            shown = np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
+            self._net.setInput(cv2.dnn.blobFromImage(shown, 1 / 255, (_N, _N), swapRB=True))
             found = np.asarray(self._net.forward(), np.float32).reshape(_N, _N)
             both.append(found[:, ::-1] if mirrored else found)
         mean: FloatArray = np.mean(both, axis=0, dtype=np.float32)
@@ -91,7 +92,7 @@ class Matting:
 
 
 def _with_the_face(rough: FloatArray, centre: NDArray[np.float64]) -> FloatArray:
-    """Only what hangs together with the face: other people stay in the background."""
+    """Keep only what is connected to the face: other people belong to the background."""
     _, parts = cv2.connectedComponents((rough > 0.4).astype(np.uint8))
     x, y = np.clip(np.rint(centre), 0, [rough.shape[1] - 1, rough.shape[0] - 1]).astype(int)
     own = (parts == parts[y, x]).astype(np.uint8)
@@ -101,15 +102,15 @@ def _with_the_face(rough: FloatArray, centre: NDArray[np.float64]) -> FloatArray
 
 
 def guided(image: Image, rough: FloatArray, scale: float) -> FloatArray:
-    """A map brought to the edges of a picture: in every small window it is a linear function of the colours.
+    """Refine a map to the edges of a picture: in every small window it becomes a linear function of the colours.
 
-    The guided filter of He, Sun and Tang (2013), colours as guide, its coefficients found at a reduced size (He and
-    Sun, "Fast Guided Filter", 2015).
+    The guided filter of He, Sun and Tang (2013) with colours as guide, its coefficients computed at a reduced size (He
+    and Sun, "Fast Guided Filter", 2015).
 
     Args:
         image: The guide, [height, width, 3].
         rough: The map, [height, width], 0..1.
-        scale: The size at which coefficients are found, of the picture's.
+        scale: Size at which the coefficients are computed, relative to the picture.
 
     Returns:
         [height, width], about 0..1.
@@ -134,6 +135,6 @@ def guided(image: Image, rough: FloatArray, scale: float) -> FloatArray:
         return np.asarray(cv2.resize(mean(x), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
     found = enlarged(level)
-    for i in range(3):  # one colour at a time: a large photo would take three times the memory
+    for i in range(3):  # one colour at a time, for a third of the memory
         found += enlarged(slope[..., i]) * image[..., i]
     return found

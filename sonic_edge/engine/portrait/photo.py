@@ -1,4 +1,4 @@
-"""Reading photos: bounds before decoding, then 8-bit BGR whatever the file holds."""
+"""Reads photos: size limits are checked before decoding; the result is 8-bit BGR whatever the file's format."""
 
 import struct
 import warnings
@@ -15,19 +15,19 @@ from ...disk import check_file
 from ...errors import RequestError
 from ...media import FloatArray, Image
 
-Pil.MAX_IMAGE_PIXELS = None  # our own limit is looked at before anything is decoded, and says more
+Pil.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded, with a better message
 
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "PPM", "SUN", "AVIF")
 _STRIP = 512
-"""Rows turned into BGR at a time, so that a large photo is not in memory three times."""
+"""Rows converted to BGR at a time, so that a large photo is not in memory three times."""
 
 
 def read_image(path: Path, limits: LimitSettings) -> Image:
-    """A photo as 8-bit BGR, turned as its EXIF says, transparency over white, of several pictures the first.
+    """Read a photo as 8-bit BGR: rotated as its EXIF says, transparency on white, the first picture if several.
 
     Args:
-        path: PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or PPM, whatever its name ends in.
-        limits: Largest file and largest picture; looked at before decoding.
+        path: PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or PPM, whatever its suffix.
+        limits: Largest file and largest picture; checked before decoding.
 
     Returns:
         [height, width, 3], uint8.
@@ -38,8 +38,8 @@ def read_image(path: Path, limits: LimitSettings) -> Image:
     check_file(path, "a photo", limits.portrait_bytes)
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # Pillow's remarks about odd metadata
-            _check_pixels(path, _webp_size(file.read(30)), limits)  # Pillow would make room for it while opening
+            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
+            _check_pixels(path, _webp_size(file.read(30)), limits)  # Pillow would allocate memory for it while opening
             file.seek(0)
             return _decode(path, file, limits)
     except RequestError:
@@ -47,9 +47,9 @@ def read_image(path: Path, limits: LimitSettings) -> Image:
     except OSError as e:
         if e.errno is not None:
             raise RequestError(f"{path.name}: cannot be read: {e.strerror}") from e
-        raise RequestError(f"{path.name}: damaged or cut off; a whole picture is needed ({_words(e)})") from e
-    except Exception as e:  # a damaged file makes Pillow's readers fail in every way there is
-        raise RequestError(f"{path.name}: damaged; a whole picture is needed ({_words(e)})") from e
+        raise RequestError(f"{path.name}: damaged or cut off; a complete picture is needed ({_words(e)})") from e
+    except Exception as e:  # for a damaged file Pillow's readers can raise anything
+        raise RequestError(f"{path.name}: damaged; a complete picture is needed ({_words(e)})") from e
 
 
 def _words(error: BaseException) -> str:
@@ -57,7 +57,7 @@ def _words(error: BaseException) -> str:
 
 
 def _webp_size(head: bytes) -> Optional[Tuple[int, int]]:
-    """Width and height out of the first 30 bytes of a WebP file (RFC 9649); None if it is none."""
+    """Width and height from the first 30 bytes of a WebP file (RFC 9649); None if it is not one."""
     if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None
     kind = head[12:16]
@@ -93,7 +93,7 @@ def _decode(path: Path, file: BinaryIO, limits: LimitSettings) -> Image:
         _check_pixels(path, picture.size, limits)
         exif = picture.getexif()
         picture.load()
-        # only now: Pillow turns some formats itself while loading, and takes this away (from TIFF only lately)
+        # read before load() and used after: Pillow rotates some formats itself while loading, and then removes the tag
         turn = exif.get(0x0112, 1) if picture.format != "TIFF" else 1
         bgr = np.empty((picture.height, picture.width, 3), np.uint8)
         levels = _levels(picture)
@@ -109,7 +109,7 @@ def _known_formats() -> List[str]:
 
 
 def _levels(picture: Pil.Image) -> float:
-    """The value that is white in a picture of more than 8 bits a pixel."""
+    """The value of white in a picture, which may have more than 8 bits per channel."""
     if picture.mode.startswith("I;16"):
         return 65535.0
     if picture.mode not in ("I", "F"):
@@ -139,14 +139,14 @@ def _strip_to_bgr(strip: Pil.Image, white: float) -> Image:
 
 
 def _to_8_bit(values: FloatArray, white: float) -> Image:
-    """Numbers of any range, also NaN and infinite ones, as 0..255."""
+    """Values of any range, including NaN and infinity, as 0..255."""
     clean = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0)
     out: Image = np.clip(clean * np.float32(255.0 / white) + 0.5, 0, 255).astype(np.uint8)
     return out
 
 
 def _float_tiff(path: Path, limits: LimitSettings) -> Optional[Image]:
-    """A TIFF whose kind of pixels Pillow does not know (colours as floats, say), read by OpenCV; None if it is none."""
+    """Read a TIFF with pixels that Pillow does not support (such as float colours) by OpenCV; None if it is not one."""
     data = path.read_bytes()
     size = _tiff_size(data)
     if size is None:
@@ -164,7 +164,7 @@ def _float_tiff(path: Path, limits: LimitSettings) -> Optional[Image]:
 
 
 def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
-    """Width and height out of the first directory of a (classic) TIFF file; None if there is none."""
+    """Width and height from the first directory of a (classic) TIFF file; None if there is none."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     order = "<" if data[:2] == b"II" else ">"
@@ -181,7 +181,7 @@ def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
 
 
 def _turned(image: Image, orientation: object) -> Image:
-    """The picture upright; `orientation` is EXIF tag 0x0112, 1..8, anything else is taken as upright."""
+    """The picture upright; `orientation` is EXIF tag 0x0112, 1..8; anything else counts as upright."""
     if orientation in (5, 6, 7, 8):
         image = np.asarray(cv2.transpose(image), np.uint8)
     flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation if isinstance(orientation, int) else 1)

@@ -1,4 +1,4 @@
-"""What will be hard about a portrait, in words for the report."""
+"""Remarks about what will be hard to animate in a portrait, for the report."""
 
 from typing import List, Tuple
 
@@ -10,7 +10,7 @@ from ...media import FloatArray, Image
 from .faces import eyes
 
 LIP_GAPS = ((13, 14), (82, 87), (312, 317))
-"""Points of the inner lips over each other."""
+"""Pairs of points on the inner lips, one above the other."""
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 UPPER_LIP = (*OUTER_LIPS[:11], *INNER_LIPS[10::-1])
@@ -21,20 +21,20 @@ MIRRORED = (
     (106, 335), (57, 287), (186, 410), (92, 322), (165, 391), (43, 273), (146, 375), (91, 321), (181, 405),
     (40, 270), (39, 269), (37, 267), (84, 314),
 )  # fmt: skip
-"""Points of the lower face that lie opposite each other."""
+"""Pairs of symmetric points of the lower face."""
 LIDS = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Of each eye: middle of the upper and of the lower lid, and its corners."""
 
 
 def hard_parts(canvas: Image, landmarks: FloatArray, person_known: bool, sharp: bool, name: str) -> List[str]:
-    """What makes this portrait hard to animate. The limits are between sheets of good and bad ones.
+    """What makes this portrait hard to animate. The thresholds separate good from bad contact sheets.
 
     Args:
         canvas: [height, width, 3].
         landmarks: Face mesh on it, [468, 3].
-        person_known: Whether the person was told from what is behind.
-        sharp: Whether the photo was not enlarged so much that a remark on blur would say it twice.
-        name: What the photo is called.
+        person_known: Whether the person could be separated from the background.
+        sharp: False if the photo was enlarged so much that there is already a remark about it being soft.
+        name: The photo's name in messages.
     """
     out: List[str] = []
     right, left = eyes(landmarks)
@@ -57,14 +57,14 @@ def hard_parts(canvas: Image, landmarks: FloatArray, person_known: bool, sharp: 
     if max(_aspect(landmarks, lids) for lids in LIDS) < 0.12:
         out.append(f"{name}: the eyes are nearly shut; open eyes look better")
     if not person_known:
-        out.append(f"{name}: head and background could not be told apart; what is behind moves a little with the head")
+        out.append(f"{name}: head and background could not be separated; the background moves a little with the head")
     if sharp and _detail(canvas, landmarks, unit) < 0.05:
         out.append(f"{name}: the face is blurred; a sharp photo looks better")
     return out
 
 
 def mouth_colours(image: Image, landmarks: FloatArray) -> Tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pixels between the lips [n, 3] and those of the lips [m, 3], in 8-bit L*a*b*; none where there are none."""
+    """The pixels between the lips [n, 3] and those of the lips [m, 3], in 8-bit L*a*b*; n or m may be 0."""
     low = np.maximum(np.floor(landmarks[list(OUTER_LIPS), :2].min(axis=0)).astype(int), 0)
     high = np.ceil(landmarks[list(OUTER_LIPS), :2].max(axis=0)).astype(int) + 1
     lab = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2LAB)
@@ -77,7 +77,7 @@ def mouth_colours(image: Image, landmarks: FloatArray) -> Tuple[NDArray[np.int64
 
 
 def _teeth(canvas: Image, landmarks: FloatArray) -> float:
-    """How much of what is between the lips is clearly lighter and less red than they are, 0..1."""
+    """The share of pixels between the lips that are clearly lighter and less red than the lips, 0..1."""
     between, lips = mouth_colours(canvas, landmarks)
     if not len(between) or not len(lips):
         return 0.0
@@ -86,7 +86,7 @@ def _teeth(canvas: Image, landmarks: FloatArray) -> float:
 
 
 def _detail(canvas: Image, landmarks: FloatArray, unit: float) -> float:
-    """Fine detail of the face, finer than a fortieth of the interocular distance, of its contrast."""
+    """Fine detail of the face (finer than 1/40 of the interocular distance), relative to its contrast."""
     low = np.maximum(landmarks[:, :2].min(axis=0).astype(int), 0)
     high = landmarks[:, :2].max(axis=0).astype(int) + 1
     grey = cv2.cvtColor(canvas[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY)
@@ -96,17 +96,17 @@ def _detail(canvas: Image, landmarks: FloatArray, unit: float) -> float:
 
 
 def _covered(canvas: Image, landmarks: FloatArray, unit: float) -> bool:
-    """Whether the lower face looks as if something were in front of it.
+    """Whether something seems to be in front of the lower face.
 
     A hand, a cup or a microphone covers one side more than the other, or one lip; a mask has no lips at all. Hard light
-    from one side cannot be told from that.
+    from one side looks the same to this check.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(canvas, (0, 0), max(0.5, 0.03 * unit)), cv2.COLOR_BGR2LAB).astype(np.float32)
     last = np.array(canvas.shape[1::-1]) - 1
     x, y = np.clip(np.rint(landmarks[:, :2]), 0, last).astype(int).T
     one, other = np.array(MIRRORED).T
     apart = lab[y[one], x[one]] - lab[y[other], x[other]]
-    apart -= np.median(apart, axis=0)  # one side may be lighter as a whole
+    apart -= np.median(apart, axis=0)  # one side may be lighter overall
     unlike = np.linalg.norm(apart * (0.6, 1.3, 1.3), axis=1) > 28
     lips = [_inside(lab, landmarks, points) for points in (UPPER_LIP, LOWER_LIP)]
     if not all(len(lip) for lip in lips):
@@ -117,7 +117,7 @@ def _covered(canvas: Image, landmarks: FloatArray, unit: float) -> bool:
 
 
 def _inside(picture: NDArray[np.float32], landmarks: FloatArray, points: Tuple[int, ...]) -> NDArray[np.float32]:
-    """The pixels within a ring of mesh points, [n, 3]."""
+    """The pixels inside a polygon of mesh points, [n, 3]."""
     mask = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.rint(landmarks[list(points), :2]).astype(np.int32)], (1,))
     pixels: NDArray[np.float32] = picture[mask > 0]
@@ -125,6 +125,6 @@ def _inside(picture: NDArray[np.float32], landmarks: FloatArray, points: Tuple[i
 
 
 def _aspect(landmarks: FloatArray, lids: Tuple[int, int, int, int]) -> float:
-    """How far an eye is open, of its width."""
+    """How far an eye is open, relative to its width."""
     upper, lower, one, other = (landmarks[i, :2] for i in lids)
     return float(np.linalg.norm(upper - lower) / max(float(np.linalg.norm(one - other)), 1e-6))

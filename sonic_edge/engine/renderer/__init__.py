@@ -1,14 +1,14 @@
-"""Makes a photo move: a portrait and a pose to a frame, by warping the photo itself.
+"""Animates a photo: renders a frame from a portrait and a pose, by warping the photo itself.
 
-Where and what: `geometry` has the face's own coordinates and the grid displacements live on, `lips` finds the lips in
-the photo, `palette` reads its colours and its light, `photo` is looked up between its pixels.
+Analysis of the photo: `geometry` defines the face's own coordinates and the displacement grid, `lips` locates the lips,
+`palette` measures colours and light, `photo` prepares the photo for sub-pixel sampling.
 
-Movement, each a few displacements weighted by the pose (`pose` holds it within what a photo can bear): `head`, `mouth`,
-`eyes`. `shading` says how the light changes as skin folds.
+Motion, each a few displacement fields weighted by the pose (which `pose` limits to what a photo can take): `head`,
+`mouth`, `eyes`. `shading` changes the light as skin folds.
 
-Picture: `layers` keeps the person apart from the background, so that a head that moves takes nothing along and what it
-uncovers is there; `interior` has what is behind the lips; `compose` puts it all together. What is done for each pixel
-is compiled, `_pixels`: the photo looked up (_pixels.c) and what is drawn over it (_drawn.c).
+Picture: `layers` separates the person from the background, so that a moving head does not drag the background along and
+uncovers a plausible one; `interior` has the inside of the mouth; `compose` puts it all together. The per-pixel work is
+compiled, in `_pixels`: sampling the photo (_pixels.c) and drawing over it (_drawn.c).
 """
 
 from .compose import Renderer

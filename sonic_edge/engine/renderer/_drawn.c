@@ -1,44 +1,44 @@
-/* What is drawn over a frame: outlines, what is between the lips, lids and lashes.
+/* What is drawn over a frame: polygons, the inside of the mouth, lids and lashes.
  *
- * In float, one operation after another as they stand here, so that every processor gives the same bytes. Nothing is read
- * or written outside the buffers that are handed in, whatever the numbers in them. Docstrings are in _pixels.pyi.
+ * In float, in exactly the order of operations written here, so that every processor gives the same bytes. Nothing outside
+ * the given buffers is read or written, whatever numbers are in them. The docstrings for Python are in _pixels.pyi.
  */
 #include "_pixels.h"
 
-typedef Floats Colour; /* B, G, R and how solid */
+typedef Floats Colour; /* B, G, R and opacity */
 
-static inline Colour all_of(float value) { return (Colour){value, value, value, value}; }
+static inline Colour splat(float value) { return (Colour){value, value, value, value}; }
 
-static inline uint8_t grey(float value) { return (uint8_t)(within(value, 0, 255) + 0.5f); }
+static inline uint8_t grey(float value) { return (uint8_t)(clamp(value, 0, 255) + 0.5f); }
 
-/* Four bytes as numbers, and three numbers, rounded and held, as bytes. */
+/* Four bytes to floats, and floats, rounded and clamped, to bytes. */
 #if defined(__SSE2__)
-static inline Colour of_bytes(uint32_t four) {
+static inline Colour from_bytes(uint32_t four) {
     __m128i none = _mm_setzero_si128();
     return (Colour)_mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128((int)four), none), none));
 }
 static inline uint32_t to_bytes(Colour colour) {
-    __m128 held = _mm_min_ps(_mm_max_ps((__m128)colour, _mm_setzero_ps()), _mm_set1_ps(255)); /* what is no number is 0 */
-    __m128i whole = _mm_cvttps_epi32(_mm_add_ps(held, _mm_set1_ps(0.5f))), pairs = _mm_packs_epi32(whole, whole);
+    __m128 clamped = _mm_min_ps(_mm_max_ps((__m128)colour, _mm_setzero_ps()), _mm_set1_ps(255)); /* NaN becomes 0 */
+    __m128i whole = _mm_cvttps_epi32(_mm_add_ps(clamped, _mm_set1_ps(0.5f))), pairs = _mm_packs_epi32(whole, whole);
     return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
 }
 #else
-static inline Colour of_bytes(uint32_t four) {
+static inline Colour from_bytes(uint32_t four) {
     return (Colour)vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
 }
 static inline uint32_t to_bytes(Colour colour) {
-    float32x4_t held = vminq_f32(vmaxnmq_f32((float32x4_t)colour, vdupq_n_f32(0)), vdupq_n_f32(255));
-    uint16x4_t whole = vmovn_u32(vcvtq_u32_f32(vaddq_f32(held, vdupq_n_f32(0.5f))));
+    float32x4_t clamped = vminq_f32(vmaxnmq_f32((float32x4_t)colour, vdupq_n_f32(0)), vdupq_n_f32(255));
+    uint16x4_t whole = vmovn_u32(vcvtq_u32_f32(vaddq_f32(clamped, vdupq_n_f32(0.5f))));
     return vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(whole, whole))), 0);
 }
 #endif
 
-static inline Colour bgr(const uint8_t *at) { return of_bytes(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16); }
+static inline Colour load_bgr(const uint8_t *at) { return from_bytes(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16); }
 
-static inline Colour bgra(const uint8_t *at) {
+static inline Colour load_bgra(const uint8_t *at) {
     uint32_t four;
     memcpy(&four, at, 4);
-    return of_bytes(four);
+    return from_bytes(four);
 }
 
 static inline void store(uint8_t *at, Colour colour) {
@@ -46,16 +46,16 @@ static inline void store(uint8_t *at, Colour colour) {
     at[0] = (uint8_t)three, at[1] = (uint8_t)(three >> 8), at[2] = (uint8_t)(three >> 16);
 }
 
-/* Between a pixel of a picture [h, w, 4] and those to the right of it, below and beside. */
+/* Bilinear interpolation between a pixel of a picture [h, w, 4] and its neighbours to the right and below. */
 static inline Colour bilinear(const uint8_t *at, size stride, float right, float down) {
-    Colour upper = bgra(at), lower = bgra(at + stride);
-    upper += (bgra(at + 4) - upper) * all_of(right);
-    lower += (bgra(at + stride + 4) - lower) * all_of(right);
-    return upper + (lower - upper) * all_of(down);
+    Colour upper = load_bgra(at), lower = load_bgra(at + stride);
+    upper += (load_bgra(at + 4) - upper) * splat(right);
+    lower += (load_bgra(at + stride + 4) - lower) * splat(right);
+    return upper + (lower - upper) * splat(down);
 }
 
 static float smoothstep(float x) {
-    x = within(x, 0, 1);
+    x = clamp(x, 0, 1);
     return x * x * (3 - 2 * x);
 }
 
@@ -65,8 +65,8 @@ typedef struct {
     size left, top, width, height, stride;
 } Part;
 
-/* The part that a mask [h, w] lies on, whose first pixel is at `left`, `top`; NULL pixels and an error if it lies outside. */
-static Part part_of(const Held *frame, const Held *mask, size left, size top) {
+/* The part under a mask [h, w] whose first pixel is at `left`, `top`; NULL pixels and an error if it is outside. */
+static Part part_under(const Array *frame, const Array *mask, size left, size top) {
     const size *whole = frame->view.shape, *own = mask->view.shape;
     Part part = {NULL, left, top, own[1], own[0], 3 * whole[1]};
     if (!has_shape(frame, "out", 2, 3)) return part;
@@ -76,15 +76,15 @@ static Part part_of(const Held *frame, const Held *mask, size left, size top) {
     return part;
 }
 
-/* Where in the photo each pixel of a frame comes from, between the nodes of a grid. */
+/* The source position in the photo of each pixel of a frame, interpolated between the nodes of a grid. */
 typedef struct {
     const float *nodes; /* [rows, columns, 2], canvas */
     size rows, columns;
-    float left, top, scale; /* of the first node; nodes to a pixel */
+    float left, top, scale; /* of the first node; nodes per pixel */
 } Sources;
 
-/* 0 and an error if that is no grid. */
-static int sources_of(Sources *sources, const Held *nodes, size left, size top, size cell) {
+/* 0 and an error if the grid is invalid. */
+static int make_sources(Sources *sources, const Array *nodes, size left, size top, size cell) {
     const size *shape = nodes->view.shape;
     if (!has_shape(nodes, "nodes", 2, 2)) return 0;
     if (shape[0] < 2 || shape[1] < 2 || cell < 1) {
@@ -96,44 +96,44 @@ static int sources_of(Sources *sources, const Held *nodes, size left, size top, 
     return 1;
 }
 
-static inline void source_of(const Sources *from, size x, size y, float *u, float *v) {
+static inline void find_source(const Sources *from, size x, size y, float *u, float *v) {
     sample(from->nodes, from->rows, from->columns, ((float)x - from->left) * from->scale, ((float)y - from->top) * from->scale, u, v);
 }
 
 /* ---- outlines ----------------------------------------------------------------------------------------------------- */
 
-#define SPARE 1 /* of a row of areas: what is right of the last pixel is summed up there */
-#define FLAT 1e-9 /* pixels: an edge less high has no area that shows, and no slope that is a number */
+#define SPARE 1 /* extra value in a row of areas, for everything right of the last pixel */
+#define FLAT 1e-9 /* pixels: a lower edge has no visible area, and its slope may not be finite */
 
 typedef struct {
     float *values; /* [height, width + SPARE] */
-    size width, height, first, last; /* rows that have any */
+    size width, height, first, last; /* the rows that are not empty */
 } Areas;
 
-/* The area between an edge and what is right of it, on each pixel, as differences along the row: Levien's font-rs. */
+/* Accumulate the signed area right of an edge for each pixel, as differences along the row, as in Levien's font-rs. */
 static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
-    double way = 1, most = (double)areas->width;
+    double direction = 1, most = (double)areas->width;
     if (y0 > y1) {
         double x = x0, y = y0;
-        x0 = x1, y0 = y1, x1 = x, y1 = y, way = -1;
+        x0 = x1, y0 = y1, x1 = x, y1 = y, direction = -1;
     }
     if (!(y1 - y0 > FLAT) || y1 <= 0 || y0 >= (double)areas->height) return;
     const double slope = (x1 - x0) / (y1 - y0);
     size first = y0 > 0 ? (size)y0 : 0, end = y1 < (double)areas->height ? (size)ceil(y1) : areas->height;
-    areas->first = sooner(first, areas->first);
-    areas->last = later(end - 1, areas->last);
+    areas->first = min(first, areas->first);
+    areas->last = max(end - 1, areas->last);
     for (size row = first; row < end; row++) {
         float *at = areas->values + row * (areas->width + SPARE);
         double above = (double)row > y0 ? (double)row : y0, below = (double)(row + 1) < y1 ? (double)(row + 1) : y1;
-        double begin = x0 + (above - y0) * slope, stop = x0 + (below - y0) * slope, high = (below - above) * way;
+        double begin = x0 + (above - y0) * slope, stop = x0 + (below - y0) * slope, high = (below - above) * direction;
         if (begin > stop) {
             double x = begin;
             begin = stop, stop = x;
         }
-        /* all of a row is right of what lies before it, nothing of what lies behind it */
+        /* the whole row is right of an edge left of it, and none of an edge right of it */
         if (stop <= 0) at[0] += (float)high;
         if (stop <= 0 || begin >= most) continue;
-        const double share = high / (stop - begin); /* (not a number if it is upright: then it is not read) */
+        const double share = high / (stop - begin); /* (not finite if the edge is vertical: then it is not used) */
         if (begin < 0) at[0] -= (float)(share * begin), high = share * stop, begin = 0;
         if (stop > most) high = share * (most - begin), stop = most;
         size left = (size)begin, right = (size)ceil(stop);
@@ -142,7 +142,7 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
             at[left] += (float)(high * (1 - middle)), at[left + 1] += (float)(high * middle);
             continue;
         }
-        /* a trapezoid of each pixel that it crosses */
+        /* a trapezoid in each pixel that the edge crosses */
         double before = 0;
         for (size k = left; k < right; k++) {
             double from = begin > (double)k ? begin : (double)k, to = stop < (double)(k + 1) ? stop : (double)(k + 1);
@@ -154,16 +154,16 @@ static void add_edge(Areas *areas, double x0, double y0, double x1, double y1) {
     }
 }
 
-/* The normal curve, not to scale. */
-static double bell(size k, double sigma) {
+/* An unnormalised Gaussian. */
+static double gaussian(size k, double sigma) {
     double x = (double)k / sigma;
     return exp(-0.5 * x * x);
 }
 
-static inline size nearest(size k, size n) { return k < 0 ? 0 : k < n ? k : n - 1; }
+static inline size clamp_row(size k, size n) { return k < 0 ? 0 : k < n ? k : n - 1; }
 
-/* Along the rows and then across them; beyond the borders it is as there. Room: `across` as `areas`, `line` and `kernel`. */
-WIDER static void blur(Areas *areas, float *across, float *line, const float *kernel, size radius) {
+/* Blur along the rows and then along the columns, with the border values repeated. `across` is as large as `areas`. */
+SIMD_CLONES static void blur(Areas *areas, float *across, float *line, const float *kernel, size radius) {
     const size width = areas->width, stride = width + SPARE;
     for (size row = areas->first; row <= areas->last; row++) {
         const float *from = areas->values + row * stride;
@@ -175,13 +175,13 @@ WIDER static void blur(Areas *areas, float *across, float *line, const float *ke
             for (size k = 0; k < width; k++) to[k] += kernel[j] * line[k + j];
     }
     const size first = areas->first, last = areas->last;
-    areas->first = later(0, first - radius);
-    areas->last = sooner(last + radius, areas->height - 1);
+    areas->first = max(0, first - radius);
+    areas->last = min(last + radius, areas->height - 1);
     for (size row = areas->first; row <= areas->last; row++) {
         float *to = areas->values + row * stride;
         memset(to, 0, (size_t)width * sizeof(float));
         for (size j = -radius; j <= radius; j++) {
-            size at = nearest(row + j, areas->height);
+            size at = clamp_row(row + j, areas->height);
             if (at < first || at > last) continue;
             const float *from = across + at * stride;
             for (size k = 0; k < width; k++) to[k] += kernel[j + radius] * from[k];
@@ -189,20 +189,20 @@ WIDER static void blur(Areas *areas, float *across, float *line, const float *ke
     }
 }
 
-WIDER static void put_areas(const Areas *areas, float most, uint8_t *out) {
+SIMD_CLONES static void store_areas(const Areas *areas, float most, uint8_t *out) {
     for (size row = areas->first; row <= areas->last; row++) {
         const float *from = areas->values + row * (areas->width + SPARE);
         uint8_t *to = out + row * areas->width;
         for (size k = 0; k < areas->width; k++) {
-            uint8_t value = (uint8_t)(within(from[k], 0, 1) * most + 0.5f);
+            uint8_t value = (uint8_t)(clamp(from[k], 0, 1) * most + 0.5f);
             to[k] = value > to[k] ? value : to[k];
         }
     }
 }
 
-#define FURTHEST 1e6 /* pixels: corners beyond are taken to be there */
+#define FURTHEST 1e6 /* pixels: coordinates of corners are clamped to this */
 
-static double corner(double value) { return value > -FURTHEST ? (value < FURTHEST ? value : FURTHEST) : -FURTHEST; }
+static double clamp_corner(double value) { return value > -FURTHEST ? (value < FURTHEST ? value : FURTHEST) : -FURTHEST; }
 
 static void draw_outlines(const double *points, size n, size n_corners, double left, double top, double scale, float *memory,
                           Areas *areas, size radius, double sigma, float most, uint8_t *out) {
@@ -212,27 +212,27 @@ static void draw_outlines(const double *points, size n, size n_corners, double l
     for (size k = 0; k < n; k++, points += 2 * n_corners)
         for (size i = 0; i < n_corners; i++) {
             const double *one = points + 2 * i, *other = points + 2 * ((i + 1) % n_corners);
-            /* (the middle of a pixel has whole numbers) */
-            add_edge(areas, corner((one[0] - left + 0.5) * scale), corner((one[1] - top + 0.5) * scale),
-                     corner((other[0] - left + 0.5) * scale), corner((other[1] - top + 0.5) * scale));
+            /* (pixel centres have integer coordinates) */
+            add_edge(areas, clamp_corner((one[0] - left + 0.5) * scale), clamp_corner((one[1] - top + 0.5) * scale),
+                     clamp_corner((other[0] - left + 0.5) * scale), clamp_corner((other[1] - top + 0.5) * scale));
         }
     if (areas->first > areas->last) return;
     for (size row = areas->first; row <= areas->last; row++) {
         float *at = areas->values + row * stride, sum = 0;
         for (size k = 0; k < areas->width; k++) {
             sum += at[k];
-            at[k] = sum < 0 ? (sum > -1 ? -sum : 1) : (sum < 1 ? sum : 1); /* whichever way round it goes */
+            at[k] = sum < 0 ? (sum > -1 ? -sum : 1) : (sum < 1 ? sum : 1); /* clockwise or not */
         }
     }
     if (radius) {
         double total = 0;
-        for (size j = -radius; j <= radius; j++) total += bell(j, sigma);
-        /* in steps that no two mathematical libraries take differently */
+        for (size j = -radius; j <= radius; j++) total += gaussian(j, sigma);
+        /* rounded, so that different math libraries give the same */
         for (size j = -radius; j <= radius; j++)
-            kernel[j + radius] = (float)rint(bell(j, sigma) / total * 65536) / 65536;
+            kernel[j + radius] = (float)rint(gaussian(j, sigma) / total * 65536) / 65536;
         blur(areas, across, kernel + 2 * radius + 1, kernel, radius);
     }
-    put_areas(areas, 255 * most, out);
+    store_areas(areas, 255 * most, out);
 }
 
 #define SOFTEST 500.0
@@ -242,16 +242,16 @@ PyObject *outline(PyObject *self, PyObject *args) {
     PyObject *objects[2], *result = NULL;
     double left, top, scale, sigma;
     float most, *memory = NULL;
-    Held held[2] = {{.held = 0}};
+    Array arrays[2] = {{.is_acquired = 0}};
     if (!PyArg_ParseTuple(args, "O(dd)ddfO", &objects[0], &left, &top, &scale, &sigma, &most, &objects[1])) return NULL;
-    if (hold(objects[0], &held[0], "points", "d", 3, 0) < 0 || hold(objects[1], &held[1], "out", "B", 2, 1) < 0 ||
-        !has_shape(&held[0], "points", 2, 2))
+    if (acquire(objects[0], &arrays[0], "points", "d", 3, 0) < 0 || acquire(objects[1], &arrays[1], "out", "B", 2, 1) < 0 ||
+        !has_shape(&arrays[0], "points", 2, 2))
         goto done;
     if (!(sigma >= 0 && sigma <= SOFTEST && scale > 0 && most >= 0 && most <= 1)) {
         PyErr_Format(PyExc_ValueError, "softness of 0 to %d, scale over 0 and strength of 0 to 1 are needed", (int)SOFTEST);
         goto done;
     }
-    Areas areas = {.width = held[1].view.shape[1], .height = held[1].view.shape[0]};
+    Areas areas = {.width = arrays[1].view.shape[1], .height = arrays[1].view.shape[0]};
     size radius = (size)ceil(3 * sigma);
     if (areas.width && areas.height) {
         memory = PyMem_Calloc((size_t)(2 * areas.height * (areas.width + SPARE) + 4 * radius + 1 + areas.width), sizeof(float));
@@ -259,15 +259,15 @@ PyObject *outline(PyObject *self, PyObject *args) {
             PyErr_NoMemory();
             goto done;
         }
-        const size *shape = held[0].view.shape;
+        const size *shape = arrays[0].view.shape;
         Py_BEGIN_ALLOW_THREADS
-        draw_outlines(held[0].view.buf, shape[0], shape[1], left, top, scale, memory, &areas, radius, sigma, most, held[1].view.buf);
+        draw_outlines(arrays[0].view.buf, shape[0], shape[1], left, top, scale, memory, &areas, radius, sigma, most, arrays[1].view.buf);
         Py_END_ALLOW_THREADS
     }
     result = Py_None;
 done:
     PyMem_Free(memory);
-    let_go(held, 2);
+    release(arrays, 2);
     Py_XINCREF(result);
     return result;
 }
@@ -278,27 +278,28 @@ PyObject *tint(PyObject *self, PyObject *args) {
     size left, top;
     float colour[3], strength;
     int only_darker;
-    Held held[2] = {{.held = 0}};
+    Array arrays[2] = {{.is_acquired = 0}};
     if (!PyArg_ParseTuple(args, "O(nn)O(fff)fp", &objects[0], &left, &top, &objects[1], &colour[0], &colour[1], &colour[2],
                           &strength, &only_darker))
         return NULL;
-    if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "mask", "B", 2, 0) < 0) goto done;
-    Part part = part_of(&held[0], &held[1], left, top);
+    if (acquire(objects[0], &arrays[0], "out", "B", 3, 1) < 0 || acquire(objects[1], &arrays[1], "mask", "B", 2, 0) < 0)
+        goto done;
+    Part part = part_under(&arrays[0], &arrays[1], left, top);
     if (!part.pixels) goto done;
-    const uint8_t *mask = held[1].view.buf;
+    const uint8_t *mask = arrays[1].view.buf;
     const Colour wanted = {colour[0], colour[1], colour[2], 0};
     strength /= 255;
     for (size row = 0; row < part.height; row++)
         for (size k = 0; k < part.width; k++, mask++) {
             if (!*mask) continue;
             uint8_t *at = part.pixels + row * part.stride + 3 * k;
-            Colour before = bgr(at), after = before + (wanted - before) * all_of((float)*mask * strength);
+            Colour before = load_bgr(at), after = before + (wanted - before) * splat((float)*mask * strength);
             for (int c = 0; only_darker && c < 3; c++) after[c] = after[c] < before[c] ? after[c] : before[c];
             store(at, after);
         }
     result = Py_None;
 done:
-    let_go(held, 2);
+    release(arrays, 2);
     Py_XINCREF(result);
     return result;
 }
@@ -309,61 +310,62 @@ typedef struct {
     const uint8_t *pixels; /* premultiplied, [height, width, 4] */
     size width, height;
     int cubic;
-    float down; /* how far below where the skull has it, its own pixels */
+    float down; /* how far it is moved down from its place on the skull, in its own pixels */
 } Painting;
 
 #define MOST_PAINTINGS 4
 #define LIGHTS 256
 
 typedef struct {
-    const uint8_t *opened, *rolled, *light; /* [height, width] of the part, and of a quarter of that */
+    const uint8_t *opened, *rolled, *light; /* [height, width] of the part; `light` at a quarter of that size */
     size light_width, light_height;
     float shown, rolls, tuck;
-    const float *entering; /* what a share of open sky makes of light, [LIGHTS] */
+    const float *entering; /* the light inside for each light outside, [LIGHTS] */
     float matrix[6];
     size n;
     Painting paintings[MOST_PAINTINGS];
-    Colour dark[LIGHTS], lit[MOST_PAINTINGS][LIGHTS]; /* in each light there can be */
+    Colour dark[LIGHTS], lit[MOST_PAINTINGS][LIGHTS]; /* for each level of light */
 } Mouth;
 
-/* A painting at a place; nothing beyond its borders. */
-static inline Colour painted(const Painting *painting, float x, float y) {
+/* Look up a painting; transparent beyond its borders. */
+static inline Colour sample_painting(const Painting *painting, float x, float y) {
     const size width = painting->width, height = painting->height, border = painting->cubic;
     if (!(x >= (float)border && y >= (float)border && x < (float)(width - 1 - border) && y < (float)(height - 1 - border)))
-        return all_of(0);
+        return splat(0);
     size column = (size)x, row = (size)y;
     const uint8_t *at = painting->pixels + 4 * (row * width + column);
     if (!border) return bilinear(at, 4 * width, x - (float)column, y - (float)row);
-    /* Keys' cubic with -.75, as OpenCV has it */
+    /* Keys' cubic with a = -.75, as in OpenCV */
     float across[4], along[4], *weights[2] = {across, along}, by[2] = {x - (float)column, y - (float)row};
     for (int k = 0; k < 2; k++) {
         float t = by[k], *w = weights[k], s = 1 - t;
         w[0] = -0.75f * t * s * s, w[3] = -0.75f * s * t * t;
         w[1] = (1.25f * t - 2.25f) * t * t + 1, w[2] = 1 - w[0] - w[1] - w[3];
     }
-    Colour found = all_of(0);
+    Colour found = splat(0);
     at -= 4 * width + 4;
     for (int i = 0; i < 4; i++, at += 4 * width) {
-        Colour line = bgra(at) * across[0] + bgra(at + 4) * across[1] + bgra(at + 8) * across[2] + bgra(at + 12) * across[3];
-        found += line * all_of(along[i]);
+        Colour line = load_bgra(at) * across[0] + load_bgra(at + 4) * across[1] + load_bgra(at + 8) * across[2] +
+                      load_bgra(at + 12) * across[3];
+        found += line * splat(along[i]);
     }
-    for (int c = 0; c < 4; c++) found[c] = within(found[c], 0, 255);
+    for (int c = 0; c < 4; c++) found[c] = clamp(found[c], 0, 255);
     return found;
 }
 
-static float between_two(float one, float other, float share) { return one + (other - one) * share; }
+static float mix(float one, float other, float share) { return one + (other - one) * share; }
 
-/* How much light falls on a pixel of the part, of LIGHTS. */
-static inline int light_on(const Mouth *mouth, const float *light, size row, size column) {
-    float y = within(((float)row + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_height - 1));
-    float x = within(((float)column + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_width - 1));
-    size i = (size)y, j = (size)x; /* (of very many a float may be one too many) */
+/* The level of light on a pixel of the part, 0 to LIGHTS - 1. */
+static inline int light_at(const Mouth *mouth, const float *light, size row, size column) {
+    float y = clamp(((float)row + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_height - 1));
+    float x = clamp(((float)column + 0.5f) / 4 - 0.5f, 0, (float)(mouth->light_width - 1));
+    size i = (size)y, j = (size)x; /* (for very large sizes a float may be one too high) */
     if (i > mouth->light_height - 1) i = mouth->light_height - 1;
     if (j > mouth->light_width - 1) j = mouth->light_width - 1;
     const size right = j + 1 < mouth->light_width, down = i + 1 < mouth->light_height ? mouth->light_width : 0;
     const float *at = light + i * mouth->light_width + j;
-    float upper = between_two(at[0], at[right], x - (float)j), lower = between_two(at[down], at[down + right], x - (float)j);
-    return grey(255 * between_two(upper, lower, y - (float)i));
+    float upper = mix(at[0], at[right], x - (float)j), lower = mix(at[down], at[down + right], x - (float)j);
+    return grey(255 * mix(upper, lower, y - (float)i));
 }
 
 static void draw_mouth(const Mouth *mouth, const Part *part, const Sources *sources, float *light) {
@@ -377,27 +379,27 @@ static void draw_mouth(const Mouth *mouth, const Part *part, const Sources *sour
         for (size column = 0; column < part->width; column++, opened++, rolled++) {
             if (!(*opened | *rolled)) continue;
             uint8_t *at = part->pixels + row * part->stride + 3 * column;
-            Colour pixel = bgr(at);
-            pixel -= pixel * all_of((float)*rolled * mouth->rolls);
+            Colour pixel = load_bgr(at);
+            pixel -= pixel * splat((float)*rolled * mouth->rolls);
             if (*opened) {
-                int lit = light_on(mouth, light, row, column);
+                int lit = light_at(mouth, light, row, column);
                 float x, y, u, v;
-                source_of(sources, part->left + column, part->top + row, &x, &y);
+                find_source(sources, part->left + column, part->top + row, &x, &y);
                 u = x * m[0] + y * m[1] + m[2], v = x * m[3] + y * m[4] + m[5];
                 Colour inside = mouth->dark[lit];
                 for (size k = 0; k < mouth->n; k++) {
                     const Painting *painting = mouth->paintings + k;
-                    Colour layer = painted(painting, u, v - painting->down);
-                    inside = inside * all_of(1 - layer[3] / 255) + layer * mouth->lit[k][lit];
+                    Colour layer = sample_painting(painting, u, v - painting->down);
+                    inside = inside * splat(1 - layer[3] / 255) + layer * mouth->lit[k][lit];
                 }
-                pixel += (inside - pixel) * all_of((float)*opened * mouth->shown);
+                pixel += (inside - pixel) * splat((float)*opened * mouth->shown);
             }
             store(at, pixel);
         }
 }
 
-/* Paintings from a tuple of (painting, down, forward, daylight, cubic); -1 and an error. */
-static int read_paintings(PyObject *given, Held *held, Mouth *mouth, const float *deep, const float *near) {
+/* Read paintings from a tuple of (painting, down, forward, daylight, cubic); -1 and an error. */
+static int read_paintings(PyObject *given, Array *arrays, Mouth *mouth, const float *deep, const float *near) {
     mouth->n = PyTuple_GET_SIZE(given);
     if (mouth->n > MOST_PAINTINGS) {
         PyErr_Format(PyExc_ValueError, "paintings: %zd; at most %d are possible", mouth->n, MOST_PAINTINGS);
@@ -409,14 +411,14 @@ static int read_paintings(PyObject *given, Held *held, Mouth *mouth, const float
         float forward, daylight;
         if (!is_tuple(PyTuple_GET_ITEM(given, k), "painting") ||
             !PyArg_ParseTuple(PyTuple_GET_ITEM(given, k), "Offfp", &pixels, &painting->down, &forward, &daylight, &painting->cubic) ||
-            hold(pixels, &held[k], "painting", "B", 3, 0) < 0 || !has_shape(&held[k], "painting", 2, 4))
+            acquire(pixels, &arrays[k], "painting", "B", 3, 0) < 0 || !has_shape(&arrays[k], "painting", 2, 4))
             return -1;
-        painting->pixels = held[k].view.buf;
-        painting->height = held[k].view.shape[0], painting->width = held[k].view.shape[1];
+        painting->pixels = arrays[k].view.buf;
+        painting->height = arrays[k].view.shape[0], painting->width = arrays[k].view.shape[1];
         for (int l = 0; l < LIGHTS; l++)
             for (int c = 0; c < 3; c++) {
-                float lit = between_two(deep[3 * l + c], near[3 * l + c], forward);
-                mouth->lit[k][l][c] = within(between_two(lit, 1, daylight), 0, 1);
+                float lit = mix(deep[3 * l + c], near[3 * l + c], forward);
+                mouth->lit[k][l][c] = clamp(mix(lit, 1, daylight), 0, 1);
             }
     }
     return 0;
@@ -428,7 +430,7 @@ PyObject *between_lips(PyObject *self, PyObject *args) {
     PyObject *objects[PAINTINGS + 1], *result = NULL;
     size left, top, grid[3];
     float shown, rolls, tuck, *light = NULL;
-    Held held[PAINTINGS + MOST_PAINTINGS] = {{.held = 0}};
+    Array arrays[PAINTINGS + MOST_PAINTINGS] = {{.is_acquired = 0}};
     Mouth *mouth = NULL;
     if (!PyArg_ParseTuple(args, "O(nn)OOffOOfO(nnn)OOOOO!", &objects[OUT], &left, &top, &objects[OPENED], &objects[ROLLED], &shown,
                           &rolls, &objects[LIGHT], &objects[ENTERING], &tuck, &objects[NODES], &grid[0], &grid[1], &grid[2],
@@ -440,32 +442,34 @@ PyObject *between_lips(PyObject *self, PyObject *args) {
     } kinds[PAINTINGS] = {{"out", "B", 3},   {"opened", "B", 2}, {"rolled", "B", 2}, {"light", "B", 2}, {"entering", "f", 1},
                           {"nodes", "f", 3}, {"matrix", "f", 2}, {"dark", "f", 2},   {"deep", "f", 2},  {"near", "f", 2}};
     for (int k = 0; k < PAINTINGS; k++)
-        if (hold(objects[k], &held[k], kinds[k].name, kinds[k].format, kinds[k].n_axes, k == OUT) < 0) goto done;
+        if (acquire(objects[k], &arrays[k], kinds[k].name, kinds[k].format, kinds[k].n_axes, k == OUT) < 0) goto done;
     for (int k = DARK; k < PAINTINGS; k++)
-        if (!has_shape(&held[k], kinds[k].name, 0, LIGHTS) || !has_shape(&held[k], kinds[k].name, 1, 3)) goto done;
+        if (!has_shape(&arrays[k], kinds[k].name, 0, LIGHTS) || !has_shape(&arrays[k], kinds[k].name, 1, 3)) goto done;
     for (int axis = 0; axis < 2; axis++) {
-        size quarter = (held[OPENED].view.shape[axis] + 3) / 4;
-        if (!has_shape(&held[ROLLED], "rolled", axis, held[OPENED].view.shape[axis]) || !has_shape(&held[LIGHT], "light", axis, quarter) ||
-            !has_shape(&held[MATRIX], "matrix", axis, 2 + axis))
+        size quarter = (arrays[OPENED].view.shape[axis] + 3) / 4;
+        if (!has_shape(&arrays[ROLLED], "rolled", axis, arrays[OPENED].view.shape[axis]) ||
+            !has_shape(&arrays[LIGHT], "light", axis, quarter) ||
+            !has_shape(&arrays[MATRIX], "matrix", axis, 2 + axis))
             goto done;
     }
     Sources sources;
-    Part part = part_of(&held[OUT], &held[OPENED], left, top);
-    if (!part.pixels || !has_shape(&held[ENTERING], "entering", 0, LIGHTS) || !sources_of(&sources, &held[NODES], grid[0], grid[1], grid[2]))
+    Part part = part_under(&arrays[OUT], &arrays[OPENED], left, top);
+    if (!part.pixels || !has_shape(&arrays[ENTERING], "entering", 0, LIGHTS) ||
+        !make_sources(&sources, &arrays[NODES], grid[0], grid[1], grid[2]))
         goto done;
-    const size *of_light = held[LIGHT].view.shape;
+    const size *of_light = arrays[LIGHT].view.shape;
     mouth = PyMem_Malloc(sizeof(Mouth));
     light = PyMem_Malloc((size_t)(of_light[0] * of_light[1] + 1) * sizeof(float));
     if (!mouth || !light) {
         PyErr_NoMemory();
         goto done;
     }
-    mouth->opened = held[OPENED].view.buf, mouth->rolled = held[ROLLED].view.buf, mouth->light = held[LIGHT].view.buf;
+    mouth->opened = arrays[OPENED].view.buf, mouth->rolled = arrays[ROLLED].view.buf, mouth->light = arrays[LIGHT].view.buf;
     mouth->light_height = of_light[0], mouth->light_width = of_light[1];
-    mouth->shown = shown / 255, mouth->rolls = rolls / 255, mouth->tuck = tuck, mouth->entering = held[ENTERING].view.buf;
-    memcpy(mouth->matrix, held[MATRIX].view.buf, sizeof mouth->matrix);
-    if (read_paintings(objects[PAINTINGS], held + PAINTINGS, mouth, held[DEEP].view.buf, held[NEAR].view.buf) < 0) goto done;
-    const float *dark = held[DARK].view.buf;
+    mouth->shown = shown / 255, mouth->rolls = rolls / 255, mouth->tuck = tuck, mouth->entering = arrays[ENTERING].view.buf;
+    memcpy(mouth->matrix, arrays[MATRIX].view.buf, sizeof mouth->matrix);
+    if (read_paintings(objects[PAINTINGS], arrays + PAINTINGS, mouth, arrays[DEEP].view.buf, arrays[NEAR].view.buf) < 0) goto done;
+    const float *dark = arrays[DARK].view.buf;
     for (int l = 0; l < LIGHTS; l++) mouth->dark[l] = (Colour){dark[3 * l], dark[3 * l + 1], dark[3 * l + 2], 0};
     Py_BEGIN_ALLOW_THREADS
     draw_mouth(mouth, &part, &sources, light);
@@ -474,26 +478,26 @@ PyObject *between_lips(PyObject *self, PyObject *args) {
 done:
     PyMem_Free(mouth);
     PyMem_Free(light);
-    let_go(held, PAINTINGS + MOST_PAINTINGS);
+    release(arrays, PAINTINGS + MOST_PAINTINGS);
     Py_XINCREF(result);
     return result;
 }
 
 /* ---- eyes --------------------------------------------------------------------------------------------------------- */
 
-/* See eyes.py. */
-WIDER static void lower_lid(const float *maps, size n, float top, float blink, float follows, const float *down, float unit,
+/* See Eye.lowered in eyes.py. */
+SIMD_CLONES static void lower_lid(const float *maps, size n, float top, float blink, float follows, const float *down, float unit,
                             float *moved, float *unrolled) {
     const float *heights = maps, *lids = maps + n, *gaps = maps + 2 * n, *creases = maps + 3 * n, *pulls = maps + 4 * n;
     const float *rims = maps + 5 * n, *middles = maps + 6 * n;
-    const float begun = smoothstep(2.5f * blink), rims_up = within(4 * blink, 0, 1);
+    const float begun = smoothstep(2.5f * blink), rims_up = clamp(4 * blink, 0, 1);
     for (size k = 0; k < n; k++) {
         float v = heights[k], at_rest = creases[k], edge = lids[k] + gaps[k] * blink, crease = at_rest + pulls[k] * follows;
         float rim = lids[k] - rims[k] * rims_up, high = edge - crease > 1e-3f ? edge - crease : 1e-3f;
         float above = (v < top ? v : top) + (v > top ? v - top : 0) * (at_rest - top) / (crease - top);
         float on_lid = (v - crease) * (rim - at_rest) / high + at_rest;
-        float source = v < crease ? above : on_lid < rim ? on_lid : rim, way = (source - v) * unit;
-        moved[2 * k] = way * down[0], moved[2 * k + 1] = way * down[1];
+        float source = v < crease ? above : on_lid < rim ? on_lid : rim, shift = (source - v) * unit;
+        moved[2 * k] = shift * down[0], moved[2 * k + 1] = shift * down[1];
         unrolled[2 * k] = smoothstep((v - crease + 0.04f) / 0.06f) * middles[k] * begun;
         unrolled[2 * k + 1] = gaps[k] * (1 - blink) * unit;
     }
@@ -503,31 +507,31 @@ PyObject *lowered(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *objects[3], *result = NULL;
     float top, blink, follows, down[2], unit;
-    Held held[3] = {{.held = 0}};
+    Array arrays[3] = {{.is_acquired = 0}};
     if (!PyArg_ParseTuple(args, "Offf(ff)fOO", &objects[0], &top, &blink, &follows, &down[0], &down[1], &unit, &objects[1], &objects[2]))
         return NULL;
-    if (hold(objects[0], &held[0], "maps", "f", 3, 0) < 0 || hold(objects[1], &held[1], "moved", "f", 3, 1) < 0 ||
-        hold(objects[2], &held[2], "unrolled", "f", 3, 1) < 0 || !has_shape(&held[0], "maps", 0, 7))
+    if (acquire(objects[0], &arrays[0], "maps", "f", 3, 0) < 0 || acquire(objects[1], &arrays[1], "moved", "f", 3, 1) < 0 ||
+        acquire(objects[2], &arrays[2], "unrolled", "f", 3, 1) < 0 || !has_shape(&arrays[0], "maps", 0, 7))
         goto done;
-    const size *shape = held[0].view.shape;
+    const size *shape = arrays[0].view.shape;
     for (int k = 1; k < 3; k++)
         for (int axis = 0; axis < 3; axis++)
-            if (!has_shape(&held[k], "moved and unrolled", axis, axis < 2 ? shape[axis + 1] : 2)) goto done;
-    lower_lid(held[0].view.buf, shape[1] * shape[2], top, blink, follows, down, unit, held[1].view.buf, held[2].view.buf);
+            if (!has_shape(&arrays[k], "moved and unrolled", axis, axis < 2 ? shape[axis + 1] : 2)) goto done;
+    lower_lid(arrays[0].view.buf, shape[1] * shape[2], top, blink, follows, down, unit, arrays[1].view.buf, arrays[2].view.buf);
     result = Py_None;
 done:
-    let_go(held, 3);
+    release(arrays, 3);
     Py_XINCREF(result);
     return result;
 }
 
-/* What of the skin of a shut lid shows, and where. */
+/* The skin of a shut lid, and where it shows. */
 typedef struct {
     const uint8_t *mask;   /* [height, width] of the part */
     const float *unrolled; /* [rows, columns, 2] */
     const uint8_t *shut;   /* [rows, columns, 4] */
     size rows, columns;
-    float left, top, scale, down[2]; /* of the first value; values to a pixel; the way down the face, values a pixel */
+    float left, top, scale, down[2]; /* of the first value; values per pixel; direction down the face, values per pixel */
 } Skin;
 
 static void draw_skin(const Skin *skin, const Part *part, const Sources *sources) {
@@ -537,7 +541,7 @@ static void draw_skin(const Skin *skin, const Part *part, const Sources *sources
         for (size column = 0; column < part->width; column++, mask++) {
             if (!*mask) continue;
             float x, y, lid, to_shut, right, below;
-            source_of(sources, part->left + column, part->top + row, &x, &y);
+            find_source(sources, part->left + column, part->top + row, &x, &y);
             x = (x - skin->left) * skin->scale, y = (y - skin->top) * skin->scale;
             if (!(x > -1 && y > -1 && x < last_x + 1 && y < last_y + 1)) continue;
             sample(skin->unrolled, skin->rows, skin->columns, x, y, &lid, &to_shut);
@@ -546,7 +550,7 @@ static void draw_skin(const Skin *skin, const Part *part, const Sources *sources
             const uint8_t *shut = skin->shut + 4 * node_before(skin->rows, skin->columns, x, y, &right, &below);
             Colour found = bilinear(shut, 4 * skin->columns, right, below);
             uint8_t *at = part->pixels + row * part->stride + 3 * column;
-            store(at, bgr(at) + (found - bgr(at)) * all_of(lid * (float)*mask / 255));
+            store(at, load_bgr(at) + (found - load_bgr(at)) * splat(lid * (float)*mask / 255));
         }
 }
 
@@ -557,20 +561,21 @@ PyObject *lay_skin(PyObject *self, PyObject *args) {
     float step, down[2];
     Skin skin;
     Sources sources;
-    Held held[5] = {{.held = 0}};
+    Array arrays[5] = {{.is_acquired = 0}};
     if (!PyArg_ParseTuple(args, "O(nn)OO(nnn)OO(fff)(ff)", &objects[0], &left, &top, &objects[1], &objects[2], &grid[0], &grid[1],
                           &grid[2], &objects[3], &objects[4], &skin.left, &skin.top, &step, &down[0], &down[1]))
         return NULL;
-    if (hold(objects[0], &held[0], "out", "B", 3, 1) < 0 || hold(objects[1], &held[1], "mask", "B", 2, 0) < 0 ||
-        hold(objects[2], &held[2], "nodes", "f", 3, 0) < 0 || hold(objects[3], &held[3], "unrolled", "f", 3, 0) < 0 ||
-        hold(objects[4], &held[4], "shut", "B", 3, 0) < 0 || !has_shape(&held[3], "unrolled", 2, 2) || !has_shape(&held[4], "shut", 2, 4))
+    if (acquire(objects[0], &arrays[0], "out", "B", 3, 1) < 0 || acquire(objects[1], &arrays[1], "mask", "B", 2, 0) < 0 ||
+        acquire(objects[2], &arrays[2], "nodes", "f", 3, 0) < 0 || acquire(objects[3], &arrays[3], "unrolled", "f", 3, 0) < 0 ||
+        acquire(objects[4], &arrays[4], "shut", "B", 3, 0) < 0 || !has_shape(&arrays[3], "unrolled", 2, 2) ||
+        !has_shape(&arrays[4], "shut", 2, 4))
         goto done;
     for (int axis = 0; axis < 2; axis++)
-        if (!has_shape(&held[4], "shut", axis, held[3].view.shape[axis])) goto done;
-    Part part = part_of(&held[0], &held[1], left, top);
-    if (!part.pixels || !sources_of(&sources, &held[2], grid[0], grid[1], grid[2])) goto done;
-    skin.mask = held[1].view.buf, skin.unrolled = held[3].view.buf, skin.shut = held[4].view.buf;
-    skin.rows = held[3].view.shape[0], skin.columns = held[3].view.shape[1];
+        if (!has_shape(&arrays[4], "shut", axis, arrays[3].view.shape[axis])) goto done;
+    Part part = part_under(&arrays[0], &arrays[1], left, top);
+    if (!part.pixels || !make_sources(&sources, &arrays[2], grid[0], grid[1], grid[2])) goto done;
+    skin.mask = arrays[1].view.buf, skin.unrolled = arrays[3].view.buf, skin.shut = arrays[4].view.buf;
+    skin.rows = arrays[3].view.shape[0], skin.columns = arrays[3].view.shape[1];
     if (skin.rows < 2 || skin.columns < 2 || !(step > 0)) {
         PyErr_SetString(PyExc_ValueError, "unrolled: at least 2 x 2 values and a step over 0 are needed");
         goto done;
@@ -581,13 +586,14 @@ PyObject *lay_skin(PyObject *self, PyObject *args) {
     Py_END_ALLOW_THREADS
     result = Py_None;
 done:
-    let_go(held, 5);
+    release(arrays, 5);
     Py_XINCREF(result);
     return result;
 }
 
-/* See eyes.py. */
-WIDER static void turn(const float *maps, size n, float x, float y, float go_x, float go_y, float far, float fades, float *out) {
+/* See Eye.glance in eyes.py. */
+SIMD_CLONES static void turn_eye(const float *maps, size n, float x, float y, float go_x, float go_y, float far, float fades,
+                                 float *out) {
     const float *us = maps, *vs = maps + n, *across = maps + 2 * n, *down = maps + 4 * n;
     for (size k = 0; k < n; k++) {
         float u = us[k] - x, v = vs[k] - y, whole = smoothstep((far - sqrtf(u * u + v * v)) / fades);
@@ -600,18 +606,18 @@ PyObject *turned(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *objects[2], *result = NULL;
     float x, y, go_x, go_y, far, fades;
-    Held held[2] = {{.held = 0}};
+    Array arrays[2] = {{.is_acquired = 0}};
     if (!PyArg_ParseTuple(args, "O(ff)(ff)ffO", &objects[0], &x, &y, &go_x, &go_y, &far, &fades, &objects[1])) return NULL;
-    if (hold(objects[0], &held[0], "maps", "f", 3, 0) < 0 || hold(objects[1], &held[1], "out", "f", 3, 1) < 0 ||
-        !has_shape(&held[0], "maps", 0, 6))
+    if (acquire(objects[0], &arrays[0], "maps", "f", 3, 0) < 0 || acquire(objects[1], &arrays[1], "out", "f", 3, 1) < 0 ||
+        !has_shape(&arrays[0], "maps", 0, 6))
         goto done;
-    const size *shape = held[0].view.shape;
+    const size *shape = arrays[0].view.shape;
     for (int axis = 0; axis < 3; axis++)
-        if (!has_shape(&held[1], "out", axis, axis < 2 ? shape[axis + 1] : 2)) goto done;
-    turn(held[0].view.buf, shape[1] * shape[2], x, y, go_x, go_y, far, fades, held[1].view.buf);
+        if (!has_shape(&arrays[1], "out", axis, axis < 2 ? shape[axis + 1] : 2)) goto done;
+    turn_eye(arrays[0].view.buf, shape[1] * shape[2], x, y, go_x, go_y, far, fades, arrays[1].view.buf);
     result = Py_None;
 done:
-    let_go(held, 2);
+    release(arrays, 2);
     Py_XINCREF(result);
     return result;
 }

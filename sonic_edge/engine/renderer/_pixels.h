@@ -1,4 +1,4 @@
-/* What the parts of _pixels share: arrays that Python hands in, and fields between their nodes. */
+/* Shared by the parts of _pixels: arrays passed in from Python, and interpolation in fields. */
 #ifndef SONIC_EDGE_PIXELS_H
 #define SONIC_EDGE_PIXELS_H
 #define PY_SSIZE_T_CLEAN
@@ -17,39 +17,39 @@
 
 typedef Py_ssize_t size;
 
-/* Compiled twice, and the one that this processor has is taken: both do the same. */
+/* Compiled for AVX2 and for the baseline; the loader picks one. Both compute the same. */
 #if defined(__x86_64__)
-#define WIDER __attribute__((target_clones("avx2", "default")))
+#define SIMD_CLONES __attribute__((target_clones("avx2", "default")))
 #else
-#define WIDER
+#define SIMD_CLONES
 #endif
 
 typedef struct {
     Py_buffer view;
-    int held;
-} Held;
+    int is_acquired;
+} Array;
 
 #pragma GCC visibility push(hidden)
 
-int hold(PyObject *object, Held *held, const char *name, const char *format, int n_axes, int writable);
-void let_go(Held *held, int n);
+int acquire(PyObject *object, Array *array, const char *name, const char *format, int n_axes, int writable);
+void release(Array *array, int n);
 int is_tuple(PyObject *object, const char *name);
-int has_shape(const Held *held, const char *name, int axis, size wanted);
+int has_shape(const Array *array, const char *name, int axis, size wanted);
 
-static inline size later(size a, size b) { return a > b ? a : b; }
-static inline size sooner(size a, size b) { return a < b ? a : b; }
+static inline size max(size a, size b) { return a > b ? a : b; }
+static inline size min(size a, size b) { return a < b ? a : b; }
 
-static inline float within(float value, float low, float high) {
-    return value > low ? (value < high ? value : high) : low; /* what is not a number becomes `low` */
+static inline float clamp(float value, float low, float high) {
+    return value > low ? (value < high ? value : high) : low; /* NaN becomes `low` */
 }
 
 typedef float Floats __attribute__((vector_size(16)));
 
-/* Of a place (x, y) in cells the first of the four nodes around, counted through, and how far it is from there, 0..1 each
- * way; what lies beyond the outermost nodes is on them. */
+/* The index of the upper left one of the four nodes around a point (x, y), in cells, and the point's offset from it, 0..1;
+ * points beyond the outermost nodes are moved onto them. */
 static inline size node_before(size rows, size columns, float x, float y, float *right, float *down) {
-    x = within(x, 0, (float)(columns - 1));
-    y = within(y, 0, (float)(rows - 1));
+    x = clamp(x, 0, (float)(columns - 1));
+    y = clamp(y, 0, (float)(rows - 1));
     size column = (size)x, row = (size)y;
     if (column > columns - 2) column = columns - 2;
     if (row > rows - 2) row = rows - 2;
@@ -57,7 +57,7 @@ static inline size node_before(size rows, size columns, float x, float y, float 
     return row * columns + column;
 }
 
-/* A field [rows, columns, 2] between its nodes, at (x, y) in cells; beyond the outermost nodes as it is there. */
+/* Interpolate a field [rows, columns, 2] at (x, y), in cells; beyond the outermost nodes it is constant. */
 static inline void sample(const float *field, size rows, size columns, float x, float y, float *u, float *v) {
     float a, b;
     const float *at = field + 2 * node_before(rows, columns, x, y, &a, &b);

@@ -1,4 +1,4 @@
-"""The renderer's inner loops, compiled: every processor gives the same."""
+"""The renderer's inner loops, compiled: every processor gives the same bytes."""
 
 from typing import Optional, Tuple
 
@@ -9,7 +9,7 @@ from ...media import FloatArray, Image
 from .geometry import Mask
 
 def weighted(weights: FloatArray, bases: FloatArray, out: FloatArray) -> None:
-    """Sum of bases, each by its weight, in their order: the same bits on every processor and for any memory.
+    """Weighted sum of bases, added in order: the same bits on every processor and for any memory alignment.
 
     Args:
         weights: float32 [n].
@@ -21,46 +21,46 @@ def weighted(weights: FloatArray, bases: FloatArray, out: FloatArray) -> None:
     """
 
 def bounds(points: NDArray[np.float64]) -> Tuple[float, float, float, float]:
-    """Least x, least y, most x, most y of points, float64 [n, 2], n at least 1.
+    """Smallest x and y, and largest x and y, of points, float64 [n, 2], n at least 1.
 
     Raises:
         ValueError: Shapes do not fit, or there is no point.
     """
 
-def undo(
+def invert(
     field: FloatArray,
     at: FloatArray,
     are_nodes: bool,
     out: FloatArray,
     start: Tuple[float, float],
     cell: float,
-    rounds: int,
-    enough: float,
+    iterations: int,
+    tolerance: float,
 ) -> None:
-    """Where points come from: x with x + field(x) = at, by fixed-point iteration.
+    """Invert a displacement field: find x with x + field(x) = at, by fixed-point iteration.
 
     Args:
-        field: How far each node of a grid goes, canvas pixels, float32 [rows, columns, 2]. Not as steep as 1.
-        at: Where the points are, canvas pixels, float32 [n, m, 2].
-        are_nodes: The points are the field's nodes.
-        out: Where they come from; filled, [n, m, 2]. Points outside the grid come from where they are.
+        field: Displacement of each node of a grid, canvas pixels, float32 [rows, columns, 2]; slope under 1.
+        at: The points, canvas pixels, float32 [n, m, 2].
+        are_nodes: Whether the points are the field's nodes.
+        out: The solutions; filled, [n, m, 2]. Points outside the grid are their own solutions.
         start: Canvas position of the first node.
         cell: Pixels between nodes.
-        rounds: At most so many; each multiplies the error by the steepness of the field.
-        enough: A point that moved no more than this in a round is done, pixels.
+        iterations: Most iterations; each multiplies the error by the slope of the field.
+        tolerance: A point that moves less than this in an iteration is done, pixels.
 
     Raises:
         ValueError: Shapes do not fit.
     """
 
 def sampled(field: FloatArray, start: Tuple[float, float], cell: float, at: FloatArray, out: FloatArray) -> None:
-    """A field between its nodes, linearly; beyond the outermost ones as it is there.
+    """Interpolate a field linearly between its nodes; beyond the outermost ones it is constant.
 
     Args:
         field: float32 [rows, columns, k].
         start: Position of the first node.
         cell: Distance between nodes.
-        at: Where it is wanted, float32 [n, 2].
+        at: The positions, float32 [n, 2].
         out: Filled, float32 [n, k].
 
     Raises:
@@ -81,30 +81,29 @@ def warp(
     patches: Tuple[Tuple[FloatArray, Tuple[float, float, float], Tuple[int, int, int, int]], ...],
     share: Optional[Mask],
 ) -> None:
-    """Part of a frame: the person looked up where the nodes say, laid over what is behind, in changed light.
+    """Render part of a frame: sample the person at the nodes' source positions, over the background, and apply gains.
 
-    Between the nodes of a grid positions and gains are interpolated linearly, between the pixels of the photo colours.
-    At a whole pixel the photo is itself, bit for bit; on its last row and column, and beyond its borders, it is as a
-    hair's breadth inside.
+    Positions and gains are interpolated linearly between nodes, colours between pixels. At integer positions the
+    photo's values are exact, bit for bit; positions on its last row and column, or outside it, are clamped just inside.
 
     Args:
         out: The frame, BGR, [h, w, 3].
-        box: What to make: left, top, right, bottom on the canvas. It lies in `out`, in `behind` and inside the nodes.
-        still: The photo, [h, w, 3], copied where nodes are at rest; None: there they are looked up, too.
-        nodes: Canvas position in the photo that each node shows, float32 [rows, columns, 2].
-        gain: What light is added, of 1, -1..1, float32 [rows, columns]; None: none.
-        grid: As of `geometry.Grid`: left, top, cell.
+        box: The part: left, top, right, bottom on the canvas. It must be inside `out`, `behind` and the nodes.
+        still: The photo, [h, w, 3], copied where nodes are at rest; None: sample there too.
+        nodes: Source position in the photo of each node, canvas pixels, float32 [rows, columns, 2].
+        gain: Relative change of the light, -1..1, float32 [rows, columns]; None: no change.
+        grid: Left, top and cell of the `geometry.Grid`.
         photo: Premultiplied person: B, G, R, alpha, [h, w, 4].
-        placing: Canvas column and row of its first pixel, and its pixels to one of the canvas.
-        behind: BGR, [h, w, 3]; None: nothing is behind, the photo is solid.
+        placing: Canvas column and row of its first pixel, and its pixels per canvas pixel.
+        behind: The background, BGR, [h, w, 3]; None: there is none, the photo is opaque.
         behind_origin: Canvas column and row of its first pixel.
-        patches: At most 4 displacements of the source on top. Each: by where in the photo it lies, canvas pixels,
-            float32 [h, w, 2], none around it; canvas column and row of its first value, and pixels between its values;
-            the part of the frame in which it is looked for.
-        share: How much of each pixel of the box is replaced, 0..255, [box's height, width]; None: all of each.
+        patches: At most 4 further displacements of the source. Each: the field, indexed by source position, canvas
+            pixels, float32 [h, w, 2], zero outside; canvas column and row of its first value, and the distance between
+            values; the part of the frame that it can affect.
+        share: Opacity with which the box is replaced, 0..255, [box's height, width]; None: opaque.
 
     Raises:
-        ValueError: Shapes do not fit, or a box lies outside.
+        ValueError: Shapes do not fit, or a box is outside.
     """
 
 def outline(
@@ -115,16 +114,16 @@ def outline(
     most: float,
     out: Mask,
 ) -> None:
-    """Draw polygons, softly: each pixel is as full as they cover it, by area.
+    """Rasterise polygons with exact area coverage, and blur them.
 
     Args:
-        points: Their corners, canvas pixels, whose middles have whole numbers, float64 [k, n, 2]; all turn the same way
-            round. Beyond a million pixels they are taken to be there.
+        points: Corners, canvas pixels (centres at integers), float64 [k, n, 2]; all polygons must have the same
+            orientation. Coordinates are clamped to a million pixels.
         start: Canvas column and row of the first pixel of `out`.
-        scale: Pixels of `out` to one of the canvas, over 0.
-        sigma: Standard deviation of the blur, pixels of `out`, 0..500. Beyond the borders it is as there.
-        most: What a covered pixel becomes, 0..1, of 255.
-        out: [h, w], changed where that is more than what is there.
+        scale: Pixels of `out` per canvas pixel, more than 0.
+        sigma: Standard deviation of the blur, pixels of `out`, 0..500. Border values are repeated.
+        most: Value of a fully covered pixel, 0..1, for 0..255.
+        out: [h, w]; each pixel becomes the larger of its value and the new one.
 
     Raises:
         ValueError: Shapes do not fit, or a number is out of its range.
@@ -142,11 +141,11 @@ def tint(
 
     Args:
         out: The frame, BGR, [h, w, 3].
-        start: Column and row of it where the mask's first pixel lies.
-        mask: How much, 0..255, [h, w]; all of it in the frame.
+        start: Column and row of the mask's first pixel in the frame.
+        mask: Opacity, 0..255, [h, w]; must be inside the frame.
         colour: BGR, 0..255.
-        strength: Of the mask, 0..1.
-        only_darker: No value grows.
+        strength: Factor for the mask, 0..1.
+        only_darker: Whether channels may only become darker.
 
     Raises:
         ValueError: Shapes do not fit, or the mask is not within the frame.
@@ -170,27 +169,27 @@ def between_lips(
     near: FloatArray,
     paintings: Tuple[Tuple[NDArray[np.uint8], float, float, float, bool], ...],
 ) -> None:
-    """Draw the inside of a mouth, layer over layer, each in its light; see `interior`.
+    """Draw the inside of a mouth, layer by layer, each with its own light; see `interior`.
 
     Args:
         out: The frame, BGR, [h, w, 3].
-        start: Column and row of it where the masks' first pixel lies.
+        start: Column and row of the masks' first pixel in the frame.
         opened: How much of each pixel is between the lips, 0..255, [h, w].
-        rolled: How much of it is where the lips turn inwards, which makes them darker, [h, w].
-        shown: How much of the inside shows, 0..1.
-        rolls: How much darker lips become, 0..1.
-        light: How much of the light outside reaches each place, 0..255, [h / 4, w / 4], both rounded up.
-        entering: What that makes of light inside, 0..1, float32 [256].
-        tuck: How far lips are tucked under the teeth, which brings these into the light, 0..1.
-        nodes: Canvas position in the photo from where each node of a grid comes, float32 [rows, columns, 2].
-        grid: As of `geometry.Grid`: left, top, cell.
-        matrix: From canvas to painting, float32 [2, 3].
-        dark: What is seen where there is nothing, BGR, in each of 256 lights, float32 [256, 3].
-        deep: Share of each colour's light deep inside, in each of 256 lights, float32 [256, 3].
+        rolled: How much of it is where the lips turn inwards and darken, 0..255, [h, w].
+        shown: Opacity of the inside, 0..1.
+        rolls: How much darker the lips become, 0..1.
+        light: Share of the light outside that reaches each place, 0..255, [h / 4, w / 4], both rounded up.
+        entering: The light inside for each value of `light`, 0..1, float32 [256].
+        tuck: How far the lower lip is tucked under the teeth, which brings these into the light, 0..1.
+        nodes: Source position in the photo of each node of a grid, canvas pixels, float32 [rows, columns, 2].
+        grid: Left, top and cell of the `geometry.Grid`.
+        matrix: Affine transform from the canvas to the paintings, float32 [2, 3].
+        dark: Colour of the empty cavity, BGR, at each of 256 levels of light, float32 [256, 3].
+        deep: Factor of each colour deep inside, at each of 256 levels of light, float32 [256, 3].
         near: The same right behind the lips.
-        paintings: At most 4, from the back to the front. Each: premultiplied B, G, R, alpha, uint8 [h, w, 4]; how far
-            down it is drawn, pixels of its own; how far it stands in front, 0 deep to 1 near; how much of the photo's
-            light it keeps, 0..1; whether it is looked up by a cubic.
+        paintings: At most 4, from back to front. Each: premultiplied B, G, R, alpha, uint8 [h, w, 4]; how far down it
+            is drawn, in its own pixels; how far in front it is, 0 (deep) to 1 (near); how much of the photo's light it
+            keeps, 0..1; whether it is sampled bicubically.
 
     Raises:
         ValueError: Shapes do not fit, or the masks are not within the frame.
@@ -206,18 +205,19 @@ def lowered(
     moved: FloatArray,
     unrolled: FloatArray,
 ) -> None:
-    """Bring a lid down; see `eyes.Eye.lowered`.
+    """Compute the displacement of a lowered lid; see `eyes.Eye.lowered`.
 
     Args:
-        maps: v, the lid's v, the gap, the crease's v, how far it is pulled, the rim, the middle: float32 [7, h, w].
-        top: v from where the skin is pulled along.
-        blink: How far the lid is down, 0..1.
-        follows: How far the crease follows, of the pull.
+        maps: v; v of the lid's edge; the gap to close; v of the crease; how far it is pulled; where the lid begins
+            above its edge; weight towards the middle of the eye: float32 [7, h, w].
+        top: v from which the skin is stretched.
+        blink: How far the lid is lowered, 0..1.
+        follows: How far the crease follows, as a share of the pull.
         down: Canvas direction of v.
-        unit: Canvas pixels to 1 of v.
-        moved: How far the source is away, canvas pixels; filled, float32 [h, w, 2].
-        unrolled: How much is lid that the photo does not show, and how far down that is found, canvas pixels; filled,
-            float32 [h, w, 2].
+        unit: Canvas pixels per unit of v.
+        moved: Displacement to the source, canvas pixels; filled, float32 [h, w, 2].
+        unrolled: How much of the pixel is lid that the photo does not show, 0..1, and how far down it is sampled in the
+            shut lid, canvas pixels; filled, float32 [h, w, 2].
 
     Raises:
         ValueError: Shapes do not fit.
@@ -234,17 +234,17 @@ def lay_skin(
     placing: Tuple[float, float, float],
     down: Tuple[float, float],
 ) -> None:
-    """Lay the skin of a shut lid over what is drawn; see `eyes.Eye.lay_skin`.
+    """Blend the texture of a shut lid over the frame; see `eyes.Eye.lay_skin`.
 
     Args:
         out: The frame, BGR, [h, w, 3].
-        start: Column and row of it where the mask's first pixel lies.
-        mask: How much of each pixel is of the lid, 0..255, [h, w].
-        nodes: Canvas position in the photo that each node of a grid shows, float32 [rows, columns, 2].
-        grid: As of `geometry.Grid`: left, top, cell.
-        unrolled: As of `lowered`, float32 [m, n, 2].
-        shut: The skin, B, G, R and nothing, uint8 [m, n, 4].
-        placing: Canvas column and row of the first value of both, and pixels between their values.
+        start: Column and row of the mask's first pixel in the frame.
+        mask: How much of each pixel is the lid, 0..255, [h, w].
+        nodes: Source position in the photo of each node of a grid, canvas pixels, float32 [rows, columns, 2].
+        grid: Left, top and cell of the `geometry.Grid`.
+        unrolled: From `lowered`, float32 [m, n, 2].
+        shut: The texture: B, G, R, unused, uint8 [m, n, 4].
+        placing: Canvas column and row of the first value of both, and the distance between values, pixels.
         down: Canvas direction of v.
 
     Raises:
@@ -259,15 +259,15 @@ def turned(
     fades: float,
     out: FloatArray,
 ) -> None:
-    """How far the source is away where an eye turns; see `eyes.Eye.glance`.
+    """Compute the displacement of an eye that turns; see `eyes.Eye.glance`.
 
     Args:
-        maps: u, v, x and y of the source as the iris goes across, x and y as it goes down: float32 [6, h, w].
-        iris: u and v of its middle, turned.
-        go: How far it went across and down, interoculars.
-        far: Distance from its middle from where on nothing moves, interoculars.
-        fades: Distance over which that comes about.
-        out: Canvas pixels; filled, float32 [h, w, 2].
+        maps: u; v; x and y of the source shift per unit to the right; the same per unit down: float32 [6, h, w].
+        iris: u and v of its centre after turning.
+        go: Its shift right and down, interoculars.
+        far: Distance from its centre beyond which nothing moves, interoculars.
+        fades: Distance over which the motion fades out towards that.
+        out: Displacement to the source, canvas pixels; filled, float32 [h, w, 2].
 
     Raises:
         ValueError: Shapes do not fit.

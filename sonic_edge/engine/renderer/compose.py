@@ -1,4 +1,4 @@
-"""Photo and pose to frame: the displacements of head, mouth and eyes put together and looked up in the photo once."""
+"""Renders frames: composes the displacements of head, mouth and eyes, and samples the photo once."""
 
 import math
 from typing import List, Mapping, Optional, Tuple
@@ -26,40 +26,40 @@ from .mouth import (
 )
 from .palette import Palette
 from .photo import softness
-from .pose import held
+from .pose import clamped
 from .shading import LEAST, Shading
 
 CELLS_PER_UNIT = 20
-"""Grid cells to the distance between the eyes."""
+"""Grid cells per distance between the eyes."""
 SOURCE_MARGIN = 0.4
-"""What is looked up for the moving box lies at most this far outside it, interoculars."""
+"""Source positions for the moving box are at most this far outside it, interoculars."""
 EDGE_SOFTNESS = 0.004
-"""Drawn edges are at least this soft, interoculars; softer where the photo is."""
-ROLL, ROLLS = 0.016, 0.38
-"""Lips grow darker this far from the opening, interoculars, and by so much."""
+"""Drawn edges are at least this soft, interoculars; softer if the photo is."""
+ROLL_WIDTH, ROLL_DARKENING = 0.016, 0.38
+"""Lips darken around the opening, as they turn from the light: over this distance, interoculars, by this share."""
 LEAST_GAP, FULL_GAP = 0.0005, 0.012
-"""What is between lips shows a little from this gap on, and in full from that, interoculars: so it does not jump in."""
-ROUNDS_OF_HEAD, ROUNDS_OF_FACE = 4, 6
-"""What head and face do is undone in so many rounds: a few pixels of error where a background with texture is pressed
-together beside the head are softer there than the right place would be."""
-STILL_LIDS = 0.04
-"""Lids do not tremble: what they are down is counted from this on, of the way."""
-RIM = 0.1
-"""A frame shows what the face moves at most this far outside where the head takes the rim of that, interoculars."""
-LIPS = 0.06
-"""Lips begin at most this far from the edges between which they part, interoculars."""
+"""The inside of the mouth fades in from the first gap between the lips to the second, interoculars."""
+HEAD_ITERATIONS, FACE_ITERATIONS = 4, 6
+"""Iterations of the inverse warp. The remaining error, a few pixels where a textured background is compressed beside
+the head, looks softer there than the exact position would."""
+LEAST_BLINK = 0.04
+"""Smaller blinks are not drawn, so that lids do not tremble; larger ones start from 0 here."""
+FACE_MARGIN = 0.1
+"""Margin around the region that the face moves, beyond its boundary as moved by the head, interoculars."""
+LIP_REACH = 0.06
+"""Margin around the edges of the lips that covers the seam between the two sheets, interoculars."""
 HALF = 127
-"""A node of which more is covered, of 255, is covered."""
+"""A node belongs to the lower sheet if its coverage, 0..255, is more than this."""
 LEAST_VISIBLE = 1e-4
-"""Weights below this change no pixel."""
+"""Smaller weights change no pixel."""
 
 
 class Renderer:
-    """Makes frames of one portrait. The same pose gives the same bytes; nothing is kept between frames.
+    """Renders frames of one portrait. The same pose gives the same bytes; no state is kept between frames.
 
-    A point of the photo is first moved by the face (lips, jaw, brows, lids), then by the head. A frame is made
-    backwards: for each pixel the head's motion is undone, then the face's, and the photo is looked up there, once.
-    Displacements live on a coarse grid; only the edges of lips and lids are drawn at full size.
+    A point of the photo is moved first by the face (lips, jaw, brows, lids), then by the head. Rendering goes
+    backwards: for each pixel the head's motion is inverted, then the face's, and the photo is sampled there, once.
+    Displacements are defined on a coarse grid; only the edges of lips and lids are drawn at full resolution.
 
     Args:
         portrait: The photo and its face.
@@ -101,49 +101,48 @@ class Renderer:
         n = self._lips.still.shape[1]
         self._outwards: Array = np.concatenate([np.tile(-self._bleed, (n, 1)), np.tile(self._bleed, (n, 1))])
         nodes = self._face.nodes
-        self._rim: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
+        self._boundary: Array = np.concatenate([nodes[0], nodes[-1], nodes[:, 0], nodes[:, -1]])[::8]
         self._far = 8 * frame.unit + max(self._canvas.right, self._canvas.bottom)
 
     def frame(self, pose: Mapping[str, float]) -> Image:
-        """One picture.
+        """Render one picture.
 
         Args:
-            pose: Channels as in `media.Motion`; missing ones rest at 0. Values beyond what a photo can bear are held
-                at that limit.
+            pose: Channels as in `media.Motion`; missing ones are 0. Values are clamped to their limits.
 
         Returns:
-            BGR, the size of the portrait's canvas, a fresh array.
+            BGR, the size of the portrait's canvas, a new array.
 
         Raises:
-            ValueError: A channel is unknown or not a number.
+            ValueError: A channel is unknown or NaN.
         """
-        values = held(pose)
+        values = clamped(pose)
         by_name = lip_weights(self._shape, values)
         weights = np.array([*(by_name[name] for name in WEIGHTS), values["brow"]], np.float32)
         grid = self._grid
 
         head = self._head.displacement(values)
-        on_still_head = grid.undo(head, grid.nodes, ROUNDS_OF_HEAD)
+        on_still_head = grid.invert(head, grid.nodes, HEAD_ITERATIONS)
         on_still_face = self._lips.edges(weights[:-1])
-        moved = self._follow(head, np.concatenate([*on_still_face, self._rim, self._around_eyes]))
-        n, rim = on_still_face.shape[1], len(self._rim)
-        edges, around_eyes = (moved[:n], moved[n : 2 * n]), moved[2 * n + rim :] + values["brow"] * self._lifted
+        moved = self._follow(head, np.concatenate([*on_still_face, self._boundary, self._around_eyes]))
+        n, n_boundary = on_still_face.shape[1], len(self._boundary)
+        edges, around_eyes = (moved[:n], moved[n : 2 * n]), moved[2 * n + n_boundary :] + values["brow"] * self._lifted
         under = below_line((edges[0] + edges[1]) / 2, self._frame, self._far)
 
-        # What the face moves is only a part of what the head does; near the mouth there are two sheets of it.
-        seen, part = grid.around(moved[2 * n : 2 * n + rim], grid.cell + RIM * self._frame.unit)
+        # The face moves only a part of what the head moves; near the mouth its displacement has two sheets.
+        seen, part = grid.around(moved[2 * n : 2 * n + n_boundary], grid.cell + FACE_MARGIN * self._frame.unit)
         still = np.ascontiguousarray(on_still_head[part])
-        margin = 2 * grid.cell + 2 + LIPS * self._frame.unit
+        margin = 2 * grid.cell + 2 + LIP_REACH * self._frame.unit
         mouth, (rows, columns) = seen.around(moved[: 2 * n], margin)
         sheets = self._lips.displacement(weights)
-        over = self._face.undo(sheets[0], still[: rows.stop], ROUNDS_OF_FACE)
-        under_it = self._face.undo(sheets[1], still[rows.start :], ROUNDS_OF_FACE)
+        over = self._face.invert(sheets[0], still[: rows.stop], FACE_ITERATIONS)
+        under_it = self._face.invert(sheets[1], still[rows.start :], FACE_ITERATIONS)
         upper, lower = over[rows], under_it[: rows.stop - rows.start]
         chosen = np.concatenate([over[: rows.start], _chosen(upper, lower, under, seen, rows), under_it[len(lower) :]])
         on_still_head[part] = chosen
         gain = gain_of_face = self._shading.gain(values, by_name)
         if gain_of_face is not None:
-            # the skin takes its light along
+            # the change of light moves with the skin
             gain_of_face = self._face.sample(gain_of_face[..., None], chosen)[..., 0]
             gain = np.zeros(on_still_head.shape[:2], np.float32)
             gain[part] = gain_of_face
@@ -161,32 +160,32 @@ class Renderer:
         return out
 
     def gap(self, pose: Mapping[str, float]) -> float:
-        """Height of the opening between the lips that a pose draws, interoculars; the pose as in `frame`."""
-        by_name = lip_weights(self._shape, held(pose))
+        """Height of the opening between the lips for a pose (as in `frame`), interoculars."""
+        by_name = lip_weights(self._shape, clamped(pose))
         upper, lower = self._lips.edges(np.array([by_name[name] for name in WEIGHTS], np.float32))
         return self._height(upper, lower)
 
     def _height(self, upper: Array, lower: Array) -> float:
-        """Of the opening between two edges of lips, [n, 2], interoculars."""
+        """Height of the opening between two lip edges, [n, 2], interoculars."""
         return float(along(lower - upper, self._frame.down).max()) / self._frame.unit
 
     def _moved_by_the_face(self, landmarks: FloatArray) -> Grid:
-        """The part of the grid that lips, jaw or brows move or shade: small beside all that the head moves."""
+        """The part of the grid that lips, jaw or brows move or shade, much smaller than what the head moves."""
         nodes, frame = self._grid.nodes, self._frame
         upper, lower = (frame.vector(b) for b in lip_bases(self._shape, frame.of(nodes)))
-        # What only one of the two sheets moves, of what the other one shows, is never seen.
+        # Where only one sheet moves, the other one is shown: that movement is never seen.
         moved = np.minimum(np.abs(upper), np.abs(lower)).max((0, -1))
         moved = np.maximum(moved, np.abs(brow_basis(frame, landmarks, self._grid)).max(-1))
         shaded = Shading(frame, landmarks, self._shape, self._grid).most
         return self._grid.part((moved > UNSEEN) | (shaded > LEAST))
 
     def _follow(self, head: FloatArray, points: Array) -> Array:
-        """Points on a still head, [n, 2], where the head takes them."""
+        """Points on a still head, [n, 2], moved with the head."""
         followed: Array = points + self._grid.sample(head, points)
         return followed
 
     def _glances(self, values: Mapping[str, float], around: Array) -> List[Patch]:
-        """What eyes that turn move, and where."""
+        """The displacement patches of the eyes when they turn."""
         gaze = values["gaze_x"], values["gaze_y"]
         if max(abs(gaze[0]), abs(gaze[1])) < LEAST_VISIBLE:
             return []
@@ -202,12 +201,12 @@ class Renderer:
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
-        """Lids that come down."""
+        """Draw lowered lids."""
         blink = lids_down(values)
         for i, eye in enumerate(self._eyes if blink > 0 else []):
             box = Box.around(around[8 * i + 4 : 8 * i + 8], self._eye_margin).within(self._box)
             if not box.empty:
-                down = eye.follows(blink)
+                down = eye.lid_position(blink)
                 rim = eye.edge(down)
                 outlines = np.concatenate([rim, eye.covered(rim)])
                 lifted = values["brow"] * self._face.sample(self._brow, outlines)
@@ -225,7 +224,7 @@ class Renderer:
         source: FloatArray,
         gain: Optional[FloatArray],
     ) -> None:
-        """One eye's lid, brought down over what there is; its rim, and the outline of all that comes down with it."""
+        """Draw one eye's lowered lid: `rim` is its edge, `outline` that of everything that comes down with it."""
         lowered, unrolled = eye.lowered(down)
         patch = Patch(lowered, (eye.box.left, eye.box.top, eye.step), box)
         covered = soft_polygon(outline + self._bleed, box, 0.0)
@@ -244,12 +243,12 @@ class Renderer:
         sources: Tuple[FloatArray, ...],
         gain: Optional[FloatArray],
     ) -> None:
-        """Lips at full size on both sides of their line, and what shows between them."""
+        """Draw the lips at full resolution on both sides of their line, and the inside of the mouth."""
         if max(abs(weights[name]) for name in TEARING) < LEAST_VISIBLE:
             return
         unit = self._frame.unit
         opening = self._opening(edges, weights)
-        # The two sheets are told apart between nodes here, not at them.
+        # Here the two sheets are separated per pixel, not per node.
         box = Box.around(opening, 2 * grid.cell + 2).within(grid.box.within(self._box))
         if box.empty:
             return
@@ -258,15 +257,15 @@ class Renderer:
         self._photo.draw(out, box, grid, lower, gain, share=soft_polygon(under - self._bleed, box, 0.0))
         gap = self._height(*edges)
         if gap > LEAST_GAP:
-            rolls = math.hypot(self._edge_blur, ROLL * unit)
+            rolls = math.hypot(self._edge_blur, ROLL_WIDTH * unit)
             hole = Box.around(opening, 3 * rolls).within(box)
             if not hole.empty:
-                # Lips are round: where they turn inwards they turn away from the light.
+                # Lips are round: where they turn inwards they turn away from the light and darken.
                 opening += self._outwards
                 masks = soft_polygon(opening, hole, self._edge_blur), soft_polygon(opening, hole, rolls)
                 shown = min(1.0, gap / FULL_GAP)
                 jaw_drop = lower_lip_drop(self._shape, weights)
-                strengths = shown, ROLLS * shown
+                strengths = shown, ROLL_DARKENING * shown
                 self._interior.draw(out, hole, opening, masks, strengths, (still, grid), jaw_drop, values)
         pressed = weights["shut"] * max(0.0, 1 - gap / 0.03)
         if pressed > 0:
@@ -275,19 +274,19 @@ class Renderer:
             _pixels.tint(out, (box.left, box.top), shadow, self._lip_line, 0.7 * pressed, False)
 
     def _opening(self, edges: Tuple[Array, Array], weights: Mapping[str, float]) -> Array:
-        """What is between the lips, whose edges are given, as a polygon on the frame."""
-        # Lips that were open in the photo carry a margin of themselves, which shows again as they part.
+        """The opening between two lip edges, as a polygon on the frame."""
+        # The edges of lips that are open in the photo were moved into the lips; that margin shows again as they part.
         inwards = self._margin * (1 - weights["shut"])
         return lip_outline(edges[0] + inwards, edges[1] - inwards)
 
 
 def lids_down(pose: Mapping[str, float]) -> float:
-    """How far the lids of a pose are drawn down, 0..1."""
-    return max(0.0, pose["blink"] - STILL_LIDS) / (1 - STILL_LIDS)
+    """How far the lids of a pose are lowered, 0..1."""
+    return max(0.0, pose["blink"] - LEAST_BLINK) / (1 - LEAST_BLINK)
 
 
 def _chosen(upper: FloatArray, lower: FloatArray, under: Array, grid: Grid, rows: slice) -> FloatArray:
-    """The sheet that counts at each node of some rows of a grid: what they differ in is drawn again at full size."""
+    """Choose the visible sheet at each node of some rows of a grid; the seam is drawn again at full resolution."""
     top, cell = grid.top + rows.start * grid.cell, grid.cell
     cells = Box(grid.left, top, grid.left + grid.columns * cell, top + len(upper) * cell)
     is_lower = soft_polygon(under, cells, 0.0, step=cell) > HALF

@@ -1,4 +1,4 @@
-"""The eyes: lids that come down, brows that rise, an iris that turns under the lids."""
+"""The eyes: blinking lids, raised brows, a gaze that turns under the lids."""
 
 from typing import Any, Optional, Sequence, Tuple
 
@@ -35,39 +35,42 @@ EYES = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER, LEFT_BROW), (RIGHT_EYE_UPPER, RIGHT_EYE
 BROW_TRAVEL = 0.055
 """How far a brow rises at brow = 1, interoculars."""
 GAZE_TRAVEL = 0.10
-"""How far the iris goes at gaze = 1, interoculars: well under the eyeball's radius, .19."""
+"""How far the iris moves at gaze = 1, interoculars: well below the eyeball's radius, .19."""
 IRIS = 0.095
-"""Radius of an iris, where it was not read, interoculars: 11.8 mm across, of 62 mm between the eyes."""
-RIM = 0.032
-"""A lid that comes down begins this far above the mesh's rim, interoculars: above the lashes, and above any error."""
+"""Radius of an iris if it was not measured, interoculars: 11.8 mm diameter for 62 mm between the eyes."""
+LID_START = 0.032
+"""A lid that comes down begins this far above the mesh's lid edge, interoculars: above the lashes and the mesh's
+error."""
 PATCH_UNIT = 110
-"""Pixels between the eyes at which the maps of the lids are fine enough."""
+"""Resolution of the maps of the lids: they are computed as for this many pixels between the eyes."""
 LEAST_EYE = 4
-"""Steps that an eye must have in the photo, either way, to be one: a photo may cut a face through its eye."""
-TURNING_STEP = 2
-"""Of these every so many are enough for how an eye turns."""
+"""Smallest size of an eye in the photo, in steps of its map: the photo's border may cut through it."""
+GAZE_STEP = 2
+"""Subsampling of these maps for the gaze."""
 CREASE = 0.085
-"""The crease over a lid, or where one would be, lies this far above the mesh's rim, interoculars."""
+"""The lid crease (or its usual place) is this far above the mesh's lid edge, interoculars."""
 CREASE_FOLLOWS = 0.2
 """How far the crease goes down with the lid."""
 UNDER_EYE = (0.045, 0.11)
-"""Skin this far under the lower lid is taken for the lid's: under its lashes, over the bag."""
+"""The colour of the lid is taken from the skin this far below the lower lid, interoculars: below its lashes, above the
+bag."""
 GRAIN = (0.09, 0.16)
-"""The grain of this much skin under the lower lid is the lid's: clear of its lashes."""
-COARSEST = 4.0
-"""Grain stands out at most this many times as much as it usually does around the eye."""
+"""The grain of the lid is taken from the skin this far below the lower lid, interoculars: clear of its lashes."""
+MOST_GRAIN = 4.0
+"""Grain is clipped to this many times its median around the eye."""
 LASH = 0.017
 """Thickness of the line of lashes on a shut lid, interoculars."""
 LASHES, LASH_LENGTH = 13, 0.04
-"""How many lashes are drawn on a shut lid, and how long the longest is, interoculars."""
-BEHIND = 1.15
-"""The lid on the right of the picture follows the other by this power: at most .05, a third of a frame in a blink."""
+"""Number of lashes drawn on a shut lid, and length of the longest, interoculars."""
+LAG_POWER = 1.15
+"""The lid on the right of the picture lags: its position is the other's to this power. At most .05 less, a third of a
+frame in a blink."""
 CORNER = 0.38
-"""Lids fade into the corners of the eye over this share of its half width."""
+"""Lids fade out towards the corners of the eye over this share of its half width."""
 
 
 def brow_basis(frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> FloatArray:
-    """Where each grid node goes at brow = 1, relative, canvas pixels, [rows, columns, 2]."""
+    """Displacement of each grid node at brow = 1, canvas pixels, [rows, columns, 2]."""
     uv = frame.of(grid.nodes)
     lift = np.zeros(uv.shape[:2])
     for upper, _, brow in EYES:
@@ -75,7 +78,7 @@ def brow_basis(frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> FloatArra
         lid = float(frame.of(points_of(landmarks, upper))[:, 1].min())
         height = max(lid - at[1], 0.12)
         du, dv = uv[..., 0] - at[0], uv[..., 1] - at[1]
-        # The skin under the brow is pulled along as far as the lid's crease, the forehead a good deal further.
+        # The skin below the brow moves with it down to the lid's crease, the forehead much further up.
         reach = np.where(dv > 0, 1.05 * height, 0.45)
         lift += np.exp(-((du / 0.36) ** 4)) * smoothstep(1 - np.abs(dv) / reach)
     moved = frame.vector(np.stack([np.zeros_like(lift), -BROW_TRAVEL * np.minimum(lift, 1)], -1))
@@ -84,24 +87,24 @@ def brow_basis(frame: FaceFrame, landmarks: FloatArray, grid: Grid) -> FloatArra
 
 
 def closing(u: Array, upper: Array, lower: Array) -> Array:
-    """How far a lid has to go to shut an eye: to the other lid and a little over it, so that no white is left."""
+    """How far a lid must go to shut the eye: to the other lid and a little beyond, so that no white shows."""
     gap = np.maximum(height_at(u, lower) - height_at(u, upper), 0)
     return 1.02 * gap + np.minimum(gap, 0.012)
 
 
 class Eye:
-    """One eye: a map that brings its lid down without ever folding, the lid as it looks when shut, and the lashes.
+    """One eye: a map that lowers its lid without folding, the texture of the shut lid, and the lashes.
 
-    Everything is worked out on a patch of the photo, in columns along the eye, as a map from a height in the frame to
-    one in the photo that rises everywhere. Between brow and crease skin is stretched a little. Under the crease the
-    lid comes out from under its fold: the photo shows only a band of it, so the rest is made from the skin around.
+    The map is computed on a patch of the photo, for each column along the eye, from a height in the frame to one in the
+    photo; it is strictly increasing. Between brow and crease the skin is stretched a little. Below the crease the lid
+    unrolls from under its fold: the photo shows only a strip of it, so the rest is synthesised from the skin around.
 
     Args:
         image: The photo.
-        frame: Of the face.
+        frame: The face's coordinates.
         landmarks: Face mesh on the canvas, [468, 3].
         groups: Mesh points of upper lid, lower lid and brow.
-        iris: x, y and radius of the iris, canvas pixels; None: not known.
+        iris: x, y and radius of the iris, canvas pixels; None: unknown.
     """
 
     def __init__(
@@ -123,9 +126,9 @@ class Eye:
         canvas = Box(0, 0, image.shape[1], image.shape[0])
         corners = np.array([[left, top], [right, top], [left, lower[:, 1].max()], [right, lower[:, 1].max()]])
         self.box = Box.around(frame.canvas(corners), 0.16 * frame.unit + 2).within(canvas)
-        """The patch of the photo that a blink can change; empty where too little of an eye is in the photo."""
+        """The patch of the photo that a blink can change; empty if too little of the eye is in the photo."""
         self.step = max(1, round(frame.unit / PATCH_UNIT))
-        """Only every so many pixels of the patch are worked out; in between a map is read like any other."""
+        """The maps are computed for every `step`-th pixel of the patch, and interpolated in between."""
         if min(self.box.width, self.box.height) <= LEAST_EYE * self.step:
             self.box = Box(0, 0, 0, 0)
             return
@@ -140,39 +143,40 @@ class Eye:
         lid = height_at(u, upper)
         gap = closing(u, upper, lower) * ((u > left) & (u < right))
         fade = smoothstep((np.minimum(u - left, right - u)) / 0.05)
-        # The white may reach a little beyond the mesh's corners.
-        least = 0.5 * RIM * ((u > left - 0.02) & (u < right + 0.02))
-        self._rim: FloatArray = np.maximum(np.minimum(RIM, 0.5 * gap) * fade, least).astype(np.float32)
+        # The white may extend a little beyond the mesh's corners.
+        least = 0.5 * LID_START * ((u > left - 0.02) & (u < right + 0.02))
+        self._lid_start: FloatArray = np.maximum(np.minimum(LID_START, 0.5 * gap) * fade, least).astype(np.float32)
         self._lid_v: FloatArray = lid.astype(np.float32)
         self._gap: FloatArray = (gap * fade).astype(np.float32)
         self._top = np.float32(top)
         self._crease: FloatArray = np.maximum(self._lid_v - np.float32(CREASE), self._top + np.float32(0.02))
-        # Away from the rim the skin is pulled along on a broader front than the eye is open.
+        # Away from the lid's edge the skin is pulled along over a wider area than the eye's opening.
         self._pull: FloatArray = cv2.GaussianBlur(self._gap, (0, 0), 0.09 * frame.unit / self.step).astype(np.float32)
         self._u: FloatArray = u
         self._low_v: FloatArray = height_at(u, lower).astype(np.float32)
         self._centre = (left + right) / 2
         self._half = max((right - left) / 2, 0.05)
-        # Towards its corners the eye keeps what the photo shows of them.
+        # Near its corners the eye keeps the photo's pixels.
         self._middle: FloatArray = smoothstep((1 - np.abs(u - self._centre) / self._half) / CORNER).astype(np.float32)
         middle, low_middle = (float(height_at(np.array([self._centre]), c)[0]) for c in (upper, lower))
         at = frame.of(iris[:2]) if iris is not None else np.array([self._centre, (middle + low_middle) / 2])
         radius = float(iris[2]) / frame.unit if iris is not None else IRIS
         self._iris = float(at[0]), float(at[1]), float(np.clip(radius, 0.06, 0.14))
-        maps = self._v, self._lid_v, self._gap, self._crease, self._pull, self._rim, self._middle
+        maps = self._v, self._lid_v, self._gap, self._crease, self._pull, self._lid_start, self._middle
         self._lowering: FloatArray = np.stack(maps).astype(np.float32)
         self._taper: Array = np.sin(np.linspace(0.0, np.pi, len(self._lid)))[:, None]
-        self.white, self._turning = self._gives()
-        self._lash_colour, self._lash_strength = self._lashes(image, upper)
+        self.white, self._gaze_field = self._gaze_maps()
+        """The box of the photo in which the gaze moves pixels, and its maps."""
+        self._lash_colour, self._lash_strength = self._measure_lashes(image, upper)
         self.shut = self._shut_lid(image)
-        """The lid as it looks when shut, on the patch, [height, width, 4]; the last channel says nothing."""
+        """Texture of the shut lid, on the patch, [height, width, 4]; the last channel is unused."""
 
-    def follows(self, blink: float) -> float:
-        """How far this lid is down in a blink, 0..1: one eye is a little ahead of the other, save at the ends."""
-        return blink if self._centre < 0 else blink**BEHIND
+    def lid_position(self, blink: float) -> float:
+        """How far this lid is lowered in a blink, 0..1: one eye is slightly ahead of the other, except at the ends."""
+        return blink if self._centre < 0 else blink**LAG_POWER
 
-    def _lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
-        """Colour of the lashes, and how clearly they stand out, 0..1: read along the rim of the upper lid."""
+    def _measure_lashes(self, image: Image, upper: Array) -> Tuple[Tuple[float, float, float], float]:
+        """Colour of the lashes and their contrast, 0..1, measured along the edge of the upper lid."""
         u = np.linspace(upper[:, 0].min(), upper[:, 0].max(), 24)[3:-3]
         v = height_at(u, upper)
         columns = np.stack(np.broadcast_arrays(u[:, None], v[:, None] + np.linspace(-0.035, 0.01, 8)), -1)
@@ -185,29 +189,29 @@ class Eye:
         return tuple(np.round(0.7 * colour).tolist()), float(np.clip(0.25 + contrast, 0.5, 1.0))
 
     def _shut_lid(self, image: Image) -> NDArray[np.uint8]:
-        """Skin for the lid, carried from above the crease to under the eye, with the grain of what is around.
+        """Texture of the shut lid, blended from the skin above the crease to that below the eye, with grain added.
 
-        Its edges have the colours of the photo there, so that no border shows. It grows lighter where it is roundest
-        and darker towards the lashes.
+        At its edges it has the photo's colours, so that no border shows. It is lighter where the lid bulges and darker
+        towards the lashes.
         """
         patch, step = image[self.box.rows, self.box.columns], self.step
         unit = self._frame.unit
         soft: NDArray[Any] = cv2.GaussianBlur(patch, (0, 0), max(0.8, 0.02 * unit))
         grain = patch.astype(np.float32) - soft
-        # Pores and wrinkles, not the edge of something dark.
-        usual = COARSEST * float(np.median(np.abs(grain))) + 1
+        # Keep pores and wrinkles, not edges of something dark.
+        usual = MOST_GRAIN * float(np.median(np.abs(grain))) + 1
         grain = np.clip(grain, -usual, usual)
 
         columns, rows = np.arange(0, patch.shape[1], step), np.arange(0, patch.shape[0], step)
         here = np.stack(np.meshgrid(columns, rows), -1)
 
         def at(picture: NDArray[Any], v: Array) -> FloatArray:
-            """A picture of the patch in each column at a height v."""
+            """Sample a picture of the patch at height v in each column."""
             there = here + self._frame.vector(np.stack([np.zeros_like(v), v - self._v], -1))
             found = look_up(picture, there.astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
             return found.astype(np.float32)
 
-        # The middle one of a few heights: not a lash, nor the line of the crease.
+        # The median of a few heights, to avoid lashes and the line of the crease.
         above, under = (
             cv2.GaussianBlur(np.median(heights, axis=0), (0, 0), max(1.0, 0.06 * unit / step))
             for heights in (
@@ -215,7 +219,7 @@ class Eye:
                 [at(soft, self._low_v + d) for d in np.linspace(*UNDER_EYE, 3)],
             )
         )
-        # A shadow over the eye falls on the socket more than on the lid.
+        # A shadow above the eye darkens the socket more than the lid.
         lightness = np.clip(above.mean(-1) / np.maximum(under.mean(-1), 1), 0, 1)[..., None]
         above = above * (0.8 + 0.2 / np.maximum(lightness, 0.5))
         under = 0.65 * under + 0.35 * above
@@ -225,7 +229,7 @@ class Eye:
         sides = np.minimum(((self._u - self._centre) / self._half) ** 2, 1)[..., None]
         fold = 0.05 * np.exp(-((down / 0.07) ** 2)) * (1 - sides)
         skin = skin * (round_light - 0.05 * sides - fold)
-        # The grain of the skin under the eye, to and fro.
+        # The grain of the skin below the eye, mirrored back and forth.
         depth = GRAIN[1] - GRAIN[0]
         away = np.abs(self._low_v - self._v) % (2 * depth)
         mirrored = self._low_v + GRAIN[0] + np.minimum(away, 2 * depth - away)
@@ -233,24 +237,29 @@ class Eye:
         return np.dstack([lid, np.full(lid.shape[:2], 255, np.uint8)])
 
     def glance(self, gaze_x: float, gaze_y: float, box: Box) -> Patch:
-        """How far the source of each pixel of the patch is away when the eye turns; the box of the frame that shows it.
+        """The displacement patch for an eye that turns.
 
-        The iris goes as a whole; the white gives way around it. The lids stay, and follow a little where the iris
-        pushes them up or down.
+        The iris moves rigidly, and the white around it is compressed or stretched. The lids stay, and follow a little
+        where the iris pushes them up or down.
+
+        Args:
+            gaze_x: To the right, -1..1.
+            gaze_y: Down, -1..1.
+            box: The part of the frame in which the eye is.
         """
         x, y, radius = self._iris
         go_x, go_y = GAZE_TRAVEL * gaze_x, 0.5 * GAZE_TRAVEL * gaze_y
-        # Beside the iris the white is pressed together as far as the corner of the eye.
+        # Beside the iris the white is compressed as far as the corner of the eye.
         to_corner = max(self._half - abs(x - self._centre), 1.3 * radius)
-        field = np.empty((*self._turning.shape[1:], 2), np.float32)
+        field = np.empty((*self._gaze_field.shape[1:], 2), np.float32)
         far, fades = to_corner + 0.05 * radius, to_corner - radius
-        _pixels.turned(self._turning, (x + go_x, y + go_y), (go_x, go_y), far, fades, field)
-        return Patch(field, (self.white.left, self.white.top, self.step * TURNING_STEP), box)
+        _pixels.turned(self._gaze_field, (x + go_x, y + go_y), (go_x, go_y), far, fades, field)
+        return Patch(field, (self.white.left, self.white.top, self.step * GAZE_STEP), box)
 
-    def _gives(self) -> Tuple[Box, FloatArray]:
-        """Where a turning iris moves the photo, and there u, v and how the source moves as it goes across and down.
+    def _gaze_maps(self) -> Tuple[Box, FloatArray]:
+        """The box of the photo that the gaze can move, and six maps on it.
 
-        Six maps: u, v, x and y as it goes across, x and y as it goes down.
+        The maps are u and v; x and y of the source shift per unit of gaze to the right; the same per unit down.
         """
         between = np.minimum(self._v - self._lid_v, self._low_v - self._v)
         corner = np.clip(1 - ((self._u - self._centre) / self._half) ** 2, 0, 1) ** 0.5
@@ -258,23 +267,23 @@ class Eye:
         rows, columns = (np.flatnonzero((along_y > 0).any(axis)) for axis in (1, 0))
         if not len(rows):
             rows, columns = np.arange(2), np.arange(2)
-        # a ring of zeros around, so that nothing ends in a step
-        margin, (height, width) = TURNING_STEP, along_y.shape
+        # a border of zeros, to avoid a step at the edge
+        margin, (height, width) = GAZE_STEP, along_y.shape
         top, bottom = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + 2 * margin)
         left, right = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + 2 * margin)
-        part = slice(top, bottom, TURNING_STEP), slice(left, right, TURNING_STEP)
+        part = slice(top, bottom, GAZE_STEP), slice(left, right, GAZE_STEP)
         at, step = self.box, self.step
         box = Box(at.left + left * step, at.top + top * step, at.left + right * step, at.top + bottom * step)
-        ways = self._frame.right * -self._frame.unit, self._frame.down * -self._frame.unit
-        moves = [along[part] * one for along, way in zip((along_x, along_y), ways) for one in way]
+        axes = self._frame.right * -self._frame.unit, self._frame.down * -self._frame.unit
+        moves = [along[part] * one for along, axis in zip((along_x, along_y), axes) for one in axis]
         return box, np.stack([self._u[part], self._v[part], *moves]).astype(np.float32)
 
     def lowered(self, blink: float) -> Tuple[FloatArray, FloatArray]:
-        """The lid and what is above it, brought down. It goes on below the lid's rim, where `covered` cuts it off.
+        """The displacement that lowers the lid and what is above it. It continues below the lid's edge; see `covered`.
 
         Returns:
-            How far the source of each pixel of the patch is away in x and in y, canvas pixels, [height, width, 2]; how
-            much of it is lid that the photo does not show, 0..1, and how far down in `shut` that is found, canvas
+            Displacement to the source of each pixel of the patch, x and y, canvas pixels, [height, width, 2]; how much
+            of the pixel is lid that the photo does not show, 0..1, and how far down in `shut` it is sampled, canvas
             pixels, [height, width, 2].
         """
         moved, unrolled = (np.empty((*self._v.shape, 2), np.float32) for _ in range(2))
@@ -285,11 +294,11 @@ class Eye:
         return moved, unrolled
 
     def edge(self, blink: float) -> Array:
-        """The rim of the upper lid on a still head, canvas pixels, [n, 2]."""
+        """The edge of the upper lid on a still head, canvas pixels, [n, 2]."""
         return self._lid + (self._low - self._lid) * blink
 
     def covered(self, rim: Array) -> Array:
-        """Outline of all that comes down with the lid whose `edge` is given, on a still head, canvas pixels, [n, 2]."""
+        """Outline of all that comes down with the lid with this `edge`, on a still head, canvas pixels, [n, 2]."""
         out, up = self._frame.right * (0.16 * self._frame.unit), self._frame.down * (0.5 * self._frame.unit)
         left, right = rim[:1] - out, rim[-1:] + out
         return np.concatenate([left, rim, right, right - up, left - up])
@@ -297,15 +306,15 @@ class Eye:
     def lay_skin(
         self, out: Image, box: Box, covered: Mask, nodes: FloatArray, grid: Grid, unrolled: FloatArray
     ) -> None:
-        """Lay the skin of the shut lid over the lid that was stretched down.
+        """Blend the texture of the shut lid over the lid that was stretched down.
 
         Args:
-            out: The frame, the photo already looked up where the lid was brought down; changed in place.
-            box: The part of it to lay skin on.
-            covered: How much of each pixel of that comes down with the lid.
-            nodes: The canvas position in the photo that each node of a grid shows, [rows, columns, 2].
+            out: The frame, in which the lowered lid has been drawn; changed in place.
+            box: The part of it to draw on.
+            covered: How much of each pixel of the box comes down with the lid.
+            nodes: Source position in the photo of each node of a grid, canvas pixels, [rows, columns, 2].
             grid: That grid.
-            unrolled: The second of `lowered`.
+            unrolled: The second result of `lowered`.
         """
         at = (grid.left, grid.top, grid.cell)
         placing = (self.box.left, self.box.top, self.step)
@@ -317,9 +326,9 @@ class Eye:
 
         Args:
             out: The frame, changed in place.
-            edge: Rim of the upper lid on the frame, canvas pixels, [n, 2].
+            edge: Edge of the upper lid on the frame, canvas pixels, [n, 2].
             blink: 0..1.
-            softness: Of edges, pixels.
+            softness: Softness of edges in the photo, pixels.
         """
         unit, down = self._frame.unit, self._frame.down
         box = Box.around(edge, 0.1 * unit + 3).within(Box(0, 0, out.shape[1], out.shape[0]))
@@ -329,16 +338,16 @@ class Eye:
         line = np.concatenate([edge - (0.8 * thick + BLEED) * down, (edge + (0.4 * thick + BLEED) * down)[::-1]])
         clear = self._lash_strength
         dark = soft_polygon(line, box, max(softness, 0.006 * unit), most=0.85)
-        soft_polygon(self.hanging(edge, blink, BLEED), box, max(softness, 0.003 * unit), most=0.55 * clear, over=dark)
+        soft_polygon(self.lashes(edge, blink, BLEED), box, max(softness, 0.003 * unit), most=0.55 * clear, over=dark)
         _pixels.tint(out, (box.left, box.top), dark, self._lash_colour, clear * min(1.0, 1.6 * blink), True)
 
-    def hanging(self, edge: Array, blink: float, bleed: float = 0.0) -> Array:
-        """The lashes of a lowered lid, canvas pixels, [n, 3, 2]: triangles outwards, longest near the outer corner.
+    def lashes(self, edge: Array, blink: float, bleed: float = 0.0) -> Array:
+        """The lashes of a lowered lid as triangles, canvas pixels, [n, 3, 2], longest near the outer corner.
 
         Args:
-            edge: Rim of the upper lid, [n, 2].
+            edge: Edge of the upper lid, [n, 2].
             blink: 0..1.
-            bleed: How far each goes beyond its edge, pixels.
+            bleed: How far each lash is widened, pixels.
         """
         unit, down, right = self._frame.unit, self._frame.down, self._frame.right
         outwards = -1.0 if self._centre < 0 else 1.0

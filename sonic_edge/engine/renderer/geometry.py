@@ -1,4 +1,4 @@
-"""Where things are on a face: its own coordinates, groups of mesh points, and the coarse grid displacements live on."""
+"""Geometry of a face: its own coordinates, groups of mesh points, and the coarse grid of displacements."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from . import _pixels
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.uint8]
-"""How much of each pixel, 0..255, [height, width]."""
+"""Coverage of each pixel, 0..255, [height, width]."""
 
-# Groups of MediaPipe face mesh points. "Left" and "right" are those of the picture; contours run from left to right.
+# Groups of MediaPipe face mesh points. "Left" and "right" refer to the picture; contours run from left to right.
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
@@ -36,16 +36,16 @@ CHIN, NOSE_BASE, LEFT_JAW, RIGHT_JAW, FOREHEAD = 152, 2, 58, 288, 10
 
 
 UNSEEN = 1 / 64
-"""A displacement of no more than this moves nothing that one could see, pixels."""
-CLOSE = 1 / 32
-"""A displacement is undone until less than this changes, pixels: what is left then is a good deal less."""
+"""A displacement of at most this is not visible, pixels."""
+TOLERANCE = 1 / 32
+"""Inverting a displacement stops when an iteration changes less than this, pixels; the error is then much smaller."""
 BLEED = 0.5
-"""What is drawn goes so far beyond its edge, pixels: nothing shines through where it meets something else."""
+"""Drawn shapes extend this far beyond their edges, pixels, so that nothing shows through where they meet."""
 
 
 def smoothstep(x: Array) -> Array:
-    """0 below 0, 1 above 1, and the cubic with level ends in between."""
-    x = np.minimum(np.maximum(x, 0.0), 1.0)  # as np.clip, whose checks take longer than this
+    """0 below 0, 1 above 1, and the smooth cubic in between."""
+    x = np.minimum(np.maximum(x, 0.0), 1.0)  # faster than np.clip
     return x * x * (3.0 - 2.0 * x)
 
 
@@ -57,7 +57,7 @@ def eased(x: float) -> float:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of whole canvas pixels, right and bottom exclusive."""
+    """A rectangle of canvas pixels, right and bottom exclusive."""
 
     left: int
     top: int
@@ -86,21 +86,21 @@ class Box:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no pixel in it."""
+        """Whether it contains no pixel."""
         return self.width == 0 or self.height == 0
 
     @property
     def rows(self) -> slice:
-        """To index the first axis of a picture."""
+        """Index for the first axis of a picture."""
         return slice(self.top, self.bottom)
 
     @property
     def columns(self) -> slice:
-        """To index the second axis of a picture."""
+        """Index for the second axis of a picture."""
         return slice(self.left, self.right)
 
     def within(self, other: "Box") -> "Box":
-        """The part of it that lies in another box (perhaps empty)."""
+        """The part of it inside another box (may be empty)."""
         return Box(
             min(max(self.left, other.left), other.right),
             min(max(self.top, other.top), other.bottom),
@@ -110,7 +110,7 @@ class Box:
 
     @classmethod
     def around(cls, points: Array, margin: float) -> "Box":
-        """The smallest box that holds all points [n, 2] and a margin."""
+        """The smallest box that contains all points [n, 2] and a margin, pixels."""
         left, top, right, bottom = _pixels.bounds(np.ascontiguousarray(points, np.float64))
         low, high = (
             (math.floor(left - margin), math.floor(top - margin)),
@@ -121,21 +121,21 @@ class Box:
 
 @dataclass(frozen=True)
 class Patch:
-    """Displacements finer than a grid's, on part of the photo; around it there are none."""
+    """A displacement field on part of the photo, finer than the grid's; zero outside."""
 
     field: FloatArray
-    """Canvas pixels, [rows, columns, 2]."""
+    """Displacements, canvas pixels, [rows, columns, 2]."""
     placing: Tuple[float, float, float]
-    """Canvas column and row of its first value, and pixels between its values."""
+    """Canvas column and row of the first value, and the distance between values, pixels."""
     box: Box
-    """The part of the frame that may show it."""
+    """The part of the frame that it can affect."""
 
 
 class FaceFrame:
-    """A face's own coordinates, so that a tilted head is an upright one to everything else.
+    """A face's own coordinates, in which every head is upright.
 
-    The origin is the middle between the lips, u runs along the line of the eyes to the right of the picture, v down
-    the face, and the unit is the distance between the eyes.
+    The origin is the middle between the lips; u runs parallel to the line of the eyes, to the right of the picture; v
+    runs down the face; the unit is the distance between the eyes.
 
     Args:
         landmarks: Face mesh on the canvas, [468, 3], pixels.
@@ -155,27 +155,27 @@ class FaceFrame:
         """Canvas pixel where u = v = 0."""
 
     def of(self, points: Array) -> Array:
-        """Canvas points [..., 2] in face coordinates."""
+        """Convert canvas points [..., 2] to face coordinates."""
         offset = (np.asarray(points, np.float64) - self.origin) / self.unit
         return np.stack([along(offset, self.right), along(offset, self.down)], -1)
 
     def canvas(self, uv: Array) -> Array:
-        """Face coordinates [..., 2] as canvas points."""
+        """Convert face coordinates [..., 2] to canvas points."""
         return self.origin + self.vector(uv)
 
     def vector(self, uv: Array) -> Array:
-        """A displacement in face coordinates [..., 2] as one in canvas pixels."""
+        """Convert displacements in face coordinates [..., 2] to canvas pixels."""
         return (uv[..., :1] * self.right + uv[..., 1:] * self.down) * self.unit
 
 
-def along(vectors: Array, way: Array) -> Array:
-    """How far vectors [..., 2] go in a direction [2]: [...]. Bit for bit the same each time, which `@` is not."""
-    far: Array = vectors[..., 0] * way[0] + vectors[..., 1] * way[1]
-    return far
+def along(vectors: Array, direction: Array) -> Array:
+    """Dot product of vectors [..., 2] with a direction [2]: [...]. Reproducible bit for bit, unlike `@`."""
+    product: Array = vectors[..., 0] * direction[0] + vectors[..., 1] * direction[1]
+    return product
 
 
 def weighted(weights: FloatArray, bases: FloatArray) -> FloatArray:
-    """Sum of bases [n, m], each by its weight [n]: [m]. Bit for bit the same each time, which `@` is not."""
+    """Weighted sum of bases [n, m] with weights [n]: [m]. Reproducible bit for bit, unlike `@`."""
     total = np.empty(bases.shape[1], np.float32)
     _pixels.weighted(weights, bases, total)
     return total
@@ -191,14 +191,14 @@ def smooth_curve(points: Array, per_span: int = 4) -> Array:
 
 
 def height_at(u: Array, curve: Array) -> Array:
-    """The v of a curve [n, 2] at each u; level beyond its ends. A curve that turns back is read in order of u."""
+    """The v of a curve [n, 2] at each u; constant beyond its ends. Points that are not in order of u are sorted."""
     order = np.argsort(curve[:, 0], kind="stable")
     heights: Array = np.interp(u, curve[order, 0], curve[order, 1])
     return heights
 
 
 def look_up(picture: NDArray[Any], positions: Array, interpolation: int, border: int) -> NDArray[Any]:
-    """A picture at fractional (x, y) positions [height, width, 2]; `cv2.remap` with types."""
+    """Sample a picture at fractional (x, y) positions [height, width, 2]: `cv2.remap` with types."""
     remap: Any = cv2.remap
     found: NDArray[Any] = remap(picture, positions, None, interpolation, borderMode=border)
     return found
@@ -207,18 +207,18 @@ def look_up(picture: NDArray[Any], positions: Array, interpolation: int, border:
 class Grid:
     """A coarse grid of square cells over the part of the canvas that can move.
 
-    Displacements are computed at its nodes and enlarged with `cv2.resize`, whose sample positions are those of
-    `nodes`. One ring of nodes lies outside the box, so that inside it nothing is extrapolated.
+    Displacements are computed at its nodes and interpolated linearly in between. The outermost nodes are outside the
+    box, so that nothing inside it is extrapolated.
 
     Args:
-        box: What must be covered, canvas pixels (may reach beyond the canvas).
+        box: The box to cover, canvas pixels (may extend beyond the canvas).
         cell: Side of a cell, pixels.
     """
 
     def __init__(self, box: Box, cell: int) -> None:
         self.cell = cell
         self.box = box
-        """What it covers, canvas pixels."""
+        """The box it covers, canvas pixels."""
         self.left, self.top = box.left - cell, box.top - cell
         self.columns = -(-box.width // cell) + 2
         self.rows = -(-box.height // cell) + 2
@@ -232,14 +232,14 @@ class Grid:
         return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
 
     def sample(self, field: FloatArray, positions: Array) -> FloatArray:
-        """A field [rows, columns, k] between its nodes at canvas positions [..., 2]: [..., k]; beyond as at its rim."""
+        """Interpolate a field [rows, columns, k] at canvas positions [..., 2]: [..., k]; constant beyond its edge."""
         found = np.empty((*positions.shape[:-1], field.shape[2]), np.float32)
         at = np.ascontiguousarray(positions, np.float32).reshape(-1, 2)
         _pixels.sampled(field, self._begins, self.cell, at, found.reshape(-1, field.shape[2]))
         return found
 
     def part(self, wanted: NDArray[np.bool_]) -> "Grid":
-        """The smallest part of it that has all wanted nodes, [rows, columns], within its own outermost ones."""
+        """The smallest part of it with all wanted nodes, [rows, columns], inside its outermost ones."""
         rows, columns = (np.flatnonzero(wanted.any(axis)) for axis in (1, 0))
         if not len(rows):
             return self
@@ -248,47 +248,47 @@ class Grid:
         return Grid(Box(*(o + n * self.cell for o, n in ((x, left), (y, top), (x, right), (y, bottom)))), self.cell)
 
     def around(self, points: Array, margin: float) -> Tuple["Grid", Tuple[slice, slice]]:
-        """The part of it around points [n, 2] and a margin of so many pixels, and which rows and columns that are."""
+        """The part of it around points [n, 2] with a margin in pixels, and the rows and columns of that part."""
         cell = self.cell
         left, top, right, bottom = _pixels.bounds(np.ascontiguousarray(points, np.float64))
         low = [int((at - margin - start) // cell) - 1 for at, start in ((left, self.left), (top, self.top))]
         high = [int((at + margin - start) // cell) + 2 for at, start in ((right, self.left), (bottom, self.top))]
-        # at least two nodes either way, or there is nothing between them
+        # at least two nodes in each direction, as interpolation needs
         column, row = (min(max(n, 0), most - 2) for n, most in zip(low, (self.columns, self.rows)))
         end, below = (min(max(n, at + 2), m) for n, at, m in zip(high, (column, row), (self.columns, self.rows)))
         x, y = self.left + cell, self.top + cell
         inner = Box(x + column * cell, y + row * cell, x + (end - 2) * cell, y + (below - 2) * cell)
         return Grid(inner, cell), (slice(row, below), slice(column, end))
 
-    def undo(self, displacement: FloatArray, positions: FloatArray, rounds: int) -> FloatArray:
-        """Where points come from, if "this point goes there" is known of the nodes, by fixed-point iteration.
+    def invert(self, displacement: FloatArray, positions: FloatArray, iterations: int) -> FloatArray:
+        """Invert a displacement field by fixed-point iteration: the source of each point.
 
         Args:
-            displacement: Where each node goes, relative, pixels, [rows, columns, 2].
-            positions: Where points are, canvas pixels, [n, m, 2].
-            rounds: At most so many; each multiplies the error by the displacement's steepness (under .5 here).
+            displacement: Displacement of each node, pixels, [rows, columns, 2].
+            positions: Positions after the displacement, canvas pixels, [n, m, 2].
+            iterations: Most iterations; each multiplies the error by the field's slope (below .5 here).
 
         Returns:
-            Where they were before, canvas pixels, [n, m, 2]; points outside the grid have not moved.
+            Positions before the displacement, canvas pixels, [n, m, 2]; points outside the grid are not displaced.
         """
         before = np.empty_like(positions)
         are_nodes = positions is self.nodes
-        _pixels.undo(displacement, positions, are_nodes, before, self._begins, self.cell, rounds, CLOSE)
+        _pixels.invert(displacement, positions, are_nodes, before, self._begins, self.cell, iterations, TOLERANCE)
         return before
 
 
 def soft_polygon(
     points: Array, box: Box, blur: float, step: int = 1, most: float = 1.0, over: Optional[Mask] = None
 ) -> Mask:
-    """How much of each pixel of a box lies in a polygon, or in any of several, 0..255, [height, width].
+    """Rasterise one or more polygons with soft edges: coverage of each pixel of a box, 0..255, [height, width].
 
     Args:
         points: Corners in canvas pixels, [n, 2], or [k, n, 2].
-        box: The part of the canvas wanted.
-        blur: Softness of the edge, standard deviation in pixels of what is returned.
-        step: Pixels of the canvas to one of what is returned, either way; it is as many times smaller, rounded up.
-        most: Strength in a polygon, 0..1.
-        over: What is there before; where it is more it stays. It is changed.
+        box: The part of the canvas.
+        blur: Softness of the edges: standard deviation in pixels of the result.
+        step: Canvas pixels per pixel of the result, whose size is rounded up.
+        most: Value inside a polygon, 0..1.
+        over: A mask to draw into, in place: each pixel becomes the larger value.
     """
     if over is None:
         over = np.zeros((-(-box.height // step), -(-box.width // step)), np.uint8)
@@ -298,12 +298,12 @@ def soft_polygon(
 
 
 def points_of(landmarks: FloatArray, group: Sequence[int]) -> Array:
-    """The mesh points of a group in the picture, [n, 2]."""
+    """The mesh points of a group, canvas pixels, [n, 2]."""
     chosen: Array = np.asarray(landmarks, np.float64)[list(group), :2]
     return chosen
 
 
 def median_colour(image: NDArray[np.uint8], mask: NDArray[np.uint8], fallback: Tuple[float, float, float]) -> Array:
-    """Median BGR where the mask is set; the fallback where nothing is."""
+    """Median BGR where the mask is set; the fallback if it is set nowhere."""
     chosen = image[mask > 0]
     return np.median(chosen, axis=0).astype(np.float64) if len(chosen) else np.array(fallback, np.float64)

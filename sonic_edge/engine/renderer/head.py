@@ -1,4 +1,4 @@
-"""The head as a whole: how every point of the photo moves when it turns, nods, tilts and shifts."""
+"""Motion of the head as a whole: how every point of the photo moves when it turns, nods, tilts and shifts."""
 
 import math
 from typing import Mapping, Optional, Tuple
@@ -11,20 +11,20 @@ from ...media import FloatArray
 from .geometry import CHIN, OVAL, Array, Box, FaceFrame, Grid, along, look_up, points_of, smoothstep, weighted
 
 AXIS_DEPTH = 0.75
-"""The axis the head turns about lies this far behind the mesh's own zero (about the lips' corners), interoculars."""
+"""The axis of turning is this far behind the mesh's zero depth (about that of the lips' corners), interoculars."""
 PIVOT_BELOW_CHIN = 0.3
-"""The head tilts about a point in the neck, this far under the chin, interoculars."""
+"""The pivot of tilting is in the neck, this far below the chin, interoculars."""
 HAIR = (1.32, 1.45)
-"""Half axes of the ellipse that moves with the head in full, as multiples of the face oval's."""
+"""Half axes of the ellipse that moves fully with the head, relative to those of the face oval."""
 AROUND_HAIR = 1.12
-"""Half axes of that ellipse where it is known how far the hair reaches, as multiples of that."""
+"""Half axes of that ellipse if the extent of the hair is known, relative to that extent."""
 MOST_HAIR = 0.75
-"""Hair reaches at most this far beyond the face, as a share of the face's width and height."""
+"""Hair extends at most this far beyond the face, as a share of the face's width and height."""
 SKIRT = ((0.3, 0.0), (1.25, 0.75))
-"""What is around the person moves along in full up to here, and not at all from there on, interoculars: of a plain
-background, where nobody sees it and a head may go far, and of one with texture."""
+"""The background moves with the person fully up to the first distance and not at all from the second on, interoculars.
+Each for a plain background, where it is not noticed and allows large motion, and for a textured one."""
 FALLOFF = 0.95
-"""Over this distance around the head the motion fades into the background, interoculars."""
+"""The motion fades out over this distance around the head, interoculars."""
 
 
 def head_outline(
@@ -33,9 +33,9 @@ def head_outline(
     """Centre and half axes, in face coordinates, of an ellipse around face and hair.
 
     Args:
-        frame: Of the face.
+        frame: The face's coordinates.
         landmarks: Face mesh on the canvas, [468, 3].
-        matte: Where the person is, 0..255, on the canvas: hair is as far as it reaches; None: as far as it mostly is.
+        matte: Where the person is, 0..255, on the canvas, which gives the extent of the hair; None: a typical extent.
     """
     oval = frame.of(points_of(landmarks, OVAL))
     low, high = oval.min(0), oval.max(0)
@@ -43,7 +43,7 @@ def head_outline(
     centre = (low + high) / 2
     if matte is not None:
         left, right, top = hair_reach(frame, low, high, matte)
-        # An ellipse that holds a box's upper corners too would be much larger: hair is round.
+        # Hair is round: an ellipse that includes the upper corners of its box would be much too large.
         half[0] = max(half[0], AROUND_HAIR * max(centre[0] - left, right - centre[0]))
         half[1] = max(half[1], AROUND_HAIR * (high[1] - top) / 2)
     centre[1] = high[1] - half[1]  # all the extra height is hair, above
@@ -51,22 +51,22 @@ def head_outline(
 
 
 def close_to_person(matte: NDArray[np.uint8], grid: Grid, unit: float, texture: FloatArray) -> Array:
-    """1 on the person and close around, 0 a little further out.
+    """1 on the person and close to it, falling to 0 further out.
 
     Args:
         matte: Where the person is, 0..255, on the canvas.
-        grid: Where it is wanted.
+        grid: The grid of the result.
         unit: Pixels between the eyes.
-        texture: Whether the background has texture, 0..1, [rows, columns]: then one can see that it is drawn along.
+        texture: Whether the background has texture, 0..1, [rows, columns]: then it is visible if it moves.
 
     Returns:
-        [rows, columns].
+        [rows, columns], 0..1.
     """
     person = look_up(matte, grid.nodes, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE) > 127
     if not person.any():
         return np.ones(person.shape)
     cells = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # OpenCV's roots differ in the last bit with where its memory lies; their squares are whole numbers
+    # OpenCV's square roots differ in the last bit with memory alignment; their squares are integers
     away = np.sqrt(np.rint(cells.astype(np.float64) ** 2)) * grid.cell / unit
     full, none = (plain + (textured - plain) * texture for plain, textured in SKIRT)
     return smoothstep((none - away) / (none - full))
@@ -76,7 +76,7 @@ def hair_reach(frame: FaceFrame, low: Array, high: Array, matte: NDArray[np.uint
     """Left, right and top of the person beside and above the face, face coordinates.
 
     Args:
-        frame: Of the face.
+        frame: The face's coordinates.
         low: Upper left corner of the face, face coordinates.
         high: Lower right corner of the face, face coordinates.
         matte: Where the person is, 0..255, on the canvas.
@@ -98,10 +98,10 @@ class Head:
     """Displacement of each grid node per unit of yaw, pitch, roll, tx and ty.
 
     Args:
-        frame: Of the face.
+        frame: The face's coordinates.
         landmarks: Face mesh on the canvas, [468, 3].
-        grid: Where displacements are wanted.
-        matte: Where the person is, 0..255, on the canvas; None: not known.
+        grid: The displacement grid.
+        matte: Where the person is, 0..255, on the canvas; None: unknown.
         texture: Whether the background at each node has texture, 0..1, [rows, columns].
     """
 
@@ -131,7 +131,7 @@ class Head:
             arm,
             np.stack([mask * frame.unit, np.zeros_like(mask)], -1),
             np.stack([np.zeros_like(mask), mask * frame.unit], -1),
-            # What turns away grows narrower.
+            # Foreshortening by turning and nodding.
             (along(from_axis, frame.right) * mask)[..., None] * frame.right,
             (along(from_axis, frame.down) * mask)[..., None] * frame.down,
         ]
@@ -139,7 +139,7 @@ class Head:
         self._shape = arm.shape
 
     def displacement(self, pose: Mapping[str, float]) -> FloatArray:
-        """Where each grid node goes, relative, canvas pixels, [rows, columns, 2]."""
+        """Displacement of each grid node for a pose, canvas pixels, [rows, columns, 2]."""
         weights = np.array(
             [
                 math.sin(pose["yaw"]),
@@ -161,13 +161,13 @@ class Head:
         centre, half = outline
         offset = frame.of(nodes) - centre
         radius = np.hypot(offset[..., 0] / half[0], offset[..., 1] / half[1])
-        # Distance to the ellipse, near enough: exact along its axes.
+        # Approximate distance to the ellipse, exact along its axes.
         outside = (radius - 1) * np.hypot(offset[..., 0], offset[..., 1]) / np.maximum(radius, 1e-6)
         return smoothstep(1 - outside / FALLOFF)
 
     @staticmethod
     def _depth(frame: FaceFrame, landmarks: FloatArray, nodes: Array) -> Array:
-        """How far in front of the axis each node lies, pixels: a smooth surface through the mesh, level behind it."""
+        """Depth of each node in front of the axis, pixels: a smooth surface through the mesh, 0 far from it."""
         uv = frame.of(nodes).reshape(-1, 2).astype(np.float32)
         mesh_uv = frame.of(landmarks[::2, :2]).astype(np.float32)
         height = (AXIS_DEPTH - landmarks[::2, 2] / frame.unit).astype(np.float32)
@@ -175,14 +175,14 @@ class Head:
         distance = (mesh_uv[:, None, 0] - uv[:, 0]) ** 2 + (mesh_uv[:, None, 1] - uv[:, 1]) ** 2
         weight = np.exp(distance * np.float32(-0.5 / sigma**2))
         total = weight.sum(0)
-        # Where the mesh is far the axis' own depth takes over: hair and ears stay put in a turn.
+        # Far from the mesh the depth falls to that of the axis: hair and ears do not move in a turn.
         surface = weighted(height, weight) / (total + 0.15)
         depth: Array = surface.reshape(nodes.shape[:2]) * frame.unit
         return depth
 
 
 def moving_box(frame: FaceFrame, landmarks: FloatArray, matte: Optional[NDArray[np.uint8]] = None) -> Box:
-    """Everything that can move at all, canvas pixels (may reach beyond the canvas)."""
+    """The box of everything that can move, canvas pixels (may extend beyond the canvas)."""
     centre, half = head_outline(frame, landmarks, matte)
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     reach = half + FALLOFF * 1.05

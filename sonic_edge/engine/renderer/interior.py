@@ -1,4 +1,4 @@
-"""What shows between the lips: the dark, the tongue and teeth, in the colours and the light of the photo."""
+"""The inside of the mouth: dark cavity, tongue and teeth, in the colours and the light of the photo."""
 
 from typing import List, Mapping, Optional, Tuple
 
@@ -13,98 +13,99 @@ from .mouth import UPPER_FALLS, WIDE_GAP, MouthShape
 from .palette import Palette
 
 UPPER_TEETH = (0.0, 0.137, 0.242, 0.330, 0.400, 0.450)
-"""Edges of the upper teeth from the middle outwards as seen from the front, for a mouth .37 interoculars to a side
-(widths of incisors, canine and premolars after Wheeler's Dental Anatomy, of 62 mm between the eyes, foreshortened)."""
+"""Side edges of the upper teeth from the middle outwards, seen from the front, for a mouth .37 interoculars wide on
+each side (widths of incisors, canine and premolars from Wheeler's Dental Anatomy, for 62 mm between the eyes,
+foreshortened)."""
 UPPER_SHORTER = (0.0, 0.013, 0.002, 0.020, 0.026, 0.032)
-"""How much higher each one's edge is than that of the first."""
+"""How much shorter each tooth is than the first."""
 SHOWN_UNDER_LIP = 0.042
-"""So far the upper teeth reach under the edge of a resting upper lip: 2.6 mm, the mean of adults."""
+"""The upper teeth extend this far below the edge of a resting upper lip: 2.6 mm, the mean of adults."""
 MOST_RAISED = 0.08
-"""An open mouth raises its upper lip at most this far over where it rests."""
+"""An open mouth raises the upper lip at most this far above its rest position."""
 LOWER_TEETH = (0.0, 0.083, 0.170, 0.255, 0.325)
-"""Edges of the lower teeth from the middle outwards."""
+"""Side edges of the lower teeth from the middle outwards."""
 SHOWN_OVER_LIP = 0.012
-"""So far the lower teeth reach over the edge of the lower lip."""
+"""The lower teeth extend this far above the edge of the lower lip."""
 TONGUE = (0.30, 0.19)
 """Half axes of the tongue as seen through an open mouth."""
 TIP = -0.05
-"""The tip of a tongue at the upper teeth lies this far below where it rests between shut ones, interoculars."""
+"""How far the tongue's tip is moved down to touch the upper teeth, from its rest in a shut mouth, interoculars."""
 SMILE, WIDE = (0.4, 0.8), (0.8, 0.5)
-"""Own teeth are at least this light, of the lightest there is, and at most this far from teeth to flesh in redness: in
-a smile, which shows hardly anything else, and in a mouth wide open, where the tongue lies in the light."""
-HANGS = 0.06
-"""Own teeth begin at most this far under the upper lip, interoculars."""
+"""Thresholds for the photo's own teeth: least lightness, relative to the lightest pixels, and largest redness, from 0
+(teeth) to 1 (flesh). For a smile, which shows hardly anything else, and for a wide open mouth, with a lit tongue."""
+HANG_REACH = 0.06
+"""The photo's own teeth begin at most this far below the upper lip, interoculars."""
 OWN_GAP, OWN_TEETH = 0.1, 0.3
-"""A photo's own teeth are used where its lips are this far apart, interoculars, and they fill this much of what is
-seen: of less, nobody could tell what the rest of them looks like."""
-FOLLOWS = 0.6
-"""How far teeth follow the curve of lips that are bent, in a smile."""
+"""The photo's own teeth are used if its lips are this far apart, interoculars, and teeth fill this share of the
+opening: with less, the rest of them could not be guessed."""
+CURVE_SHARE = 0.6
+"""How far the teeth follow the curve of the lips, as in a smile."""
 
 
 LIGHTS: FloatArray = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-"""Every light there can be on a pixel."""
+"""The levels of light for a pixel."""
 LIPS_SHADE = 0.045
-"""Light falls into the mouth softened over this distance, interoculars."""
+"""The shadow of the lips inside the mouth is blurred over this distance, interoculars."""
 SHADOW_BELOW = 0.02
-"""It comes from above: the upper lip's shadow lies this far below it, interoculars."""
-DIMS = 1.15
-"""What is seen of the light outside, to this power, is the light inside."""
-IN_FRONT = np.linspace(0, 1, 17, dtype=np.float32)
-"""How far lips are pushed forward: for these it is worked out once what light is left on the teeth."""
+"""Light comes from above: the shadow is moved down by this, interoculars."""
+DIMMING = 1.15
+"""The light inside is the visible share of the light outside to this power."""
+FORWARD = np.linspace(0, 1, 17, dtype=np.float32)
+"""Degrees to which lips are pushed forward, for which the light on the teeth is precomputed."""
 OWN_LIGHT = 0.8
-"""So much of the photo's own lighting of its own teeth is kept."""
+"""How much of the photo's lighting of its own teeth is kept."""
 
 
 class MouthInterior:
-    """What is behind the lips, painted once in face coordinates and in the colours of the photo.
+    """The inside of the mouth, painted once in face coordinates and in the colours of the photo.
 
     Upper teeth (and the photo's own, if they show) are fixed to the skull, lower teeth and tongue to the jaw.
 
     Args:
         image: The photo.
-        frame: Of the face.
+        frame: The face's coordinates.
         palette: Colours of the photo.
         shape: The mouth in the photo.
-        softness: Of edges in the photo, pixels.
+        softness: Softness of edges in the photo, pixels.
     """
 
     U, V = (-0.8, 0.8), (-0.5, 0.75)
-    """What is painted, face coordinates."""
+    """Extent of the painting, face coordinates."""
 
     def __init__(self, image: Image, frame: FaceFrame, palette: Palette, shape: MouthShape, softness: float) -> None:
         self._frame = frame
         self._scale = min(frame.unit, 240.0)
         self._blur = max(0.5, softness * self._scale / frame.unit)
-        ways = frame.right * self._scale / frame.unit, frame.down * self._scale / frame.unit
+        axes = frame.right * self._scale / frame.unit, frame.down * self._scale / frame.unit
         start = np.array([self.U[0], self.V[0]]) * self._scale
-        matrix = np.array([[*way, -(way @ frame.origin) - s - 0.5] for way, s in zip(ways, start)])
+        matrix = np.array([[*axis, -(axis @ frame.origin) - s - 0.5] for axis, s in zip(axes, start)])
         self.to_painting: FloatArray = matrix.astype(np.float32)
-        """Canvas position to position in the painting, [2, 3]."""
+        """Affine transform from the canvas to the painting, [2, 3]."""
         width, height = (int(np.ceil((b - a) * self._scale)) for a, b in (self.U, self.V))
         u = (self.U[0] + (np.arange(width) + 1.0) / self._scale)[None, :]
         v = (self.V[0] + (np.arange(height) + 1.0) / self._scale)[:, None]
         self._palette = palette
-        # What light there is in a mouth has been thrown back by flesh: shadows are warm where the flesh is.
+        # Light inside a mouth has been reflected by flesh, so its shadows are tinted by the flesh.
         self._shadow: FloatArray = (1 + 0.6 * (1 - palette.flesh / max(palette.flesh.max(), 1.0))).astype(np.float32)
-        # Light that comes out of the dark has met flesh more than once.
+        # Light from deep inside has been reflected by flesh more than once.
         self.dark: Array = 0.24 * palette.flesh * palette.flesh / max(palette.flesh.max(), 1.0)
-        self._entering: FloatArray = LIGHTS[:, 0] ** np.float32(DIMS)
+        self._entering: FloatArray = LIGHTS[:, 0] ** np.float32(DIMMING)
         self._deep: FloatArray = LIGHTS**self._shadow
-        # Teeth stand right behind the lips: what light comes in meets them first.
-        self._near: List[FloatArray] = [LIGHTS ** (self._shadow * (np.float32(0.7) + 0.6 * r)) for r in IN_FRONT]
+        # Teeth are right behind the lips, so the light reaches them first.
+        self._near: List[FloatArray] = [LIGHTS ** (self._shadow * (np.float32(0.7) + 0.6 * r)) for r in FORWARD]
         self._unlit: FloatArray = (self.dark * (0.25 + 0.75 * self._deep)).astype(np.float32)
-        sides = palette.from_the_left(u[..., None])
+        sides = palette.side_light(u[..., None])
         stretch = max(-shape.left, shape.right) / 0.37
         self.skull = self._upper_teeth(u, v, shape, stretch, sides)
-        """Upper teeth: BGR and how solid, [height, width, 4] uint8."""
+        """Upper teeth: premultiplied BGR and opacity, [height, width, 4] uint8."""
         self.tongue = self._tongue(u, v, shape, stretch, sides)
-        """BGR and how solid, [height, width, 4] uint8."""
+        """Premultiplied BGR and opacity, [height, width, 4] uint8."""
         self.jaw = self._lower_teeth(u, v, shape, stretch, sides)
-        """Lower teeth: BGR and how solid, [height, width, 4] uint8."""
+        """Lower teeth: premultiplied BGR and opacity, [height, width, 4] uint8."""
         self.own: Optional[NDArray[np.uint8]] = None
-        """The photo's own teeth: BGR and how solid; None where it shows none."""
+        """The photo's own teeth: premultiplied BGR and opacity; None if it shows none."""
         if shape.gap > OWN_GAP:
-            hangs = v - height_at(u[0], shape.upper + shape.margin)[None, :] < HANGS
+            hangs = v - height_at(u[0], shape.upper + shape.margin)[None, :] < HANG_REACH
             self.own = self._own_teeth(image, frame, shape, hangs)
 
     def _painted(self, colour: Array, solid: Array) -> NDArray[np.uint8]:
@@ -120,15 +121,15 @@ class MouthInterior:
         number = np.clip(np.searchsorted(bounds, reach, side="right") - 1, 0, len(bounds) - 1)
         shorter = np.array(UPPER_SHORTER)[number]
         line = _bent(u, shape.upper + shape.margin)
-        # Rounded corners open a small notch between neighbours; the arch rises towards the back.
+        # Rounded corners leave a small notch between neighbouring teeth; the arch rises towards the back.
         rest = SHOWN_UNDER_LIP + min(UPPER_FALLS * shape.gap, MOST_RAISED)
         edge = line + rest - shorter - 0.09 * reach**2 - 0.016 * across**6
         crown = smoothstep((edge - v) / 0.010 + 0.5) * smoothstep((bounds[-1] - reach) / 0.03)
         gum = smoothstep((edge - 0.150 + 0.02 * across**2 - v) / 0.02)
-        # Round in plan: the arch turns away from the light, and so does each tooth at its sides.
+        # Horizontally: the arch turns away from the light, and so does each tooth at its sides.
         arch = np.clip(1 - 0.80 * (reach / bounds[-1]) ** 2, 0, 1)
         tooth = (1 - 0.14 * across**4) * (1 - 0.20 * np.exp(-((between / 0.006) ** 2)))
-        # In profile: whitest in the middle, greyer where the edge lets light through, warmer at the neck.
+        # Vertically: whitest in the middle, greyer at the translucent edge, warmer at the neck.
         depth = edge - v
         profile = 0.90 + 0.10 * smoothstep(depth / 0.035) - 0.12 * smoothstep((depth - 0.09) / 0.07)
         light = (arch * tooth * profile)[..., None]
@@ -145,7 +146,7 @@ class MouthInterior:
         arch = np.clip(1 - 0.9 * (reach / bounds[-1]) ** 2, 0, 1)
         tooth = (1 - 0.12 * across**4) * (1 - 0.18 * np.exp(-((between / 0.006) ** 2)))
         light = 0.62 * arch * tooth
-        # Under its edge a tooth stands in the lip's own pink light, and soon behind the gum.
+        # Below its edge a tooth is lit pink by the lip, and soon covered by the gum.
         gum = smoothstep((v - edge - 0.012) / 0.03)[..., None]
         colour = self._palette.tooth * light[..., None] * (1 - gum) + 0.5 * self._palette.flesh * gum
         return self._painted(colour * sides, crown)
@@ -156,7 +157,7 @@ class MouthInterior:
         body = np.sqrt((reach / TONGUE[0]) ** 2 + ((v - low - 0.02) / TONGUE[1]) ** 2)
         solid = smoothstep((1.08 - body) / 0.22)
         furrow = 1 - 0.10 * np.exp(-((reach / 0.05) ** 2)) * smoothstep((low + 0.03 - v) / 0.05)
-        # The back lies in the dark; the tip comes forward into the light.
+        # The back is in the dark; the tip is in the light.
         light = (0.20 + 0.70 * smoothstep((v - low + 0.17) / 0.20)) * furrow * (1 - 0.35 * (reach / TONGUE[0]) ** 2)
         return self._painted(self._palette.flesh * light[..., None] * sides, solid)
 
@@ -166,7 +167,7 @@ class MouthInterior:
         size = hangs.shape[1], hangs.shape[0]
         border = cv2.BORDER_REFLECT_101
         photo = np.asarray(cv2.warpAffine(image, self.to_painting, size, None, cv2.INTER_CUBIC, border), np.uint8)
-        # The mesh's own edges: what lies between them and where the lips were cut is lip.
+        # The lip edges of the mesh: between these and the edges moved by the margin there is lip.
         outline = frame.canvas(np.concatenate([shape.upper + shape.margin, (shape.lower - shape.margin)[::-1]]))
         placed = outline @ self.to_painting[:, :2].T.astype(np.float64) + self.to_painting[:, 2]
         solid: FloatArray = (soft_polygon(placed, Box(0, 0, *size), 0.0) / 255).astype(np.float32)
@@ -188,14 +189,14 @@ class MouthInterior:
         least_light: float,
         most_flesh: float,
     ) -> FloatArray:
-        """Where an open mouth shows teeth and the gaps between them, not tongue or the dark, 0..1, [height, width].
+        """Where an open mouth shows teeth (with the gaps between them), not tongue or dark, 0..1, [height, width].
 
         Args:
-            photo: As it lies on the painting.
+            photo: The photo, warped to the painting.
             inside: Where the opening is.
-            hangs: What is close under the upper lip: teeth hang from there, a tongue does not.
-            least_light: Of the lightest there is.
-            most_flesh: How far from teeth to flesh in redness.
+            hangs: Where it is close below the upper lip: teeth begin there, a tongue does not.
+            least_light: Least lightness, relative to the lightest pixels.
+            most_flesh: Largest redness, from 0 (teeth) to 1 (flesh).
         """
         none = np.zeros(photo.shape[:2], np.float32)
         if not inside.any():
@@ -235,22 +236,22 @@ class MouthInterior:
             out: The frame, changed in place.
             box: The part of it to draw on.
             opening: Outline of the opening, canvas pixels, [n, 2].
-            masks: How much of each pixel of the box is in the opening, and in the shade that the lips have around it.
-            strengths: How much that counts, each, 0..1.
-            sources: Where in the photo each node of a grid comes from on the skull, [rows, columns, 2], and the grid.
-            jaw_drop: How far the lower jaw is down, interoculars.
-            pose: Channels: a raised `tongue` comes forward; behind lips pushed `round` teeth are left in the dark; f
-                and v (`tuck`) bring them into the light.
+            masks: How much of each pixel of the box is in the opening, and in the darkened part of the lips around it.
+            strengths: Strength of each mask, 0..1.
+            sources: Source position in the photo of each node of a grid on the skull, [rows, columns, 2], and the grid.
+            jaw_drop: How far the lower jaw is lowered, interoculars.
+            pose: Channels: a raised `tongue` comes forward; behind `round` lips teeth are in the dark; in f and v
+                (`tuck`) they are in the light.
         """
         unit, tongue = self._frame.unit, pose["tongue"]
-        # little light through a narrow opening, least under the upper lip
+        # a narrow opening lets little light in, least of all below the upper lip
         below, soft = self._frame.down * (SHADOW_BELOW * unit), max(0.5, LIPS_SHADE * unit / 4)
         light = soft_polygon(opening + below, box, soft, step=4)
-        place = min(1.0, pose["round"]) * (len(IN_FRONT) - 1)
-        before = min(int(place), len(IN_FRONT) - 2)
+        place = min(1.0, pose["round"]) * (len(FORWARD) - 1)
+        before = min(int(place), len(FORWARD) - 2)
         near = self._near[before] + (self._near[before + 1] - self._near[before]) * np.float32(place - before)
         drop = jaw_drop * self._scale
-        # A raised tip leaves the jaw behind.
+        # A raised tip does not follow the jaw.
         tip = (jaw_drop - tongue * max(jaw_drop - TIP, 0.0)) * self._scale
         paintings = [(self.tongue, tip, 0.7 * tongue, 0.0, False), (self.jaw, drop, 1.0, 0.0, False)]
         paintings.append((self.skull, 0.0, 1.0, 0.0, False))
@@ -276,7 +277,7 @@ class MouthInterior:
 
 
 def _tooth(reach: Array, bounds: Array) -> Tuple[Array, Array]:
-    """Distance to the nearest border between teeth, and the way from a tooth's middle, 0, to its side, 1."""
+    """Distance to the nearest border between teeth, and the position from a tooth's middle, 0, to its side, 1."""
     between = np.abs(reach[..., None] - bounds).min(-1)
     number = np.clip(np.searchsorted(bounds, reach, side="right"), 1, len(bounds) - 1)
     half = (bounds[number] - bounds[number - 1]) / 2
@@ -284,7 +285,7 @@ def _tooth(reach: Array, bounds: Array) -> Tuple[Array, Array]:
 
 
 def _bent(u: Array, edge: Array) -> Array:
-    """The height of an edge of a lip, [n, 2], for teeth that follow its curve in part."""
+    """Height of a lip's edge, [n, 2], with its curve flattened, for teeth that follow it only in part."""
     middle = float(height_at(np.zeros(1), edge)[0])
     inner = np.clip(u, 0.85 * edge[0, 0], 0.85 * edge[-1, 0])
-    return middle + FOLLOWS * (height_at(inner, edge) - middle)
+    return middle + CURVE_SHARE * (height_at(inner, edge) - middle)

@@ -1,7 +1,8 @@
-"""The person and what is behind, apart: a head that moves uncovers background and does not drag it along.
+"""Separates the person from the background, so that a moving head uncovers background instead of dragging it along.
 
-A plain background stands still and is made up where the head hid it. One with texture cannot be made up so that nobody
-sees it: close to the head it goes with it, ever less, as if both were drawn on rubber, and further out it stands.
+A plain background stands still, and is inpainted where the head hides it. Inpainting a textured background would be
+visible: so close to the head it moves along, ever less with the distance, as if drawn on rubber; further out it stands
+still.
 """
 
 from typing import Any, List, Optional, Sequence, Tuple
@@ -16,46 +17,49 @@ from .geometry import Array, Box, FaceFrame, Grid, Mask, Patch, look_up, smooths
 from .photo import FinePhoto
 
 RING = 0.3
-"""Hair, or the rim of a pair of glasses, reaches at most this far beyond the matte, interoculars. All that differs
-there from a plain background is taken for it."""
+"""Hair, or the frame of glasses, extends at most this far beyond the matte, interoculars. Everything there that differs
+from a plain background counts as part of the person."""
 PATTERN = 0.3
-"""Texture is what changes within this distance, interoculars."""
+"""Texture means variation within this distance, interoculars."""
 PLAIN, TEXTURED = 1.8, 3.5
-"""Mean deviation from the surroundings, grey levels, of a plain background and of one with texture."""
-MIRRORED = 0.8
-"""What is behind the head continues the background like a mirror, and over this distance grows calm, interoculars."""
+"""Mean deviation from the local mean, grey levels, up to which a background is plain, and from which it is textured."""
+MIRROR_DEPTH = 0.8
+"""Behind the head the background is continued by mirroring, which fades to a smooth fill over this distance,
+interoculars."""
 NECK = (-0.25, 0.3)
-"""Background goes with the neck from here on, and in full from there, below the chin, interoculars."""
-FILLED_AT = 160.0
-"""Pixels between the eyes at which the hidden background is made up at most."""
-BEYOND = 0.4
-"""The person is carried on this far beyond the borders of the photo, interoculars."""
+"""Below the chin the background begins to move with the neck at the first distance, fully from the second,
+interoculars."""
+FILL_UNIT = 160.0
+"""Highest resolution of inpainting, in pixels between the eyes."""
+EXTENSION = 0.4
+"""The person is extended this far beyond the borders of the photo, interoculars."""
 STRIP = 256
-"""Rows of a photo that are taken apart at once."""
+"""Rows of a photo that are processed at once."""
 SMOOTH_EDGE = 0.12
-"""The edge that the background is mirrored in is smooth over this distance, interoculars."""
-AGREES = 6
-"""A background that was made up may be wrong by this many grey levels."""
-AMPLE = 48
-"""Hair is told from a light background as if that had at least this many grey levels to white."""
+"""The edge at which the background is mirrored is smoothed over this distance, interoculars."""
+FILL_ERROR = 6
+"""Where nobody is, inpainting may be corrected by up to this many grey levels to match the photo."""
+LEAST_HEADROOM = 48
+"""Grey levels from a light background to white, at least, in estimating the opacity of something lighter."""
 UNSEEN = 5
-"""A matte of no more than this says that there is nobody."""
+"""A matte of at most this means that nobody is there."""
 HALF = 128
-"""Matte from which a pixel is of the person."""
+"""From this matte on, a pixel counts as the person."""
 
 
 class Layers:
     """A photo as a person in front of a background.
 
-    The person is kept premultiplied: photo = person + (1 - matte) background holds exactly, so that a person who does
-    not move gives the photo bit for bit, however good the matte. Without a matte everything is person.
+    The person is stored premultiplied: photo = person + (1 - matte) background holds exactly. So a person who does not
+    move gives the photo bit for bit, however good the matte. Without a matte everything is person.
 
     Args:
         image: The photo, [height, width, 3].
-        matte: How much of each pixel is the person, 0..255, [height, width]; None: not known.
-        box: The part of the photo that will be looked up.
-        frame: Of the face.
-        chin: v of its tip. Background beside the neck goes with the neck, which hardly moves: it would be torn there.
+        matte: How much of each pixel is the person, 0..255, [height, width]; None: unknown.
+        box: The part of the photo that will be sampled.
+        frame: The face's coordinates.
+        chin: v of the tip of the chin. Beside the neck, which hardly moves, the background moves with it, or it would
+            be torn there.
     """
 
     def __init__(
@@ -69,19 +73,19 @@ class Layers:
             corner = frame.of(np.array([box.left, box.top]))[1] - chin
             down = frame.down / frame.unit
             below = corner + down[0] * np.arange(box.width)[None, :], down[1] * np.arange(box.height)[:, None]
-            self._behind, person, self._texture = separated(part, matte[box.rows, box.columns], frame.unit, below)
+            self._behind, person, self._texture = separate(part, matte[box.rows, box.columns], frame.unit, below)
         else:
             person = np.dstack([part, np.full(part.shape[:2], 255, np.uint8)])
         height, width = image.shape[:2]
-        reach = min(round(BEYOND * frame.unit) + 4, box.width - 1, box.height - 1)
+        reach = min(round(EXTENSION * frame.unit) + 4, box.width - 1, box.height - 1)
         ends = box.left == 0, box.top == 0, box.right == width, box.bottom == height
         left, top, right, bottom = (reach if end else 0 for end in ends)
         if not box.empty:
-            person = continued(person, left, top, right, bottom)
+            person = extended(person, left, top, right, bottom)
         self._person = FinePhoto(person, (box.left - left, box.top - top))
 
     def texture(self, positions: FloatArray) -> FloatArray:
-        """Whether the background at canvas positions [..., 2] has texture, 0..1, [...]; 1 where nothing is known."""
+        """Whether the background at canvas positions [..., 2] has texture, 0..1, [...]; 1 if unknown."""
         if self._texture is None:
             return np.ones(positions.shape[:-1], np.float32)
         at = positions - np.array([self._left, self._top], np.float32)
@@ -99,17 +103,17 @@ class Layers:
         patches: Sequence[Patch] = (),
         share: Optional[Mask] = None,
     ) -> None:
-        """Make part of a frame; see `_pixels.warp`.
+        """Render part of a frame; see `_pixels.warp`.
 
         Args:
-            out: Where, BGR.
-            box: What part; inside the grid.
-            grid: Of the nodes.
-            nodes: The canvas position in the photo that each node shows, [rows, columns, 2].
-            gain: What light is added at each node, of 1, [rows, columns]; None: none.
-            still: The photo, as large as `out`: it is quicker copied than looked up where nodes are at rest.
-            patches: What moves some pixels of the photo on top.
-            share: How much of each pixel of the box is replaced; None: all.
+            out: The frame, BGR, changed in place.
+            box: The part, inside the grid.
+            grid: The grid of the nodes.
+            nodes: Source position in the photo of each node, canvas pixels, [rows, columns, 2].
+            gain: Relative change of the light at each node, [rows, columns]; None: no change.
+            still: The photo, as large as `out`: where nodes are at rest it is copied, which is faster than sampling.
+            patches: Further displacements.
+            share: Opacity with which the box is replaced; None: full.
         """
         if box.empty:
             return
@@ -130,10 +134,10 @@ class Layers:
         )
 
 
-def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
-    """A premultiplied person [h, w, 4] carried on beyond the borders of the photo, by so many pixels on each side.
+def extended(person: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+    """A premultiplied person [h, w, 4] extended beyond the borders of the photo by a number of pixels on each side.
 
-    It is mirrored, as far as the border cuts it: a head that ends below the border has nothing above.
+    It is mirrored, but only where the border cuts it: above a head that ends below the border there is nothing.
     """
     whole = np.asarray(cv2.copyMakeBorder(person, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
     height, width = whole.shape[:2]
@@ -149,10 +153,10 @@ def continued(person: NDArray[np.uint8], left: int, top: int, right: int, bottom
     return whole
 
 
-def separated(
+def separate(
     image: Image, matte: NDArray[np.uint8], unit: float, below: Tuple[Array, Array]
 ) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
-    """Background [h, w, 3] and premultiplied person [h, w, 4] that together are the photo, and the texture, 0..255.
+    """Split a photo into background [h, w, 3] and premultiplied person [h, w, 4]; also the texture, 0..255 [h, w].
 
     Args:
         image: The photo, [h, w, 3].
@@ -160,65 +164,68 @@ def separated(
         unit: Pixels between the eyes.
         below: How far each pixel is below the chin, interoculars, as a sum of [1, w] and [h, 1].
     """
-    behind, texture = filled(image, matte, unit)
+    behind, texture = inpaint(image, matte, unit)
     person = np.empty((*matte.shape, 4), np.uint8)
-    for top in range(0, len(matte), STRIP):  # a large photo would take a dozen times its size in memory
+    for top in range(0, len(matte), STRIP):  # at once, a large photo would take a dozen times its size in memory
         rows = slice(top, top + STRIP)
         photo, back = image[rows].astype(np.float32), behind[rows].astype(np.float32)
-        # What is made up is only about right: where nobody is seen it may be what the photo is, or nearly.
+        # Inpainting is only approximate: where nobody is, move it to the photo's values, or close to them.
         nobody = (matte[rows] <= UNSEEN)[..., None]
-        back += np.clip(photo - back, -AGREES, AGREES) * nobody
+        back += np.clip(photo - back, -FILL_ERROR, FILL_ERROR) * nobody
         behind[rows] = back
         with_neck = smoothstep((below[0] + below[1][rows] - NECK[0]) / (NECK[1] - NECK[0]))
-        # A pixel that the background cannot explain is person by as much as it takes, also where the matte saw none.
+        # The person covers a pixel at least as much as its difference from the background requires, even outside the
+        # matte.
         darker = (back - photo) / np.maximum(back, 1)
-        # (near white a grey level would count as hair: what is a little too light does no harm)
-        lighter = (photo - back) / np.maximum(255 - back, AMPLE)
-        needed = np.clip(most(np.maximum(darker, lighter)), 0, 1)
+        # (near white a single grey level would require much coverage; being a little too light does no harm)
+        lighter = (photo - back) / np.maximum(255 - back, LEAST_HEADROOM)
+        needed = np.clip(channel_max(np.maximum(darker, lighter)), 0, 1)
         alpha = np.ceil(255 * np.maximum(needed, with_neck)).astype(np.uint8)
         alpha = np.maximum(np.maximum(alpha, matte[rows]), texture[rows])
-        # rounding may leave one grey level too much behind: there the person is solid
-        alpha[most(cv2.subtract(seen_through(behind[rows], alpha), image[rows])) > 0] = 255
-        person[rows, :, :3] = cv2.subtract(image[rows], seen_through(behind[rows], alpha))
+        # after rounding the background may be one grey level too bright: there the person is opaque
+        alpha[channel_max(cv2.subtract(attenuated(behind[rows], alpha), image[rows])) > 0] = 255
+        person[rows, :, :3] = cv2.subtract(image[rows], attenuated(behind[rows], alpha))
         person[rows, :, 3] = alpha
     return behind, person, texture
 
 
-def most(colours: NDArray[Any]) -> NDArray[Any]:
-    """The most of three channels [h, w, 3]: [h, w]. NumPy's own `max(-1)` takes many times as long."""
+def channel_max(colours: NDArray[Any]) -> NDArray[Any]:
+    """Maximum of three channels [h, w, 3]: [h, w]. Many times faster than NumPy's `max(-1)`."""
     largest: NDArray[Any] = np.maximum(np.maximum(colours[..., 0], colours[..., 1]), colours[..., 2])
     return largest
 
 
-def seen_through(behind: Image, alpha: NDArray[np.uint8]) -> Image:
-    """What is left of a background [h, w, 3] behind a person that covers it by alpha [h, w]."""
+def attenuated(behind: Image, alpha: NDArray[np.uint8]) -> Image:
+    """A background [h, w, 3] attenuated by a person with opacity alpha [h, w]."""
     left: Image = cv2.multiply(behind, cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2BGR), scale=1 / 255)  # type: ignore[assignment]
     return left
 
 
-def filled(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
-    """The background with what the person hides made up from what is around, and where it has texture, 0..255 [h, w].
+def inpaint(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8]]:
+    """The background, inpainted where the person hides it, and where it has texture, 0..255 [h, w].
 
-    Behind the edge of the person it is the background mirrored in that edge; further in, where motion hardly ever
-    shows it, it grows smooth. In a large photo it is made up at a smaller size.
+    Just behind the edge of the person the background is mirrored at that edge; further in, where motion hardly ever
+    uncovers it, it becomes smooth. In a large photo inpainting is done at a reduced size.
     """
-    scale = min(1.0, FILLED_AT / unit)
+    scale = min(1.0, FILL_UNIT / unit)
     if scale < 1:
         size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))
         small = [np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA), np.uint8) for x in (image, matte)]
         size = (image.shape[1], image.shape[0])
         behind, unknown, texture = (
             np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-            for x in fill_in(small[0], small[1], unit * scale)
+            for x in inpaint_at_scale(small[0], small[1], unit * scale)
         )
         cv2.copyTo(image, cv2.bitwise_not(unknown * np.uint8(255)), behind)
         return behind, texture
-    behind, _, texture = fill_in(image, matte, unit)
+    behind, _, texture = inpaint_at_scale(image, matte, unit)
     return behind, texture
 
 
-def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
-    """`filled` at one size: the background, where it is made up, 1 or 0, and its texture, 0..255; [h, w]."""
+def inpaint_at_scale(
+    image: Image, matte: NDArray[np.uint8], unit: float
+) -> Tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+    """`inpaint` without scaling: the background; where it is inpainted, 1 or 0; its texture, 0..255; [h, w]."""
     texture = texture_around(image, matte, unit)
     outside = (matte < HALF).astype(np.uint8)
     ring = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32) / unit
@@ -226,7 +233,7 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
     if unknown.all():
         return image.copy(), np.zeros_like(unknown), np.full_like(unknown, 255)
     distance = cv2.distanceTransform(unknown, cv2.DIST_L2, cv2.DIST_MASK_5).astype(np.float32)
-    # The way out of a smooth hill: a jagged edge would break the mirror to splinters.
+    # The direction outwards, from a smoothed distance map: at a jagged edge the mirror image would break up.
     hill = cv2.GaussianBlur(distance, (0, 0), max(1.0, SMOOTH_EDGE * unit))
     slope: Any = np.dstack([cv2.Sobel(hill, cv2.CV_32F, 1, 0), cv2.Sobel(hill, cv2.CV_32F, 0, 1)])
     slope /= np.maximum(np.sqrt(slope[..., 0] ** 2 + slope[..., 1] ** 2), 1e-6)[..., None]
@@ -234,9 +241,9 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
     here = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
     source = here - (2 * distance)[..., None] * slope
     mirrored = look_up(image, source, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101).astype(np.float32)
-    # Where the mirror shows the person, and far inside, it is the surroundings' mean.
+    # Where the mirror image would show the person, and far inside, use the smooth fill.
     shows = look_up(1 - unknown.astype(np.float32), source, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
-    share = cv2.blur(shows, (3, 3)) * (1 - smoothstep(distance / (MIRRORED * unit)))
+    share = cv2.blur(shows, (3, 3)) * (1 - smoothstep(distance / (MIRROR_DEPTH * unit)))
     calm = smooth_fill(image, unknown)
     made_up = calm + (mirrored - calm) * share[..., None]
     out: Image = np.where(unknown[..., None] > 0, np.clip(np.rint(made_up), 0, 255), image).astype(np.uint8)
@@ -244,11 +251,11 @@ def fill_in(image: Image, matte: NDArray[np.uint8], unit: float) -> Tuple[Image,
 
 
 def texture_around(image: Image, matte: NDArray[np.uint8], unit: float) -> FloatArray:
-    """Whether the background has texture, 0 plain to 1, [h, w]: near the person as it is a little further out."""
+    """Whether the background has texture, 0 (plain) to 1, [h, w]; near the person extrapolated from further out."""
     near = cv2.distanceTransform((matte < HALF).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= RING * unit
     if near.all():
         return np.ones(matte.shape, np.float32)
-    # Blurred without the person, who would be taken for texture.
+    # Exclude the person from the blur, who would count as texture.
     seen = (~near).astype(np.float32)
     n = 2 * max(2, round(PATTERN * unit / 2)) + 1
     weight = cv2.blur(seen, (n, n))
@@ -261,7 +268,7 @@ def texture_around(image: Image, matte: NDArray[np.uint8], unit: float) -> Float
 
 
 def smooth_fill(image: Image, unknown: NDArray[np.uint8]) -> FloatArray:
-    """The known pixels spread over the unknown ones, ever more smoothly with the distance, [h, w, 3]: push-pull.
+    """Fill unknown pixels from the known ones, more smoothly with the distance, [h, w, 3]: push-pull.
 
     Gortler et al., "The Lumigraph" (1996), section 3.4.
     """
@@ -272,7 +279,7 @@ def smooth_fill(image: Image, unknown: NDArray[np.uint8]) -> FloatArray:
     while min(levels[-1].shape[:2]) > 2:
         levels.append(cv2.pyrDown(levels[-1]))
     spread = levels.pop()
-    while levels:  # (in place: what is made anew here costs more than the sums)
+    while levels:  # (in place: allocation would cost more than the arithmetic)
         level = levels.pop()
         up = cv2.pyrUp(spread, dstsize=(level.shape[1], level.shape[0]))
         up *= (1 - np.minimum(level[..., 3], 1))[..., None] / np.maximum(up[..., 3:], 1e-6)

@@ -1,4 +1,4 @@
-"""Colours and light read off the photo, so that what is painted belongs to it."""
+"""Colours and light measured in the photo, so that what is painted matches it."""
 
 from typing import Tuple
 
@@ -25,20 +25,20 @@ from .geometry import (
 )
 
 Pairs = Tuple[Tuple[Tuple[int, ...], Tuple[int, ...]], ...]
-"""Contours that enclose something two by two."""
+"""Pairs of contours that enclose an area."""
 SIDES = ((50, 205), (280, 425))
 """Mesh points of the left and of the right cheek, beside the mouth."""
 CHEEK_AT = 0.6
-"""About how far these lie from the middle, interoculars."""
+"""Approximate distance of these points from the middle, interoculars."""
 MOST_UNEVEN = 2.2
-"""One side of a face lights teeth at most this many times as much as the other."""
+"""Largest ratio of the light on the teeth on one side of the face to that on the other."""
 
 GREY = 3
-"""The colours of a picture without colour differ by at most this many grey levels."""
+"""In a picture without colour the channels differ by at most this many grey levels."""
 DENTINE = np.array([0.95, 1.005, 1.025])
-"""Teeth are this much yellower than the white of the eye: dentine shows through. BGR."""
+"""Teeth are this much yellower than the white of the eye, because dentine shows through. BGR."""
 MOST_TINTED = 1.16
-"""The light of a photo colours teeth at most this much: redder is a red eye, not light."""
+"""Largest tint of teeth by the photo's light: more means a bloodshot eye, not the light."""
 
 
 class Palette:
@@ -46,7 +46,7 @@ class Palette:
 
     Args:
         image: The photo.
-        frame: Of the face.
+        frame: The face's coordinates.
         landmarks: Face mesh on the canvas, [468, 3].
     """
 
@@ -60,30 +60,30 @@ class Palette:
         skin = self._around(CHEEKS, (150.0, 150.0, 150.0))
         lip = self._between(((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER)), skin)
         self.skin: Array = skin
-        """Of the cheeks, BGR."""
+        """Colour of the cheeks, BGR."""
         self.tooth: Array = self._tooth(skin)
-        """Of teeth in full light, BGR."""
+        """Colour of teeth in full light, BGR."""
         # Redder than lips and skin, by as much as these are redder than grey.
         hue = (lip - lip.mean()) / max(lip.mean(), 1.0) + 0.8 * (skin - skin.mean()) / max(skin.mean(), 1.0)
-        # Pale lips do not make a pale tongue: it is red as far as the photo has colour at all.
+        # With pale lips the tongue is still red, as far as the photo has colour at all.
         colour = min(1.0, float(np.ptp(skin)) / max(skin.mean(), 1.0))
         hue = hue + colour * np.array([-0.15, -0.19, 0.25])
         brightness = min(1.05 * lip.mean(), 0.85 * skin.mean())
         self.flesh: Array = brightness * np.clip(1 + hue, 0.45, 1.6)
-        """Of the tongue in full light, BGR."""
+        """Colour of the tongue in full light, BGR."""
         self.line: FloatArray = (lip * 0.45).astype(np.float32)
-        """Of the shadow between shut lips, BGR."""
+        """Colour of the shadow between shut lips, BGR."""
         left, right = (self._around(side, tuple(skin)).mean() for side in SIDES)
         ratio = float(np.clip(right / max(left, 1.0), 1 / MOST_UNEVEN, MOST_UNEVEN))
         self._slope = float(np.log(ratio)) / (2 * CHEEK_AT)
 
-    def from_the_left(self, u: Array) -> Array:
-        """How much more light than in the middle falls at u: as on the cheeks, one side may be in shadow."""
+    def side_light(self, u: Array) -> Array:
+        """Light at u relative to the middle, interpolated from the cheeks: one side may be in shadow."""
         more: Array = np.exp(np.clip(self._slope * u, -0.4, 0.4))
         return more
 
     def _tooth(self, skin: Array) -> Array:
-        """Teeth are as white as eyes are, and lighter than any skin; the photo's light is that of the skin's greys."""
+        """Teeth are as white as the eyes, and lighter than the skin; tinted by the light, as seen on skin and eyes."""
         eyes = self._pixels(((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER))).astype(np.float64)
         brightness = float(1.1 * skin.mean())
         tint = 1 + 0.25 * (skin / max(skin.mean(), 1.0) - 1)

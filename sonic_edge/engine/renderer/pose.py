@@ -1,4 +1,4 @@
-"""Poses: what the renderer is asked for, held within what a photo can bear."""
+"""Poses, limited to what a warped photo can take."""
 
 import math
 from typing import Dict, Mapping
@@ -6,14 +6,14 @@ from typing import Dict, Mapping
 from ...media import CHANNELS
 
 MOST_SHIFT = math.hypot(CHANNELS["tx"][1], CHANNELS["ty"][1])
-"""Furthest that a head is moved across the picture, interoculars."""
+"""Largest shift of the head across the picture, interoculars."""
 
 
-def held(pose: Mapping[str, float]) -> Dict[str, float]:
-    """Every channel of a pose, within its limits; channels that are missing rest at 0.
+def clamped(pose: Mapping[str, float]) -> Dict[str, float]:
+    """A pose with all channels, clamped to their limits; missing channels are 0.
 
     Raises:
-        ValueError: A channel is not a number, or is unknown.
+        ValueError: A channel is unknown or NaN.
     """
     unknown = sorted(set(pose) - set(CHANNELS))
     if unknown:
@@ -21,12 +21,12 @@ def held(pose: Mapping[str, float]) -> Dict[str, float]:
     values = {}
     for name, (low, high) in CHANNELS.items():
         value = float(pose.get(name, 0.0))
-        if not low <= value <= high:  # seldom
+        if not low <= value <= high:  # rare
             if math.isnan(value):
                 raise ValueError(f"pose channel {name} is nan; a number is needed")
             value = min(max(value, low), high)
         values[name] = value
-    # A head may go to the end of its ways, not of all of them at once: the neck would be torn.
+    # Roll and shift may not both reach their limits at once: the neck would be torn.
     roll, shift = values["roll"] / CHANNELS["roll"][1], math.hypot(values["tx"], values["ty"]) / MOST_SHIFT
     together = max(1.0, abs(roll) + shift)
     for name in ("roll", "tx", "ty"):

@@ -1,7 +1,7 @@
-"""Light on a face that moves: folds deepen, cheeks grow hollow, the chin turns out of the light.
+"""Changes of light on a moving face: folds deepen, cheeks become hollow, the chin turns from the light.
 
-A warp alone keeps the light of the photo where the skin was; that looks like a printed mask. Gains multiply the photo,
-so light that falls from one side stays on that side.
+A warp alone moves the photo's shading with the skin, which looks like a printed mask. Gains multiply the photo, so that
+light from one side stays on that side.
 """
 
 from typing import Mapping, Optional, Tuple
@@ -13,21 +13,21 @@ from .geometry import LEFT_BROW, OVAL, RIGHT_BROW, Array, FaceFrame, Grid, point
 from .mouth import MouthShape
 
 SHADES = ("open", "smile", "pout", "press", "raise", "frown")
-"""What the light changes with; `amounts` says how much of each a pose has."""
+"""The bases of the change of light; `Shading.gain` gives the weight of each for a pose."""
 EDGE = 0.14
-"""Shades fade out over this distance from the edge of the face, interoculars."""
+"""Changes fade out over this distance from the edge of the face, interoculars."""
 LEAST = 1 / 512
-"""Less than this changes no pixel to speak of."""
+"""A smaller gain changes no pixel noticeably."""
 
 
 class Shading:
-    """How light changes on the face with a pose.
+    """How the light on the face changes with the pose.
 
     Args:
-        frame: Of the face.
+        frame: The face's coordinates.
         landmarks: Face mesh on the canvas, [468, 3].
         shape: The mouth in the photo.
-        grid: Where gains are wanted.
+        grid: The grid of the gains.
     """
 
     def __init__(self, frame: FaceFrame, landmarks: FloatArray, shape: MouthShape, grid: Grid) -> None:
@@ -38,11 +38,11 @@ class Shading:
         wings = float(0.5 * shape.nose), 0.62 * half
 
         def both(u: float, v: float, size: Tuple[float, float], tilt: float = 0.0) -> Array:
-            """A spot to the left and one to the right."""
+            """Two symmetric spots, left and right."""
             return spot(uv, (-u, v), size, -tilt) + spot(uv, (u, v), size, tilt)
 
         corner = (shape.right - shape.left) / 2
-        # From the wing of the nose past the corner of the mouth: the nasolabial fold.
+        # The nasolabial fold, from the wing of the nose past the corner of the mouth.
         fold = both(corner + 0.10, 0.5 * wings[0], (0.075, 0.30), 0.45)
         hollow = both(corner + 0.26, 0.12, (0.22, 0.42), 0.1)
         apple = both(corner + 0.22, wings[0] - 0.22, (0.26, 0.24))
@@ -63,17 +63,17 @@ class Shading:
             "raise": -0.035 * lines,
             "frown": -0.10 * between,
         }
-        # Only skin: the wall behind a chin does not darken with it.
+        # Only on the skin: the wall behind the chin does not darken.
         within = inside(frame.of(points_of(landmarks, OVAL)), uv)
         self._bases: FloatArray = np.stack([(within * bases[name]).ravel() for name in SHADES]).astype(np.float32)
         self.most: FloatArray = np.abs(self._bases).max(0).reshape(within.shape)
-        """What any one of them changes at each grid node, [rows, columns]."""
+        """Largest absolute gain of any basis at each grid node, [rows, columns]."""
 
     def gain(self, pose: Mapping[str, float], lips: Mapping[str, float]) -> Optional[FloatArray]:
-        """What the photo is multiplied with at each grid node, less 1, [rows, columns]; None where nothing changes.
+        """Relative change of the light at each grid node (factor - 1), [rows, columns]; None if there is no change.
 
         Args:
-            pose: Channels, held within their limits.
+            pose: Channels, clamped to their limits.
             lips: `mouth.lip_weights` of that pose.
         """
         amounts = {
@@ -103,13 +103,13 @@ def inside(oval: Array, uv: Array) -> Array:
 
 
 def spot(uv: Array, at: Tuple[float, float], size: Tuple[float, float], tilt: float) -> Array:
-    """A soft spot: 1 at its middle, 0 from its rim on.
+    """A soft elliptical spot: 1 at its centre, 0 at its edge and beyond.
 
     Args:
-        uv: Where, face coordinates, [..., 2].
-        at: Its middle.
+        uv: Positions, face coordinates, [..., 2].
+        at: Its centre.
         size: Its half axes.
-        tilt: How far its long axis leans, radians, clockwise.
+        tilt: Rotation, radians, clockwise.
     """
     du, dv = uv[..., 0] - at[0], uv[..., 1] - at[1]
     across = du * np.cos(tilt) + dv * np.sin(tilt)

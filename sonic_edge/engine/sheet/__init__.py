@@ -1,12 +1,12 @@
-"""A contact sheet: one picture that shows people and reviewers what became of a clip.
+"""A contact sheet: one picture that shows how a clip turned out.
 
-`chooser` says who tells which frames it shows: `moments` by the motion they are meant to show, `seen` by how they look.
-`strip` draws mouth and sound over time, `paper` is what all of it is drawn on, `page` puts it together.
+A `chooser` selects the frames: in `moments` by the motion they are meant to show, in `seen` by their pixels. `strip`
+plots mouth and sound over time, `paper` has the drawing primitives, `page` lays everything out.
 """
 
 from .chooser import Chooser
-from .moments import Meant
+from .moments import MotionChooser
 from .page import Sheet
-from .seen import Seen
+from .seen import PictureChooser
 
-__all__ = ["Chooser", "Meant", "Seen", "Sheet"]
+__all__ = ["Chooser", "MotionChooser", "PictureChooser", "Sheet"]

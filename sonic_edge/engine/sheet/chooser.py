@@ -1,4 +1,4 @@
-"""What a contact sheet is told by: who chooses the frames it shows."""
+"""The interface of the choosers, which select the frames for a contact sheet."""
 
 from dataclasses import dataclass
 from typing import List, Protocol, Sequence, Tuple
@@ -9,34 +9,34 @@ from .strip import Track
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame that shows something."""
+    """A selected frame and its caption."""
 
     index: int
-    """Of the frame."""
+    """Index of the frame."""
     what: str
-    """What it shows."""
+    """What the frame shows."""
     value: str
-    """How much of it."""
+    """The value behind it, such as ``jaw 0.81``."""
 
 
 class Chooser(Protocol):
-    """Says which frames of a clip are worth a look, and where the mouth is in them."""
+    """Selects frames of a clip that are worth a look, and locates the mouth in them."""
 
     n_frames: int
     fps: float
     n_stills: int
-    """Moments there will be."""
+    """Number of moments."""
     opening_words: str
-    """What `opening` is, for the key of the strip."""
+    """What `opening` measures, for the legend of the strip."""
 
     def look(self, index: int, image: Image) -> Sequence[int]:
-        """See the next frame; numbers of the stills for which it is the best, so far."""
+        """Examine the next frame; returns the numbers of the stills for which it is the best so far."""
 
     def part(self, index: int) -> Tuple[slice, slice]:
-        """Rows and columns of a frame that hold the mouth; always the same size, never empty."""
+        """Rows and columns of the mouth in a frame; always the same size, never empty."""
 
     def moments(self) -> List[Moment]:
-        """What the stills show, once all frames have gone by."""
+        """The selected frames; only after the last frame."""
 
     def opening(self) -> Track:
-        """How far the mouth opens, 0..1.2, once all frames have gone by."""
+        """How far the mouth opens over time, 0..1.2; only after the last frame."""

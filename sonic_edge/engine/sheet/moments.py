@@ -1,4 +1,4 @@
-"""Frames chosen by the motion they are to show, and where the mouth is in them."""
+"""Chooses frames by the motion that they are meant to show, and locates the mouth in them."""
 
 import math
 from typing import List, Tuple
@@ -10,28 +10,28 @@ from .chooser import Moment
 from .strip import Track
 
 N_CLOSE_UPS = 20
-"""Close-ups of the mouth, or one for each frame of a shorter clip."""
+"""Number of close-ups of the mouth; a shorter clip has one for each frame."""
 SPEAKS_S = 0.3
-"""Lips that part within this time before and after are shut by speech, not at rest."""
+"""Shut lips that are parted within this time before and after are shut by speech, not at rest, seconds."""
 LEAST_TURN = 0.02
-"""A head that turns, nods and tilts less than this in all has not turned, radians."""
+"""A head that turns, nods and tilts by less than this in total counts as not turned, radians."""
 
 _MOUTH = (13, 14, 61, 291)
 """Mesh points: upper and lower lip, corners."""
 _CROP = (1.6, 1.2)
 """Width and height of a close-up, interoculars: about twice a mouth."""
 _CHIN = 0.1
-"""A close-up is so much lower than lips that are shut: the lower one is who moves, interoculars."""
+"""A close-up is centred this far below the shut lips, because the lower lip is the one that moves, interoculars."""
 _IN_FRONT, _ABOVE = 0.8, 0.9
-"""The mouth is so far in front of the axis the head turns about, and above the point it tilts about, interoculars."""
+"""The mouth is this far in front of the axis of turning, and above the pivot of tilting, interoculars."""
 
 
-class Meant:
-    """See `Chooser`: the motion says it all, before a frame is made.
+class MotionChooser:
+    """See `Chooser`: the frames are chosen from the motion, before any of them is rendered.
 
     Args:
-        portrait: What the frames are made of.
-        motion: What they do.
+        portrait: The portrait that the frames are rendered from.
+        motion: The motion of the clip.
     """
 
     opening_words = "opening asked of the mouth (jaw)"
@@ -62,7 +62,7 @@ class Meant:
 
 
 def moments(motion: Motion) -> List[Moment]:
-    """The frames in which the face goes furthest: open, rounded, shut, smiling, blinking, turned, in this order."""
+    """The frames with the extremes of the motion: open, rounded, shut, smiling, blinking, turned, in this order."""
     open_, rounded, smiling, blinking = (
         _most(motion.channel(channel), least, channel, *words)
         for channel, least, words in (
@@ -76,13 +76,13 @@ def moments(motion: Motion) -> List[Moment]:
 
 
 def _most(values: FloatArray, least: float, name: str, what: str, never: str) -> Moment:
-    """Where a channel is largest; `never` if even there it is under `least`."""
+    """The frame in which a channel is largest; captioned `never` if even that is below `least`."""
     index = int(values.argmax())
     return Moment(index, what if values[index] >= least else never, f"{name} {values[index]:.2f}")
 
 
 def _shut(motion: Motion) -> Moment:
-    """Lips that speech has shut, the one between the widest openings; lips at rest if there are none."""
+    """The closure by speech between the widest openings; if there is none, lips at rest."""
     close, jaw = motion.channel("close"), motion.channel("jaw")
     if close.max() < 0.5:
         index = int(jaw.argmin())
@@ -100,19 +100,19 @@ def _turned(motion: Motion) -> Moment:
     angles = np.stack([motion.channel(name) for name in ("yaw", "pitch", "roll")])
     size = np.linalg.norm(angles, axis=0)
     index = int(size.argmax())
-    yaw, pitch, roll = (round(float(a)) for a in np.rad2deg(angles[:, index]))  # whole numbers have no -0
+    yaw, pitch, roll = (round(float(a)) for a in np.rad2deg(angles[:, index]))  # as integers, which have no -0
     what = "turned" if size[index] >= LEAST_TURN else "never turned"
     return Moment(index, what, f"yaw {yaw:+d} pitch {pitch:+d} roll {roll:+d} deg")
 
 
 def close_ups(n_frames: int) -> List[int]:
-    """Frames evenly over a clip: the middles of equal parts."""
+    """Frames evenly spaced over a clip: the middles of equal parts."""
     n = min(N_CLOSE_UPS, n_frames)
     return [(2 * i + 1) * n_frames // (2 * n) for i in range(n)]
 
 
 def mouth_part(portrait: Portrait, motion: Motion, index: int) -> Tuple[slice, slice]:
-    """Rows and columns of a frame that hold the mouth, moved with the head; always the same size, never empty."""
+    """Rows and columns of the mouth in a frame, following the head; always the same size, never empty."""
     pose = motion.frame(index)
     right = pose.get("tx", 0) + _IN_FRONT * math.sin(pose.get("yaw", 0)) + _ABOVE * math.sin(pose.get("roll", 0))
     down = pose.get("ty", 0) + _IN_FRONT * math.sin(pose.get("pitch", 0))
@@ -120,7 +120,7 @@ def mouth_part(portrait: Portrait, motion: Motion, index: int) -> Tuple[slice, s
 
 
 def mouth_place(portrait: Portrait, right: float = 0.0, down: float = 0.0) -> Tuple[slice, slice]:
-    """Rows and columns that hold the mouth of the portrait, moved by so many interoculars."""
+    """Rows and columns of the mouth in the portrait, shifted by a number of interoculars."""
     height, width = portrait.image.shape[:2]
     unit, down = portrait.interocular, _CHIN + down
     x, y = portrait.landmarks[list(_MOUTH), :2].mean(0) + np.array([right, down]) * unit
@@ -128,7 +128,7 @@ def mouth_place(portrait: Portrait, right: float = 0.0, down: float = 0.0) -> Tu
 
 
 def _span(middle: float, length: float, whole: int) -> slice:
-    """Whole pixels around a middle, moved to lie inside 0..whole."""
+    """Pixels around a middle, shifted to be inside 0..whole."""
     n = min(max(8, round(length)), whole)
     start = min(max(0, round(middle - n / 2)), whole - n)
     return slice(start, start + n)

@@ -1,4 +1,4 @@
-"""The sheet itself: takes what it needs from the frames as they go by, and is laid out at the end."""
+"""The sheet itself: collects what it needs from the frames as they pass, and is laid out at the end."""
 
 import os
 from contextlib import suppress
@@ -15,27 +15,27 @@ from .paper import INK, PALE, blank, put, resized, spot, write
 from .strip import HEIGHT, Track, draw_key, draw_strip, relative
 
 _WIDTH, _MARGIN, _GAP = 1800, 36, 14
-"""Of the page, pixels."""
+"""Width of the page, its margin and the gap between pictures, pixels."""
 _TALLEST = 520
-"""Height of a still at most, pixels."""
+"""Largest height of a still, pixels."""
 _WIDE = 1.5
-"""Pictures wider than this times their height stand in two rows of three, or nothing could be seen in them."""
+"""Pictures with a larger aspect ratio than this are laid out in two rows of three, or they would be too small."""
 _A_ROW = 10
 """Close-ups in a row."""
 _HEADING = 54
-"""Room for one, and above it, pixels."""
+"""Space for a heading, including that above it, pixels."""
 
 
 class Sheet:
-    """A contact sheet of one clip. Holds a few small pictures, however long the clip is.
+    """A contact sheet of one clip. Keeps only a few small pictures, however long the clip is.
 
     Args:
         path: The PNG to be written.
-        portrait: What the frames are made of.
-        chooser: Says which of them are shown.
+        portrait: The portrait that the frames are rendered from.
+        chooser: Selects the frames.
         level: Loudness of the sound, log10 power, [n], the first at 0 s.
-        level_rate: Values of `level` a second.
-        loud: Loudness of its loud parts, log10 power.
+        level_rate: Values of `level` per second.
+        loud: Loudness of the loud parts, log10 power.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Sheet:
         self._fault: Optional[Exception] = None
 
     def watch(self, frames: Iterator[Image]) -> Iterator[Image]:
-        """The same frames, looked at on their way. What goes wrong in looking is raised by `write`, not here."""
+        """Pass the frames through and examine them. An error in examining is raised later, by `write`."""
         for index, image in enumerate(frames):
             if self._fault is None:
                 try:
@@ -72,7 +72,7 @@ class Sheet:
             self._crops[index] = resized(image[self._chooser.part(index)], *self._crop_size)
 
     def write(self) -> None:
-        """Write the PNG, whole or not at all. The same clip gives the same bytes.
+        """Write the PNG, completely or not at all. The same clip gives the same bytes.
 
         Raises:
             DeviceError: If it cannot be written.
@@ -94,7 +94,7 @@ class Sheet:
                 part.unlink()
 
     def drawn(self) -> Image:
-        """The page, once all frames have gone by."""
+        """The page as a picture; only after the last frame."""
         moments = self._chooser.moments()
         still_height, crop_height = self._still_size[1] + 64, self._crop_size[1] + 34
         stills_top = _MARGIN + 68
@@ -141,12 +141,12 @@ class Sheet:
         cv2.line(page, (_MARGIN, row), (_WIDTH - _MARGIN, row), PALE)
 
     def _seconds(self, index: int) -> float:
-        """When a frame is shown."""
+        """Time of a frame, seconds."""
         return index / self._chooser.fps
 
 
 def _cell(a_row: int) -> int:
-    """Width of one of so many pictures in a row, pixels."""
+    """Width of a picture if there are `a_row` in a row, pixels."""
     return (_WIDTH - 2 * _MARGIN + _GAP) // a_row - _GAP
 
 
@@ -160,6 +160,6 @@ def _place(i: int, a_row: int, top: int, row_height: int) -> Tuple[int, int]:
 
 
 def _fitted(width: int, height: int, widest: int, tallest: int) -> Tuple[int, int]:
-    """Width and height of a picture that is made as large as fits, pixels."""
+    """Width and height of a picture scaled to fit, pixels."""
     scale = min(widest / width, tallest / height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,4 +1,4 @@
-"""White paper, and what is put on it: words, pictures, numbered spots."""
+"""Drawing on a white page: text, pictures, numbered spots."""
 
 from functools import lru_cache
 from typing import Tuple
@@ -18,8 +18,6 @@ INK: Colour = (45, 45, 45)
 PALE: Colour = (120, 120, 120)
 LINE: Colour = (226, 226, 226)
 
-"""The label's font: it is always there, and has all of ASCII."""
-
 
 def blank(width: int, height: int) -> Image:
     """A white page."""
@@ -27,15 +25,16 @@ def blank(width: int, height: int) -> Image:
 
 
 def write(page: Image, at: Tuple[int, int], words: str, size: int, colour: Colour = INK, anchor: str = "ls") -> None:
-    """Words on a page; what would be outside it is cut off.
+    """Write a line of text; what is outside the page is clipped.
 
     Args:
         page: Changed in place.
         at: Column and row of the anchor.
-        words: One line.
-        size: Of the font, pixels.
-        colour: Of the letters.
-        anchor: Which point of the words is there, as Pillow has it: `ls` start, `ms` middle, `rs` end of the base line.
+        words: The text, one line.
+        size: Font size, pixels.
+        colour: Colour of the letters.
+        anchor: Which point of the text is at `at`, in Pillow's notation: `ls` start, `ms` middle, `rs` end of the
+            baseline.
     """
     top, bottom = max(0, at[1] - 2 * size), min(len(page), at[1] + size)
     mask = Pil.new("L", (page.shape[1], bottom - top))
@@ -46,30 +45,31 @@ def write(page: Image, at: Tuple[int, int], words: str, size: int, colour: Colou
 
 
 def length(words: str, size: int) -> int:
-    """How long words are, pixels."""
+    """Width of a text, pixels."""
     return round(_font(size).getlength(words))
 
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The label's font, which is always available and has all of ASCII."""
     return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def put(page: Image, at: Tuple[int, int], picture: Image) -> None:
-    """A picture on a page, at its top left corner, with a thin edge that holds even white pictures together."""
+    """Put a picture on a page, its top left corner at `at`, with a thin frame so that white pictures show too."""
     (x, y), (height, width) = at, picture.shape[:2]
     page[y : y + height, x : x + width] = picture
     cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), LINE)
 
 
 def spot(page: Image, at: Tuple[int, int], number: int) -> None:
-    """A number in a dark round spot about a point."""
+    """Draw a number in a dark disc around a point."""
     cv2.circle(page, at, 10, INK, cv2.FILLED, cv2.LINE_AA)
     write(page, (at[0], at[1] + 5), str(number), 14, (255, 255, 255), "ms")
 
 
 def resized(picture: Image, width: int, height: int) -> Image:
-    """A picture at another size; a copy, also at its own."""
+    """A resized copy of a picture; a copy even if the size is the same."""
     shrinks = width * height < picture.shape[0] * picture.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

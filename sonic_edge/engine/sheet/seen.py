@@ -1,4 +1,4 @@
-"""Frames chosen by what is seen in them: for pictures that come without the motion they are to show."""
+"""Chooses frames by their pixels: for models that paint pictures, without a motion."""
 
 from typing import Dict, List, Tuple
 
@@ -11,20 +11,20 @@ from .moments import mouth_place
 from .strip import Track
 
 _SIDE = 48
-"""The mouth is looked at in this size, pixels: its shape counts, not its grain."""
+"""The mouth is compared at this size, pixels: its shape matters, not its grain."""
 _CHANGED = 0.01
-"""A mouth whose pixels change less than this on average, of black to white, has not changed."""
+"""A mouth whose pixels change less than this on average, relative to black to white, counts as unchanged."""
 
 
-class Seen:
-    """See `Chooser`. The mouth's opening is how far its pixels are from the photo's.
+class PictureChooser:
+    """See `Chooser`. The mouth's opening is measured as the difference of its pixels from the photo's.
 
     Args:
-        portrait: The photo.
-        n_frames: Frames of the clip.
+        portrait: The portrait.
+        n_frames: Number of frames in the clip.
         fps: Frames a second.
         level: Loudness of the sound, log10 power, [n], the first at 0 s.
-        rate: Values of `level` a second.
+        rate: Values of `level` per second.
     """
 
     n_stills = 5
@@ -38,7 +38,7 @@ class Seen:
         self._photo = self._before = self._mouth(portrait.image)
         self._change: FloatArray = np.zeros(n_frames, np.float32)
         self._best: Dict[int, Tuple[float, int]] = {}
-        """Still -> how good its frame is, which frame."""
+        """Still -> (score, frame) of the best so far."""
 
     def look(self, index: int, image: Image) -> List[int]:
         """See `Chooser`."""
@@ -59,21 +59,24 @@ class Seen:
         return self._place
 
     def moments(self) -> List[Moment]:
-        """See `Chooser`: changes of black to white, a step from the frame before; loudness to the loudest frame's."""
+        """See `Chooser`.
+
+        Changes are relative to black to white, loudness to the loudest frame; a step is a change from the last frame.
+        """
         changed = "mouth changed most" if self._change.max() >= _CHANGED else "mouth never changed"
         words = (changed, "mouth changed least", "largest step", "loudest", "softest")
-        told = []
+        moments = []
         for still, what in enumerate(words):
             value, index = self._best[still]
             loud = 10 * float(self._level[index] - self._level.max())
-            told.append(Moment(index, what, f"{loud:.0f} dB" if still > 2 else f"{100 * abs(value):.1f} %"))
-        return told
+            moments.append(Moment(index, what, f"{loud:.0f} dB" if still > 2 else f"{100 * abs(value):.1f} %"))
+        return moments
 
     def opening(self) -> Track:
         """See `Chooser`."""
         return Track(self._change / max(float(self._change.max()), _CHANGED), self.fps)
 
     def _mouth(self, image: Image) -> FloatArray:
-        """The mouth without colour, small, 0..1."""
+        """The mouth in grey, reduced, 0..1."""
         small = cv2.resize(image[self._place], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(255)

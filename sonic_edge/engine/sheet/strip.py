@@ -1,4 +1,4 @@
-"""How far the mouth opens against how loud the sound is, over the whole clip."""
+"""Plots how far the mouth opens and how loud the sound is over the whole clip."""
 
 import math
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from .paper import INK, LINE, PALE, Colour, length, spot, write
 OPENING: Colour = (50, 50, 205)
 LOUDNESS: Colour = (185, 130, 70)
 _FILL: Colour = (240, 224, 205)
-"""Under the loudness."""
+"""Colour of the area below the loudness."""
 
 HEIGHT = 300
-"""All of it, pixels: numbers of the stills, plot, seconds."""
+"""Total height, pixels: numbers of the stills, plot, time axis."""
 _MARKS, _PLOT = 34, 220
 _SIDE = 56
-"""Room left and right of the plot for its scales, pixels."""
+"""Space left and right of the plot for its scales, pixels."""
 _TOP = 1.25
 """Opening at the upper edge of the plot."""
 _RANGE_DB = 40.0
-"""Sound so far under the loud parts is as low as no opening; the loud parts are as high as an opening of 1."""
+"""Sound this far below the loud parts is drawn at an opening of 0; the loud parts are drawn at an opening of 1."""
 _SOFTEST_LOUD = -4.5
-"""Loud parts softer than this are taken for this loud, log10 power: silence is to look like silence."""
+"""Lower limit for the level of the loud parts, log10 power: silence should look like silence."""
 _TICK_ROOM = 90
 """Least distance between two labels of the axis, pixels."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """Something measured over the clip."""
+    """A quantity measured over the clip."""
 
     values: FloatArray
     """[n], the first at 0 s."""
     rate: float
-    """Values a second."""
+    """Values per second."""
 
     def columns(self, duration_s: float, n: int) -> NDArray[np.float64]:
-        """The largest in each of n equal parts of the clip, [n]; lines between the values where they are too few."""
+        """The largest value in each of n equal parts of the clip, [n]; interpolated if there are too few values."""
         values = self.values.astype(np.float64)
         edges = np.arange(n) / n * duration_s * self.rate  # in values
         if duration_s * self.rate <= n:
@@ -54,10 +54,10 @@ def relative(level: FloatArray, loud: float) -> FloatArray:
 
     Args:
         level: Log10 power, [n].
-        loud: Of the loud parts, log10 power.
+        loud: Level of the loud parts, log10 power.
 
     Returns:
-        [n], 1 at the loud parts and 0 at `_RANGE_DB` and more under them.
+        [n], 1 at the loud parts and 0 at `_RANGE_DB` below them or softer.
     """
     over: FloatArray = 1 + (level - np.float32(max(loud, _SOFTEST_LOUD))) * np.float32(10 / _RANGE_DB)
     return np.clip(over, 0, _TOP)
@@ -72,16 +72,16 @@ def draw_strip(
     stills_s: Sequence[float],
     close_ups_s: Sequence[float],
 ) -> None:
-    """Draw it.
+    """Draw the plot.
 
     Args:
         page: Changed in place.
-        box: Left, top and width; it is `HEIGHT` high.
-        opening: Of the mouth, 0..1.2.
-        loudness: As `relative` gives it.
-        duration_s: Of the clip, seconds.
-        stills_s: Where the numbered stills are from, 1 first, seconds.
-        close_ups_s: Where the close-ups are from, seconds.
+        box: Left, top and width; the height is `HEIGHT`.
+        opening: Opening of the mouth, 0..1.2.
+        loudness: From `relative`.
+        duration_s: Length of the clip, seconds.
+        stills_s: Times of the numbered stills, number 1 first, seconds.
+        close_ups_s: Times of the close-ups, seconds.
     """
     left, top, right = box[0] + _SIDE, box[1] + _MARKS, box[0] + box[2] - _SIDE
     bottom, n = top + _PLOT, right - left
@@ -111,7 +111,7 @@ def draw_strip(
         column = x(i * step)
         cv2.line(page, (column, top), (column, bottom + 6), LINE)
         write(page, (column, bottom + 24), f"{i * step:.{digits}f} s", 14, PALE, "ms")
-    thickness = 2 if duration_s * opening.rate < n / 2 else 1  # thick lines close together become one stain
+    thickness = 2 if duration_s * opening.rate < n / 2 else 1  # thick lines close together would merge into a blot
     cv2.polylines(page, [curve(opening.columns(duration_s, n))], False, OPENING, thickness, cv2.LINE_AA, 4)
     for moment in close_ups_s:
         cv2.line(page, (x(moment), bottom - 5), (x(moment), bottom + 5), INK)
@@ -125,7 +125,7 @@ def draw_strip(
 
 
 def draw_key(page: Image, at: Tuple[int, int], opening: str) -> None:
-    """What the colours of the strip mean, on one line that ends at a point; `opening` is what the line shows."""
+    """Draw the legend of the strip on one line that ends at a point; `opening` is the caption of the curve."""
     column = at[0]
     for words, colour in (
         ("close-ups: short ticks", INK),
@@ -137,14 +137,14 @@ def draw_key(page: Image, at: Tuple[int, int], opening: str) -> None:
 
 
 def tick_step(duration_s: float, most: int) -> float:
-    """The smallest of 1, 2, 5, 10... (or .1, .2, .5...) seconds that parts a clip into no more than `most` parts."""
+    """The smallest step of 1, 2, 5, 10... (or .1, .2, .5...) seconds that divides a clip into at most `most` parts."""
     least = duration_s / most
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * m for m in (1, 2, 5, 10) if power * m >= least * (1 - 1e-9))
 
 
 def spread(columns: Sequence[int], apart: int, first: int, last: int) -> List[int]:
-    """Places near given columns, in their order, at least `apart` from one another, within first..last."""
+    """Positions near given columns, in the same order, at least `apart` from one another, within first..last."""
     order = sorted(range(len(columns)), key=lambda i: columns[i])
     places = list(columns)
     for rank, i in enumerate(order):

@@ -1,18 +1,18 @@
-"""What an Ascend chip says of itself, through the vendor's `npu-smi info`. Nothing here raises, nothing here waits."""
+"""The state of an Ascend chip, from the vendor's `npu-smi info`. Nothing here raises; only `ask` waits."""
 
 from .status import ChipStatus, NpuStatus
 from .table import HEALTHY, Npu, Report, fits, needs_chip, parse
-from .watch import HOT_C, TOO_HOT_C, Watch, ask, find_command, troubles
+from .watch import HOT_C, TOO_HOT_C, Monitor, ask, find_command, troubles
 
 __all__ = [
     "HEALTHY",
     "HOT_C",
     "TOO_HOT_C",
     "ChipStatus",
+    "Monitor",
     "Npu",
     "NpuStatus",
     "Report",
-    "Watch",
     "ask",
     "find_command",
     "fits",

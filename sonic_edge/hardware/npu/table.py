@@ -1,8 +1,8 @@
-"""The table of `npu-smi info`, as the vendor's tool prints it: read, and said in words what is wrong with it.
+"""Parses the table that the vendor's `npu-smi info` prints.
 
-From the vendor's manual ("npu-smi info", Atlas 200I A2 25.2.0, hiascend.com re/npu/npusmi_007) and from what
-people have posted (tests/npu_smi/README.md): a head of two lines that names the columns, then two lines for each chip.
-Which columns there are differs by product and version, so they are found by their names:
+From the vendor's manual ("npu-smi info", Atlas 200I A2 25.2.0, hiascend.com re/npu/npusmi_007) and output that people
+have posted (tests/npu_smi/README.md): two header lines with the column names, then two lines for each chip. The
+columns differ by product and version, so they are found by name:
 
     | NPU     Name       | Health     | Power(W)     Temp(C)           Hugepages-Usage(page) |
     | Chip    Device     | Bus-Id     | AICore(%)    Memory-Usage(MB)                        |
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 HEALTHY = "OK"
-"""The others are Warning, Alarm, Critical and UNKNOWN: not there, or not started (re/npu/npusmi_028)."""
+"""The other values are Warning, Alarm, Critical and UNKNOWN (absent or not started; re/npu/npusmi_028)."""
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Npu:
-    """A chip. What it does not tell is None."""
+    """The state of one chip. What npu-smi does not report is None."""
 
     npu: int
     """The card's number."""
     chip: int
     """The chip's number on its card."""
     device: int
-    """What programs call it, and `model.device_id`."""
+    """The number by which programs address it, as in `model.device_id`."""
     name: str
     """310, 310B4, 310P3, 910B3..."""
     health: str
@@ -39,42 +39,42 @@ class Npu:
     temperature_c: Optional[float] = None
     aicore_percent: Optional[float] = None
     memory_used_mb: Optional[float] = None
-    """On a 310 or 310B the chip's memory is that of the whole board: programs and files are in it."""
+    """On a 310 or 310B the chip shares the board's memory: programs and cached files count too."""
     memory_total_mb: Optional[float] = None
     hugepages_used: Optional[float] = None
-    """Of 2 MB each."""
+    """Pages of 2 MB each."""
     hugepages_total: Optional[float] = None
 
     @property
     def soc(self) -> str:
-        """As ATC's ``--soc_version`` calls it."""
+        """Its name in ATC's ``--soc_version``."""
         return self.name if self.name.startswith("Ascend") else f"Ascend{self.name}"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `npu-smi` said."""
+    """What `npu-smi` reported."""
 
     chips: Tuple[Npu, ...] = ()
     driver: str = ""
     """The driver's version."""
     error: str = ""
-    """Why nothing is known of any chip."""
+    """Why nothing is known about any chip."""
     todo: str = ""
-    """What to do about that."""
+    """The remedy for that error."""
 
 
 def needs_chip(backend: str) -> bool:
-    """Whether a backend works on the chip."""
+    """Whether a backend runs on the chip."""
     return backend != "cpu"
 
 
 def fits(soc: str, chip: Npu) -> bool:
-    """Whether what was compiled for `soc` runs on a chip: its own name only, a 310B1 is no 310B4.
+    """Whether a model compiled for `soc` runs on a chip. Names must match: a 310B1 model does not run on a 310B4.
 
     Args:
-        soc: As ATC calls it; empty: any.
-        chip: Some drivers name the family alone (310B): then any of it will do.
+        soc: The target's ATC name; empty: any chip.
+        chip: The chip. If its driver reports only the family (310B), any target in the family fits.
     """
     wanted, there = soc.lower(), chip.soc.lower()
     of_family = re.fullmatch(r"ascend\d+[a-z]", there) is not None and wanted.startswith(there)
@@ -85,7 +85,7 @@ def fits(soc: str, chip: Npu) -> bool:
 
 
 def parse(text: str) -> Report:
-    """What the words of `npu-smi info` mean."""
+    """Parse the output of `npu-smi info`."""
     rows = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in text.splitlines() if _is_row(line)]
     version = re.search(r"Version:\s*([\w.-]+)", text)
     driver = version[1] if version else ""
@@ -115,7 +115,7 @@ def _is_row(line: str) -> bool:
 
 
 def _chip(first: List[str], second: List[str], names: Sequence[str], has_device: bool, position: int) -> List[Npu]:
-    """One chip of its two lines; none if they make no sense."""
+    """One chip from its two lines; an empty list if they cannot be parsed."""
     npu, _, name = first[0].partition(" ")
     numbers = second[0].split()
     if not npu.isdigit() or not name.strip() or not numbers or not all(n.isdigit() for n in numbers):
@@ -123,7 +123,7 @@ def _chip(first: List[str], second: List[str], names: Sequence[str], has_device:
     values = dict(zip(names, [*_values(first[2]), *_values(second[2])]))
     memory = _pair(values.get("Memory-Usage(MB)", ""))
     on_chip = _pair(values.get("HBM-Usage(MB)", ""))
-    if on_chip[1]:  # a training chip: what models lie in
+    if on_chip[1]:  # a training chip: this is the memory that holds the models
         memory = on_chip
     pages = _pair(values.get("Hugepages-Usage(page)", ""))
     device = int(numbers[1]) if has_device and len(numbers) > 1 else position
@@ -144,12 +144,12 @@ def _chip(first: List[str], second: List[str], names: Sequence[str], has_device:
 
 
 def _values(cell: str) -> List[str]:
-    """``8.1  51  15 / 15``: one word for each column."""
+    """``8.1  51  15 / 15`` as one word for each column."""
     return re.sub(r"\s*/\s*", "/", cell).split()
 
 
 def _figure(word: str) -> Optional[float]:
-    """None for NA, a dash, or anything else that is no number."""
+    """A number; None for NA, a dash, or anything else."""
     return float(word) if _NUMBER.fullmatch(word) else None
 
 
@@ -159,10 +159,10 @@ def _pair(word: str) -> Tuple[Optional[float], Optional[float]]:
 
 
 _KNOWN_ERRORS: Tuple[Tuple[str, str], ...] = (
-    ("-8020", "another program or container holds the chip: end it"),
+    ("-8020", "another program or container holds the chip: stop it"),
     (
         "dcmi module initialize failed",
-        "the driver is not loaded, was updated without a restart, or this user may not use it: restart the box; see "
+        "the driver is not loaded, was updated without a restart, or this user may not use it: restart the box; check "
         "that the user is in the group HwHiAiUser; lsmod | grep drv",
     ),
     (
@@ -171,23 +171,23 @@ _KNOWN_ERRORS: Tuple[Tuple[str, str], ...] = (
     ),
     (
         "error while loading shared libraries",
-        "the driver's libraries are not found: /usr/local/Ascend/driver/lib64 must be there, and in LD_LIBRARY_PATH",
+        "the driver's libraries are not found: /usr/local/Ascend/driver/lib64 must exist and be in LD_LIBRARY_PATH",
     ),
 )
-"""Words of `npu-smi`, and what to do. -8005: mind-cluster's FAQ (github Ascend/mind-cluster), vllm-ascend issue 2698;
--8020: Ascend/cann-container-image issue 46."""
+"""Part of an error message of `npu-smi`, and its remedy. -8005: mind-cluster's FAQ (github Ascend/mind-cluster),
+vllm-ascend issue 2698; -8020: Ascend/cann-container-image issue 46."""
 
 
 def _no_table(text: str, driver: str) -> Report:
     said = " ".join(text.split())
     if not said:
-        return Report((), driver, "npu-smi said nothing", "run `npu-smi info` by hand; restart the box")
+        return Report((), driver, "npu-smi printed nothing", "run `npu-smi info` by hand; restart the box")
     for words, todo in _KNOWN_ERRORS:
         if words in said:
             return Report((), driver, f"npu-smi: {said[:200]}", todo)
     return Report(
         (),
         driver,
-        f"npu-smi said something that is not understood: {said[:200]}",
-        "send what `npu-smi info` prints to whoever keeps this program",
+        f"the output of npu-smi is not understood: {said[:200]}",
+        "report this with the output of `npu-smi info`",
     )

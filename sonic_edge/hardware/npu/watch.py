@@ -1,7 +1,7 @@
-"""Asking `npu-smi`, now and then or once, without ever waiting for it; and what is wrong with a chip.
+"""Runs `npu-smi`, once or periodically, without blocking on it, and finds what is wrong with a chip.
 
-A driver that hangs takes `npu-smi` with it, beyond the reach of SIGKILL: it is run beside us, looked at now and then
-and given up after a while; while one hangs no other is started.
+A hung driver hangs `npu-smi` too, beyond the reach of SIGKILL: so it runs as a child that is polled and abandoned at a
+deadline, and no second one is started while one hangs.
 """
 
 import contextlib
@@ -19,41 +19,42 @@ from .table import HEALTHY, Report, parse
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
-PATIENCE_S = 20.0
-"""A healthy driver answers within a second or two, a busy one may take longer."""
+TIMEOUT_S = 20.0
+"""A healthy driver answers within a second or two; a busy one may take longer."""
 
 HOT_C = 90.0
-"""Ours: ten degrees before it is too hot. The vendor's examples show 40 to 66."""
+"""Our own limit, ten degrees below `TOO_HOT_C`. The vendor's examples show 40 to 66."""
 TOO_HOT_C = 100.0
-"""No Ascend 310 may report more (thermal design of the Atlas 200 module, support.huawei.com EDOC1100223191: 100 °C at
-any time, 105 °C is the end); a 310B takes up to 105 °C as well (Atlas 200I A2 24.1.RC3, har/3d/atlas3d_11_0006)."""
+"""The limit of an Ascend 310 (thermal design of the Atlas 200 module, support.huawei.com EDOC1100223191: 100 °C at any
+time, shutdown at 105 °C); a 310B also shuts down at 105 °C (Atlas 200I A2 24.1.RC3, har/3d/atlas3d_11_0006)."""
 
-_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/local/Ascend/driver/tools")
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/local/Ascend/driver/tools")
 _MOST_BYTES = 1 << 18
 _COOLED_C = 5.0
+"""Hysteresis: a chip counts as too hot until it is this far below the limit."""
 
 
 def find_command() -> Optional[str]:
-    """Where `npu-smi` is: on the path, or where drivers put it; None if there is none."""
-    return shutil.which("npu-smi", path=os.pathsep.join([os.environ.get("PATH", ""), *_PLACES]))
+    """The path of `npu-smi`: on PATH or in the folders that drivers use; None if there is none."""
+    return shutil.which("npu-smi", path=os.pathsep.join([os.environ.get("PATH", ""), *_FOLDERS]))
 
 
-class Question:
-    """`npu-smi info`, run once.
+class Query:
+    """One run of `npu-smi info`.
 
     Args:
-        patience_s: The answer may take this long.
+        timeout_s: Deadline for its answer.
     """
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._since = time.monotonic()
         self._said = b""
         self._answer: Optional[Report] = None
         self._process: Optional[subprocess.Popen[bytes]] = None
         command = find_command()
         if command is None:
-            self._answer = Report((), "", "there is no npu-smi", "install the chip's driver: npu-smi comes with it")
+            self._answer = Report((), "", "there is no npu-smi", "install the chip's driver, which includes it")
             return
         try:
             self._process = subprocess.Popen(
@@ -62,7 +63,7 @@ class Question:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
-                start_new_session=True,  # what it starts is ended with it
+                start_new_session=True,  # so that what it starts can be killed with it
                 env={**os.environ, "LC_ALL": "C"},
             )
         except OSError as e:
@@ -73,21 +74,21 @@ class Question:
         os.set_blocking(self._process.stdout.fileno(), False)
 
     def answer(self) -> Optional[Report]:
-        """What was said; None as long as that is not known. Quick, whatever becomes of it."""
+        """The report; None while the answer is outstanding. Never blocks."""
         if self._answer is None and self._has_said_all():
             self._answer = parse(self._said.decode(errors="replace"))
-        elif self._answer is None and time.monotonic() - self._since > self._patience_s:
+        elif self._answer is None and time.monotonic() - self._since > self._timeout_s:
             self._end()
-            error = f"npu-smi gave no answer within {self._patience_s:g} s"
-            self._answer = Report((), "", error, "the driver hangs: restart the box; if it does so again, see dmesg")
+            error = f"npu-smi gave no answer within {self._timeout_s:g} s"
+            self._answer = Report((), "", error, "the driver hangs: restart the box; if it happens again, see dmesg")
         return self._answer
 
     def is_over(self) -> bool:
-        """Whether the process is gone: one that hangs in the kernel stays, given up or not."""
+        """Whether the process has exited: one that hangs in the kernel has not, even after the deadline."""
         return self._process is None or self._process.poll() is not None
 
     def close(self) -> None:
-        """End it; one that hangs in the kernel is left behind."""
+        """Kill the process; one that hangs in the kernel is left behind."""
         if self._process is not None:
             self._end()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -114,44 +115,44 @@ class Question:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-class Watch:
-    """Asks now and then. What is wrong with a chip is logged, once.
+class Monitor:
+    """Runs `npu-smi` periodically and logs each new problem with a chip once.
 
     Args:
-        every_s: From one question to the next.
-        patience_s: See `Question`.
+        every_s: Interval between two runs.
+        timeout_s: See `Query`.
     """
 
-    def __init__(self, every_s: float = EVERY_S, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, every_s: float = EVERY_S, timeout_s: float = TIMEOUT_S) -> None:
         self._every_s = every_s
-        self._patience_s = patience_s
-        self._question: Optional[Question] = None
+        self._timeout_s = timeout_s
+        self._query: Optional[Query] = None
         self._ask_at = 0.0
         self._known: Dict[str, str] = {}
         self.report: Optional[Report] = None
-        """What was said last; None before the first answer."""
+        """The latest report; None before the first answer."""
 
     def tick(self) -> None:
-        """Ask if it is time, take what was answered."""
-        if self._question is None:
+        """Start a run if it is time, and collect its answer. Never blocks."""
+        if self._query is None:
             if time.monotonic() < self._ask_at:
                 return
             self._ask_at = time.monotonic() + self._every_s
-            self._question = Question(self._patience_s)
-        answer = self._question.answer()
+            self._query = Query(self._timeout_s)
+        answer = self._query.answer()
         if answer is not None and answer is not self.report:
             self._take(answer)
-        if answer is not None and self._question.is_over():
-            self._question = None
+        if answer is not None and self._query.is_over():
+            self._query = None
 
     def close(self) -> None:
-        """End what is under way."""
-        if self._question is not None:
-            self._question.close()
-            self._question = None
+        """Stop the current run, if any."""
+        if self._query is not None:
+            self._query.close()
+            self._query = None
 
     def status(self) -> Optional[NpuStatus]:
-        """For `sonic-edge status`; None before the first answer."""
+        """The latest report for `sonic-edge status`; None before the first answer."""
         return None if self.report is None else NpuStatus.of(self.report)
 
     def _take(self, report: Report) -> None:
@@ -162,29 +163,29 @@ class Watch:
                 log.error("%s", words)
         for key in self._known:
             if key not in wrong:
-                log.info("%s: is over", self._known[key])
+                log.info("%s: resolved", self._known[key])
         self._known = wrong
 
 
-def ask(patience_s: float = PATIENCE_S) -> Report:
-    """Ask once and wait for the answer; for who has nothing else to do."""
-    question = Question(patience_s)
+def ask(timeout_s: float = TIMEOUT_S) -> Report:
+    """Run `npu-smi` once and wait for the answer."""
+    query = Query(timeout_s)
     try:
         while True:
-            answer = question.answer()
+            answer = query.answer()
             if answer is not None:
                 return answer
             time.sleep(0.02)
     finally:
-        question.close()
+        query.close()
 
 
 def troubles(report: Report, known: Container[str] = ()) -> Dict[str, str]:
-    """What is wrong, in words, by what it is called.
+    """What is wrong: a key for each problem -> a message.
 
     Args:
-        report: What was said.
-        known: What was wrong before: heat is not over at once.
+        report: The latest report.
+        known: Keys of earlier problems: a chip that was too hot must cool down by some degrees first.
     """
     if report.error:
         return {"npu-smi": f"{report.error}: {report.todo}"}
@@ -198,5 +199,5 @@ def troubles(report: Report, known: Container[str] = ()) -> Dict[str, str]:
         key = f"hot {chip.device}"
         limit_c = TOO_HOT_C - (_COOLED_C if key in known else 0)
         if chip.temperature_c is not None and chip.temperature_c >= limit_c:
-            found[key] = f"{who}: {chip.temperature_c:g} °C; it may have {TOO_HOT_C:g}: clean the fan, give the box air"
+            found[key] = f"{who}: {chip.temperature_c:g} °C; at most {TOO_HOT_C:g}: clean the fan and the air path"
     return found

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import MicrophoneSettings
-from ...media import FloatArray, Heard
+from ...media import FloatArray, SoundBlock
 from . import portaudio
 from .clock import Clock
 from .resample import Resampler
@@ -99,7 +99,7 @@ class Microphone:
             self._changed.notify()
         return None, _CONTINUE
 
-    def read(self, timeout_s: float) -> Optional[Heard]:
+    def read(self, timeout_s: float) -> Optional[SoundBlock]:
         """The sound since the last call; None if there is none.
 
         Args:
@@ -127,7 +127,7 @@ class Microphone:
         self.n_dropped = n_dropped
         samples = self._resampler.push(self._mixer.mix(samples_in))
         start, self._start = self._start, self._start + len(samples)
-        return Heard(samples, start, end_s - self._resampler.behind_s)
+        return SoundBlock(samples, start, end_s - self._resampler.behind_s)
 
     def close(self) -> None:
         """Close the device; takes at most `portaudio.CLOSE_S`."""

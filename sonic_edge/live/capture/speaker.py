@@ -9,7 +9,7 @@ import numpy as np
 
 from ...config import SpeakerSettings
 from ...errors import DeviceError
-from ...media import FloatArray, Heard
+from ...media import FloatArray, SoundBlock
 from ..state import SpeakerState
 from . import portaudio
 from .clock import Clock
@@ -114,7 +114,7 @@ class Speaker:
         pcm = np.rint(np.clip(block, -1, 1) * 32767).astype(np.int16)
         return np.repeat(pcm[:, None], self._n_channels, axis=1).tobytes(), _CONTINUE
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Add sound from the microphone."""
         with self._lock:
             self._line.push(heard.samples, heard.at_s)

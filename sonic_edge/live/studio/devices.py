@@ -8,7 +8,7 @@ from typing import Optional
 
 from ...config import MicrophoneSettings, SpeakerSettings
 from ...errors import DeviceError
-from ...media import Heard
+from ...media import SoundBlock
 from ..capture import Microphone, Speaker
 from ..state import MicrophoneState, SpeakerState
 
@@ -58,7 +58,7 @@ class ReconnectingMicrophone:
         """Whether there is an open device."""
         return self._microphone is not None
 
-    def hear(self, timeout_s: float) -> Optional[Heard]:
+    def hear(self, timeout_s: float) -> Optional[SoundBlock]:
         """What came; None if nothing did, or if it is not yet time to try to open the device again.
 
         Raises:
@@ -121,7 +121,7 @@ class ReconnectingSpeaker:
         self._patience = _Patience(LONGEST_MUTE_S)
         self._error = ""
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Play what was heard, when it is time."""
         if self._settings.device is None:
             return

@@ -86,7 +86,7 @@ class Studio:
         try:
             said = from_studio.read(line)
         except ValueError:
-            return Lost(DeviceError(self._child.nonsense(line)))
+            return Lost(DeviceError(self._child.reject(line)))
         if isinstance(said, Ready):
             self._patience_s = STALL_S + self._camera_s
         elif isinstance(said, Failed):

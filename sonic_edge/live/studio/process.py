@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Option
 from ... import journal
 from ...config import Config, check
 from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
-from ...process import Lines, bound, die_with, take_pipes
+from ...process import LineReader, die_with_parent, limit_resources, take_pipes
 from ..state import MirrorState, StudioState
 from .messages import Answer, Command, Failed, Ready, Recorded, Scene, Stream, commands, starts
 from .reporter import Reporter
@@ -48,13 +48,13 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     """
     journal.set_up()
     orders, messages = take_pipes()
-    lines = Lines(orders)
+    lines = LineReader(orders)
     (first, *_) = lines.wait_for_one()
     start = starts.read(first)
-    die_with(start.parent)
+    die_with_parent(start.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
     config = check(Config, start.config, "settings from the daemon")
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     reporter = Reporter(messages)
     try:
         with make_pipeline(config) as pipeline, _Studio(config, pipeline, reporter, start.muted) as studio:
@@ -116,7 +116,7 @@ class _Studio:
     def __exit__(self, *_: object) -> None:
         self._be_quiet()
 
-    def serve(self, orders: Lines) -> None:
+    def serve(self, orders: LineReader) -> None:
         """Take orders and sound by turns until the daemon goes."""
         while True:
             try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...config import Config
 from ...engine.mirror import Mirror
-from ...media import Heard
+from ...media import SoundBlock
 from ..pacing import FramePacer, Pipe
 from ..state import MirrorState
 from .devices import ReconnectingSpeaker
@@ -35,7 +35,7 @@ class Session:
         self._cpu = time.process_time()
         self._pacer.__enter__()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: SoundBlock) -> None:
         """Take sound.
 
         Raises:

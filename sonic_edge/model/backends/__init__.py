@@ -1,1 +1,1 @@
-"""What runs a model: one protocol, one module for each runtime."""
+"""Backends that run a model: one protocol, one module for each runtime."""

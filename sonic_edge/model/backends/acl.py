@@ -1,12 +1,12 @@
-"""A bare `.om` on an Ascend chip through pyACL, the vendor's "Ascend Inference Runtime". Not run on an Ascend.
+"""Runs a bare `.om` on an Ascend chip through pyACL, the vendor's "Ascend Inference Runtime". Untested on a real chip.
 
 Written from the vendor's documentation of pyACL (Atlas 200I DK A2 23.0.RC2 and CANN commercial 5.0.4 to 9.0), the
-source of pyACL itself (gitcode runtime, python/pyACL, 2026: what each function parses and gives back), CANN's
+source of pyACL itself (gitcode runtime, python/pyACL, 2026: what each function parses and returns), CANN's
 (github hicann/runtime 681ef76, hicann/ge ffdcbc9) and the samples for both boards (github Ascend/samples fc2aea9,
 python/common/acllite/acllite_model.py).
 
-Host memory is the runtime's own (`acl.rt.malloc_host`), seen by numpy through its address: so neither the old
-`acl.util.numpy_to_ptr` nor its successor `acl.util.bytes_to_ptr` is needed, which no CANN has both of.
+Host memory comes from the runtime (`acl.rt.malloc_host`) and numpy uses it through its address. So neither the old
+`acl.util.numpy_to_ptr` nor its successor `acl.util.bytes_to_ptr` is needed; no CANN release has both.
 """
 
 import atexit
@@ -24,20 +24,20 @@ from ...errors import DeviceError
 from ..bundle import Stage
 from .acl_errors import ACL_ERROR_REPEAT_INITIALIZE, explain
 from .base import Tensors, check_inputs
-from .tensors import Found, match_inputs, match_outputs
+from .tensors import RuntimeTensor, match_inputs, match_outputs
 
-_DEVICE = 0  # acl.rt.get_run_mode: the program runs on the chip's own CPUs, as on both boards; 1: on a host beside it
-_NORMAL_ONLY = 2  # ACL_MEM_MALLOC_NORMAL_ONLY: pages of the ordinary size
+_DEVICE = 0  # acl.rt.get_run_mode: the program runs on the chip's own CPUs, as on both boards; 1: on a separate host
+_NORMAL_ONLY = 2  # ACL_MEM_MALLOC_NORMAL_ONLY: no huge pages
 _HOST_TO_DEVICE, _DEVICE_TO_HOST, _DEVICE_TO_DEVICE = 1, 2, 3  # aclrtMemcpyKind
 _TYPES = {0: "float32", 1: "float16", 2: "int8", 3: "int32", 4: "uint8", 6: "int16", 9: "int64", 11: "float64"}
 
 
 class _Calls:
-    """pyACL's functions by their names below `acl.`; every failure becomes a DeviceError.
+    """Calls pyACL's functions by their names after `acl.`; every failure becomes a DeviceError.
 
     Args:
-        module: `acl`.
-        stage: What to name in the words.
+        module: The module `acl`.
+        stage: The stage that error messages name.
     """
 
     def __init__(self, module: Any, stage: Stage) -> None:
@@ -46,89 +46,89 @@ class _Calls:
         self.unreleased: List[str] = []
 
     def plain(self, name: str, *args: object) -> Any:
-        """A function that gives its value and no code."""
+        """Call a function that returns a value and no error code."""
         function = self._module
         try:
             for part in name.split("."):
                 function = getattr(function, part)
             return function(*args)
         except (AttributeError, TypeError, ValueError, OverflowError, SystemError, RuntimeError) as e:
-            raise self._strange(name, e) from e
+            raise self._unexpected(name, e) from e
 
     def do(self, name: str, *args: object) -> None:
-        """A function that gives only its code."""
+        """Call a function that returns only an error code."""
         code = self.plain(name, *args)
         if code != 0:
             raise self.error(name, code)
 
     def get(self, name: str, *args: object) -> Any:
-        """A function that gives (value, code)."""
+        """Call a function that returns (value, error code)."""
         try:
             value, code = self.plain(name, *args)
         except (TypeError, ValueError) as e:
-            raise self._strange(name, e) from e
+            raise self._unexpected(name, e) from e
         if code != 0:
             raise self.error(name, code)
         return value
 
     def make(self, name: str, *args: object) -> int:
-        """A function that gives the address of what it made, or 0."""
+        """Call a function that returns the address of a new object, or 0 on failure."""
         address: int = self.plain(name, *args)
         if not address:
-            raise DeviceError(f"{self._stage.path}: acl.{name} made nothing: {explain(200000)}")
+            raise DeviceError(f"{self._stage.path}: acl.{name} failed: {explain(200000)}")
         return address
 
     def release(self, name: str, *args: object) -> None:
-        """As `do`, but what cannot be given back is only remembered: the rest must still be."""
+        """Like `do`, but a failure is only recorded, so that the remaining resources are still released."""
         try:
             self.do(name, *args)
         except DeviceError as e:
             self.unreleased.append(str(e))
 
-    def _strange(self, name: str, error: Exception) -> DeviceError:
+    def _unexpected(self, name: str, error: Exception) -> DeviceError:
         return DeviceError(
             f"{self._stage.path}: acl.{name} failed: {error}; is this the pyACL of the installed CANN? Take the "
             "environment from CANN's set_env.sh"
         )
 
     def error(self, name: str, code: int) -> DeviceError:
-        """What a code other than 0 becomes."""
-        words = f"{self._stage.path}: acl.{name} failed: {explain(code)}"
+        """The error for a code other than 0."""
+        message = f"{self._stage.path}: acl.{name} failed: {explain(code)}"
         if name == "mdl.load_from_file":
             soc = self._stage.soc or "a chip that bundle.yaml does not name"
-            words = f"{self._stage.path} (compiled for {soc}): acl.{name} cannot load it: {explain(code)}"
-        with contextlib.suppress(Exception):  # not in the oldest CANN; whatever it does, the code is known
+            message = f"{self._stage.path} (compiled for {soc}): acl.{name} cannot load it: {explain(code)}"
+        with contextlib.suppress(Exception):  # the function is missing in the oldest CANN; the code is enough
             recent = " ".join(str(self._module.get_recent_err_msg() or "").split())
-            words += f" [{recent[:500]}]" if recent else ""
-        return DeviceError(words)
+            message += f" [{recent[:500]}]" if recent else ""
+        return DeviceError(message)
 
 
 class _Process:
-    """What pyACL counts by the process: it may be initialised once, and resetting a device takes it from everybody."""
+    """Process-wide state of pyACL: it may be initialised only once, and resetting a device affects all its users."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._is_initialised = False
         self._users: Dict[int, int] = {}
 
-    def take(self, calls: _Calls, module: Any, device_id: int) -> None:
-        """Initialise at the first use, open the device for its first user."""
+    def acquire(self, calls: _Calls, module: Any, device_id: int) -> None:
+        """Initialise pyACL at the first use, and open the device for its first user."""
         with self._lock:
             if not self._is_initialised:
                 code = calls.plain("init")
                 if code == 0:
-                    # documented: finalize before the process ends, and not in a destructor. A second init in one
-                    # process is not promised to work, so it stays until then.
+                    # documented: finalize before the process ends, and not in a destructor. A second init in the same
+                    # process is not guaranteed to work, so pyACL stays initialised until then.
                     atexit.register(module.finalize)
-                elif code != ACL_ERROR_REPEAT_INITIALIZE:  # done by somebody else in this process: theirs to end
+                elif code != ACL_ERROR_REPEAT_INITIALIZE:  # initialised by other code here, which then finalizes it
                     raise calls.error("init", code)
                 self._is_initialised = True
             if not self._users.get(device_id):
                 calls.do("rt.set_device", device_id)
             self._users[device_id] = self._users.get(device_id, 0) + 1
 
-    def give_back(self, calls: _Calls, device_id: int) -> None:
-        """Reset the device after its last user."""
+    def release(self, calls: _Calls, device_id: int) -> None:
+        """Reset the device when its last user releases it."""
         with self._lock:
             self._users[device_id] -= 1
             if not self._users[device_id]:
@@ -140,29 +140,29 @@ _process = _Process()
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where one tensor lies."""
+    """The memory of one tensor."""
 
     name: str
-    """The bundle's."""
+    """Its name in the bundle."""
     device: int
-    """Its memory on the chip, of `size` bytes."""
+    """Address of its memory on the chip, `size` bytes."""
     size: int
     host: int
-    """Its memory on the host, of `array.nbytes`."""
+    """Address of its memory on the host, `array.nbytes` bytes."""
     array: NDArray[np.float32]
-    """The host memory, as numpy sees it; only while the session is open."""
+    """The host memory as an array; valid only while the session is open."""
 
 
 class AclSession:
-    """An `.om` on the chip, with every buffer it needs.
+    """An `.om` loaded on the chip, with all its buffers.
 
     Args:
-        module: `acl`.
+        module: The module `acl`.
         stage: What to load.
-        device_id: On which chip.
+        device_id: The chip to load it on.
 
     Raises:
-        DeviceError: If it cannot be loaded, or is not as the bundle says; everything is given back then.
+        DeviceError: If it cannot be loaded or does not match the bundle; everything is released then.
     """
 
     def __init__(self, module: Any, stage: Stage, device_id: int) -> None:
@@ -172,9 +172,9 @@ class AclSession:
         self._is_open = True
         self._stack = ExitStack()
         try:
-            _process.take(calls, module, device_id)
-            self._stack.callback(_process.give_back, calls, device_id)
-            # A context of its own: a model is loaded, run and unloaded in one context, by whatever thread.
+            _process.acquire(calls, module, device_id)
+            self._stack.callback(_process.release, calls, device_id)
+            # Its own context: a model must be loaded, run and unloaded in the same context, by any thread.
             self._context = calls.get("rt.create_context", device_id)
             self._stack.callback(calls.release, "rt.destroy_context", self._context)
             is_on_chip = calls.get("rt.get_run_mode") == _DEVICE
@@ -201,7 +201,7 @@ class AclSession:
         check_inputs(self._stage, inputs)
         calls = self._calls
         self._has_failed = True
-        calls.do("rt.set_context", self._context)  # contexts are bound to threads, and this may be another than before
+        calls.do("rt.set_context", self._context)  # a context is bound to a thread, and this may be another thread
         for slot in self._inputs:
             slot.array[...] = inputs[slot.name]
             calls.do("rt.memcpy", slot.device, slot.size, slot.host, slot.array.nbytes, self._to_chip)
@@ -222,25 +222,25 @@ class AclSession:
         if hasattr(self, "_context"):
             self._calls.release("rt.set_context", self._context)
         self._stack.close()
-        # after a failure these would only hide what it was
+        # after an earlier failure these would only hide its cause
         if self._calls.unreleased and not self._has_failed:
             raise DeviceError("\n".join(self._calls.unreleased))
 
-    def _tensors(self, desc: int, kind: str) -> List[Found]:
-        """What the model says of its inputs or outputs."""
+    def _tensors(self, desc: int, kind: str) -> List[RuntimeTensor]:
+        """The model's own description of its inputs or outputs."""
         calls = self._calls
         found = []
         for i in range(calls.plain(f"mdl.get_num_{kind}s", desc)):
             dims = calls.get(f"mdl.get_{kind}_dims", desc, i)["dims"]
             code = calls.plain(f"mdl.get_{kind}_data_type", desc, i)
             name = calls.plain(f"mdl.get_{kind}_name_by_index", desc, i)
-            found.append(Found(str(name), tuple(dims), _TYPES.get(code, f"type {code}")))
+            found.append(RuntimeTensor(str(name), tuple(dims), _TYPES.get(code, f"type {code}")))
         return found
 
     def _dataset(
         self, desc: int, kind: str, names: List[str], shapes: Dict[str, Tuple[int, ...]]
     ) -> Tuple[int, List[_Slot]]:
-        """The buffers of all inputs or all outputs, and what the runtime knows them by."""
+        """The runtime's dataset for all inputs or all outputs, and its buffers."""
         calls, stack = self._calls, self._stack
         dataset = calls.make("mdl.create_dataset")
         stack.callback(calls.release, "mdl.destroy_dataset", dataset)
@@ -269,10 +269,10 @@ class AclBackend:
     """Opens `.om` files on an Ascend chip.
 
     Args:
-        device_id: Which chip, from 0.
+        device_id: Number of the chip, from 0.
 
     Raises:
-        DeviceError: If pyACL is not there.
+        DeviceError: If pyACL is not installed.
     """
 
     name = "acl"

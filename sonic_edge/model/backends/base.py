@@ -1,4 +1,4 @@
-"""The protocol every backend keeps."""
+"""The protocol that every backend implements."""
 
 from typing import Dict, Mapping, Protocol
 
@@ -12,13 +12,13 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class Session(Protocol):
-    """One opened graph."""
+    """One loaded graph."""
 
     def run(self, inputs: Tensors) -> Dict[str, NDArray[np.float32]]:
         """Compute every output of the graph.
 
         Args:
-            inputs: Name -> array, just the names and shapes of the stage, float32.
+            inputs: Name -> array, float32, with exactly the names and shapes of the stage.
 
         Returns:
             Output name -> array, float32, owned by the caller.
@@ -28,10 +28,10 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """Give everything back; calling it again does nothing.
+        """Release all resources; a second call does nothing.
 
         Raises:
-            DeviceError: If something could not be given back; all the rest is.
+            DeviceError: If something could not be released; everything else has been.
         """
 
 
@@ -44,16 +44,16 @@ class Backend(Protocol):
         """Load a graph.
 
         Raises:
-            ConfigError: If the file is of a kind this runtime does not load.
+            ConfigError: If the runtime does not load files of this type.
             DeviceError: If the runtime cannot load it.
         """
 
 
 def check_inputs(stage: Stage, inputs: Tensors) -> None:
-    """Names, shapes and types, before a runtime sees them.
+    """Check names, shapes and types before they reach a runtime.
 
     Raises:
-        DeviceError: Naming the tensor, what it is and what it must be.
+        DeviceError: With the tensor's name, what it is and what it must be.
     """
     if set(inputs) != set(stage.inputs):
         raise DeviceError(f"{stage.name}: inputs are {sorted(inputs)}; must be {sorted(stage.inputs)}")

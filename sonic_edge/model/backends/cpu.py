@@ -1,4 +1,4 @@
-"""The simulated backend: the same INT8 weights on the CPU, by onnxruntime."""
+"""The CPU backend: the same INT8 weights as on a chip, run by onnxruntime."""
 
 from typing import Any, Dict, Optional, Tuple, Type, Union
 
@@ -14,7 +14,7 @@ from .onnx_cut import Cut
 from .onnx_model import TYPES, read_model
 from .onnx_narrow import has_other_sums, narrow
 
-# onnxruntime has an exception for each of its statuses, with no base of their own
+# onnxruntime has an exception class for each status code, without a common base class
 _ORT_ERRORS: Tuple[Type[Exception], ...] = (
     RuntimeError,
     ValueError,
@@ -24,26 +24,27 @@ _ORT_ERRORS: Tuple[Type[Exception], ...] = (
 )
 
 _DISABLED = ["QDQPropagationTransformer"]
-"""Optimisations that cost: this one quantises each part that a tensor is cut into, only to undo it at once."""
+"""Harmful optimisations: this one quantises each part of a split tensor, only to dequantise it at once."""
 
 _EXACT_SUMS = "session.x64quantprecision"
-"""onnxruntime's own way to keep sums from overflowing: constant signed weights become unsigned ones, whose kernels are
-right on every x86, a fifth slower. For what `narrow` cannot do (onnxruntime_session_options_config_keys.h)."""
+"""onnxruntime's own protection against overflowing sums: it makes constant signed weights unsigned; those kernels are
+exact on every x86, and a fifth slower. Used where `narrow` does not apply
+(onnxruntime_session_options_config_keys.h)."""
 
 
 class CpuSession:
-    """A graph in onnxruntime. What depends on steady inputs alone is made anew only when these change.
+    """A graph in onnxruntime. What depends only on steady inputs is cached, and recomputed only when they change.
 
     Args:
-        stage: What it is.
-        rest: The graph, or what `held` leaves of it.
-        held: The part that depends on steady inputs alone, if there is one.
+        stage: The stage that this graph belongs to.
+        rest: The graph without its cached part.
+        cached: The part that depends only on steady inputs, if there is one.
     """
 
-    def __init__(self, stage: Stage, rest: ort.InferenceSession, held: Optional[ort.InferenceSession]) -> None:
+    def __init__(self, stage: Stage, rest: ort.InferenceSession, cached: Optional[ort.InferenceSession]) -> None:
         self._stage = stage
         self._rest: Optional[ort.InferenceSession] = rest
-        self._held = held
+        self._cached = cached
         self._takes = [t.name for t in rest.get_inputs()]
         self._gives = [t.name for t in rest.get_outputs()]
         self._seen: Dict[str, NDArray[np.float32]] = {}
@@ -55,34 +56,34 @@ class CpuSession:
             raise DeviceError(f"{self._stage.name}: the session is closed")
         check_inputs(self._stage, inputs)
         try:
-            if self._held is not None:
-                self._hold(self._held, inputs)
+            if self._cached is not None:
+                self._update(self._cached, inputs)
             given = {**self._between, **inputs}
             made = dict(zip(self._gives, self._rest.run(self._gives, {name: given[name] for name in self._takes})))
         except _ORT_ERRORS as e:
             raise DeviceError(f"{self._stage.name}: onnxruntime failed: {e}") from e
         return {name: made[name] if name in made else self._between[name].copy() for name in self._stage.outputs}
 
-    def _hold(self, held: ort.InferenceSession, inputs: Tensors) -> None:
-        """See to it that what lies between the parts is of these inputs."""
-        steady = {t.name: inputs[t.name] for t in held.get_inputs()}
-        if self._seen and all(_is_as_before(array, self._seen[name]) for name, array in steady.items()):
+    def _update(self, cached: ort.InferenceSession, inputs: Tensors) -> None:
+        """Recompute the tensors between the two parts if the steady inputs have changed."""
+        steady = {t.name: inputs[t.name] for t in cached.get_inputs()}
+        if self._seen and all(_is_unchanged(array, self._seen[name]) for name, array in steady.items()):
             return
-        names = [t.name for t in held.get_outputs()]
-        self._between = dict(zip(names, held.run(names, steady)))
-        # what nobody can write to need not be copied, nor looked at again
+        names = [t.name for t in cached.get_outputs()]
+        self._between = dict(zip(names, cached.run(names, steady)))
+        # a read-only array need not be copied, nor compared again
         self._seen = {name: array if _is_fixed(array) else array.copy() for name, array in steady.items()}
 
     def close(self) -> None:
         """See `backends.base.Session.close`."""
-        self._rest = self._held = None
+        self._rest = self._cached = None
 
 
 def _is_fixed(array: NDArray[Any]) -> bool:
     return array.flags.owndata and not array.flags.writeable
 
 
-def _is_as_before(array: NDArray[Any], before: NDArray[Any]) -> bool:
+def _is_unchanged(array: NDArray[Any], before: NDArray[Any]) -> bool:
     return array is before or np.array_equal(array, before)
 
 
@@ -90,7 +91,7 @@ class CpuBackend:
     """Opens `.onnx` files on the CPU.
 
     Args:
-        threads: Threads one graph may use.
+        threads: Number of threads for each graph.
     """
 
     name = "cpu"
@@ -101,10 +102,10 @@ class CpuBackend:
     def open(self, stage: Stage) -> CpuSession:
         """See `backends.base.Backend.open`."""
         try:
-            rest, held = self._parts(stage)
+            rest, cached = self._parts(stage)
         except _ORT_ERRORS as e:
             raise DeviceError(f"{stage.path}: onnxruntime cannot load it: {e}") from e
-        sessions = [rest] if held is None else [rest, held]
+        sessions = [rest] if cached is None else [rest, cached]
         has_in = {t.name: tuple(t.shape) for session in sessions for t in session.get_inputs()}
         has_out = {t.name: tuple(t.shape) for session in sessions for t in session.get_outputs()}
         for name, shape in stage.inputs.items():
@@ -113,10 +114,10 @@ class CpuBackend:
         for name, shape in stage.outputs.items():
             if has_out.get(name) != shape:
                 raise DeviceError(f"{stage.path}: output {name} is {has_out.get(name)}; bundle.yaml says {shape}")
-        return CpuSession(stage, rest, held)
+        return CpuSession(stage, rest, cached)
 
     def _parts(self, stage: Stage) -> Tuple[ort.InferenceSession, Optional[ort.InferenceSession]]:
-        """The graph without what depends on steady inputs alone, and that part, if there is one."""
+        """The graph without the part that depends only on steady inputs, and that part, if there is one."""
         model = read_model(stage.path.read_bytes())
         options = self._session_options()
         if has_other_sums(model):
@@ -124,10 +125,10 @@ class CpuBackend:
         is_narrowed = narrow(model) > 0
         cut = Cut(model, stage.steady)
         if cut.between:
-            held = _load(cut.held(), options)
-            types = {t.name: (t.type, t.shape) for t in held.get_outputs()}
+            cached = _load(cut.cached(), options)
+            types = {t.name: (t.type, t.shape) for t in cached.get_outputs()}
             if {kind for kind, _ in types.values()} <= set(TYPES):
-                return _load(cut.rest(types), options), held
+                return _load(cut.rest(types), options), cached
         return _load(bytes(model.SerializeToString()) if is_narrowed else str(stage.path), options), None
 
     def _session_options(self) -> ort.SessionOptions:
@@ -135,7 +136,7 @@ class CpuBackend:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # spinning threads would take cores from the renderer between two windows
+        # spinning threads would take CPU time from the renderer between two windows
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
 

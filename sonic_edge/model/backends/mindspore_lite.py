@@ -1,13 +1,13 @@
-"""An `.om` wrapped as `.mindir`, or any MindIR, on an Ascend chip through MindSpore Lite. Not run on an Ascend.
+"""Runs an `.om` wrapped as `.mindir`, or any MindIR, on an Ascend chip by MindSpore Lite. Untested on a real chip.
 
 Written from its Python API (github mindspore-ai/mindspore-lite 2b28870, of 2.7: mindspore-lite/python/api/context.py,
-model.py, base_model.py, tensor.py, and python/src/*_pybind.cc beneath them). What it does not say, and this must mind:
+model.py, base_model.py, tensor.py, and python/src/*_pybind.cc below them). Undocumented behaviour that matters here:
 
-- `Tensor.set_data_from_numpy` drops an array that is contiguous in Fortran's order without a word (the C++ below
-  refuses it, the Python above does not look) and keeps no copy; shapes are not compared at all;
-- `Model.predict` takes tensors by position, and what it gives lies in the model's own memory;
-- a failure is `Common error code.` or `predict failed!`: why, its lines on standard error say;
-- a device that is not there becomes device 0 with only a warning (extendrt/kernel/ascend/src/custom_ascend_kernel.cc).
+- `Tensor.set_data_from_numpy` silently ignores an array in Fortran order (the C++ rejects it, the Python above does not
+  check) and keeps no copy; shapes are not compared at all;
+- `Model.predict` takes tensors by position, and its results are in the model's own memory;
+- a failure is just `Common error code.` or `predict failed!`: the reason is only in its lines on standard error;
+- a missing device becomes device 0 with just a warning (extendrt/kernel/ascend/src/custom_ascend_kernel.cc).
 """
 
 import platform
@@ -23,15 +23,15 @@ from ...errors import ConfigError, DeviceError
 from ..bundle import Stage
 from .base import Tensors, check_inputs
 from .om_config import how_to_wrap
-from .tensors import Found, match_inputs, match_outputs
+from .tensors import RuntimeTensor, match_inputs, match_outputs
 
 _ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, OSError, ImportError)
-"""What pybind11 and the Python above it raise; MemoryError is of this process and passes through."""
+"""What pybind11 and the Python above it raise; MemoryError concerns this process and passes through."""
 
-_LOG = "its lines [ERROR] in the log just above say why"
+_LOG = "its [ERROR] lines in the log just above say why"
 _ENVIRONMENT = (
     "install the driver and CANN, take the environment from CANN's set_env.sh (LD_LIBRARY_PATH, ASCEND_OPP_PATH), and "
-    "see that `npu-smi info` works for this user (group HwHiAiUser)"
+    "check that `npu-smi info` works for this user (group HwHiAiUser)"
 )
 _REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"GLIBC|invalid ELF|wrong ELF|undefined symbol", "its wheel is for another system: take the one for this machine"),
@@ -44,27 +44,27 @@ _REMEDIES: Tuple[Tuple[str, str], ...] = (
         r"\bsoc|\bchip|507008|545004|545005",
         "the file is for another chip: convert the model again for this one (`npu-smi info` names it)",
     ),
-    (r"version|CANN|not match", "MindSpore Lite, CANN and driver must be of releases that fit: see docs/CHIP.md"),
-    (r"device", "`npu-smi info` lists the chips there are; correct model.device_id"),
-    (r"does not exist|permission|verify graph file|Invalid file", "see whether the file is there, whole and readable"),
+    (r"version|CANN|not match", "MindSpore Lite, CANN and driver must be of compatible releases: see docs/CHIP.md"),
+    (r"device", "`npu-smi info` lists the chips; correct model.device_id"),
+    (r"does not exist|permission|verify graph file|Invalid file", "check that the file exists, is whole and readable"),
 )
 
 
 def _remedy(error: object) -> str:
-    """What to do about an error of the vendor's, as far as its words tell."""
-    return next((do for words, do in _REMEDIES if re.search(words, str(error), re.IGNORECASE)), "")
+    """What to do about an error of the vendor's library, judging by its message; empty if unknown."""
+    return next((do for pattern, do in _REMEDIES if re.search(pattern, str(error), re.IGNORECASE)), "")
 
 
 class MindSporeLiteSession:
     """A model in MindSpore Lite.
 
     Args:
-        lite: The module.
+        lite: The module `mindspore_lite`.
         stage: What to load.
-        context: Where it is to run.
+        context: The device to run on, as a `mindspore_lite.Context`.
 
     Raises:
-        DeviceError: If it cannot be loaded, or is not as the bundle says.
+        DeviceError: If it cannot be loaded, or does not match the bundle.
     """
 
     def __init__(self, lite: Any, stage: Stage, context: Any) -> None:
@@ -73,7 +73,7 @@ class MindSporeLiteSession:
             model = lite.Model()
             model.build_from_file(str(stage.path), lite.ModelType.MINDIR, context)
             inputs, outputs = model.get_inputs(), model.get_outputs()
-            has_in, has_out = _told(inputs), _told(outputs)
+            has_in, has_out = _described(inputs), _described(outputs)
         except _ERRORS as e:
             soc = f"compiled for {stage.soc}" if stage.soc else "for any chip"
             do = _remedy(e) or (
@@ -96,7 +96,7 @@ class MindSporeLiteSession:
             for name, tensor in zip(self._names, self._inputs):
                 tensor.set_data_from_numpy(np.ascontiguousarray(inputs[name]))
             made = self._model.predict(self._inputs)
-            # they lie in the model's memory, where the next call writes
+            # copied: they are in the model's memory, which the next call overwrites
             arrays = [np.array(tensor.get_data_to_numpy()) for tensor in made]
         except _ERRORS as e:
             raise DeviceError(f"{stage.name}: MindSpore Lite failed: {e} {_remedy(e) or _LOG}") from e
@@ -114,20 +114,20 @@ class MindSporeLiteSession:
     def close(self) -> None:
         """See `backends.base.Session.close`."""
         self._inputs = []
-        self._model = None  # there is no other way to give it back than to let it go
+        self._model = None  # dropping the reference is the only way to release it
 
 
 class MindSporeLiteBackend:
     """Opens `.mindir` files on an Ascend chip.
 
     Args:
-        device_id: Which chip, from 0.
+        device_id: Number of the chip, from 0.
         precision: `Context.ascend.precision_mode`.
         provider: `Context.ascend.provider`.
-        threads: CPU threads for what the chip leaves to the CPU.
+        threads: CPU threads for the operators that the chip leaves to the CPU.
 
     Raises:
-        DeviceError: If MindSpore Lite is not there.
+        DeviceError: If MindSpore Lite is not installed.
     """
 
     name = "mindspore_lite"
@@ -155,7 +155,7 @@ class MindSporeLiteBackend:
         chips = _chips()
         if chips and self._device_id >= len(chips):
             raise DeviceError(
-                f"model.device_id = {self._device_id}: only {', '.join(chips)} is there; MindSpore Lite would take "
+                f"model.device_id = {self._device_id}: there is only {', '.join(chips)}; MindSpore Lite would use "
                 "device 0 instead"
             )
         return MindSporeLiteSession(self._lite, stage, self._context())
@@ -163,18 +163,18 @@ class MindSporeLiteBackend:
     def _context(self) -> Any:
         try:
             context = self._lite.Context()
-            context.target = ["ascend"]  # it adds the CPU by itself, for what the chip leaves
+            context.target = ["ascend"]  # it adds the CPU itself, for operators that the chip does not run
             ascend = context.ascend
             ascend.device_id = self._device_id
             ascend.precision_mode = self._precision
             if self._provider:
-                if not hasattr(type(ascend), "provider"):  # it would take any attribute, and do nothing with it
-                    raise AttributeError("this version knows no provider")
+                if not hasattr(type(ascend), "provider"):  # any attribute can be set, without effect
+                    raise AttributeError("this version has no provider")
                 ascend.provider = self._provider
             context.cpu.thread_num = self._threads
         except _ERRORS as e:
             do = _remedy(e) or "2.1.1 or newer is needed, for Ascend"
-            version = getattr(self._lite, "__version__", "of an unknown version")
+            version = getattr(self._lite, "__version__", "(version unknown)")
             raise DeviceError(f"MindSpore Lite {version} cannot be set up: {e}; {do}") from e
         return context
 
@@ -184,6 +184,6 @@ def _chips() -> List[str]:
     return sorted(p.name for p in Path("/dev").glob("davinci[0-9]*"))
 
 
-def _told(tensors: Sequence[Any]) -> List[Found]:
-    """Names, shapes and types as MindSpore Lite tells them, of tensors or of their descriptions."""
-    return [Found(str(t.name), tuple(t.shape), str(getattr(t.dtype, "name", t.dtype)).lower()) for t in tensors]
+def _described(tensors: Sequence[Any]) -> List[RuntimeTensor]:
+    """Names, shapes and types as MindSpore Lite reports them, for tensors or their descriptions."""
+    return [RuntimeTensor(str(t.name), tuple(t.shape), str(getattr(t.dtype, "name", t.dtype)).lower()) for t in tensors]

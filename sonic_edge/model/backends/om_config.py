@@ -1,9 +1,9 @@
-"""How a bare `.om` becomes a `.mindir` that MindSpore Lite loads: the converter's configuration and its command.
+"""Wrapping a bare `.om` in a `.mindir` that MindSpore Lite can load: the converter's configuration and command.
 
-MindSpore Lite does not load an `.om` (its `ModelType` knows MINDIR alone), but its converter wraps one in a `.mindir`.
-What it wants to be told stands in its source only (github mindspore-ai/mindspore-lite 2b28870, in tools/:
+MindSpore Lite does not load an `.om` (its only `ModelType` is MINDIR), but its converter wraps one in a `.mindir`. The
+options for this are documented only in its source (github mindspore-ai/mindspore-lite 2b28870, in tools/:
 converter/parser/om/om_model_parser.cc, common/parse_config_utils.cc, converter/converter_lite/converter_flags.cc).
-Not run on an Ascend.
+Untested on a real chip.
 """
 
 import re
@@ -15,15 +15,15 @@ from typing import List, Mapping, Tuple
 from ...errors import ConfigError
 from ..bundle import Stage
 
-# the converter splits lines at "=" and lists at ":", drops blanks and quotes, and has no escape for any of them
+# the converter splits lines at "=" and lists at ":", drops blanks and quotes, and cannot escape any of them
 _NAME = re.compile(r"[^=:\s\"'#\[\]]+")
 
 
 def om_config(stage: Stage) -> str:
-    """The text of the file that `converter_lite --fmk=OM` takes as `--configFile`.
+    """The content of the file for `converter_lite --fmk=OM --configFile`.
 
-    The names are ours to choose: an `.om` is fed by position, so the order counts, and it must be that of the graph
-    the `.om` was compiled from. A bundle's stage names its tensors in that order.
+    The names can be chosen freely: an `.om` takes its tensors by position, in the order of the graph it was compiled
+    from. A bundle's stage lists its tensors in that order.
 
     Raises:
         ConfigError: If a tensor's name or shape cannot be written in that file.
@@ -43,9 +43,9 @@ def wrap_command(om: Path, mindir: Path, config: Path) -> List[str]:
     """The command that wraps an `.om`.
 
     Args:
-        om: What ATC made.
-        mindir: What is to be written; the converter adds the `.mindir` of its name itself.
-        config: A file with the text of `om_config`.
+        om: The output of ATC.
+        mindir: The output; the converter adds the suffix `.mindir` itself.
+        config: A file with the content of `om_config`.
     """
     return [
         "converter_lite",
@@ -60,9 +60,9 @@ def wrap_command(om: Path, mindir: Path, config: Path) -> List[str]:
 
 
 def how_to_wrap(stage: Stage) -> str:
-    """What to do with a stage whose file is an `.om`, in words, with the exact command; its `om.cfg` is written.
+    """What to do about a stage whose file is an `.om`: a message with the exact command.
 
-    It is written beside the `.om`; where that folder may not be written to, in a temporary one.
+    The converter's configuration is written beside the `.om`, or to a temporary folder if that one is not writable.
 
     Raises:
         ConfigError: If the stage cannot be wrapped.
@@ -77,9 +77,9 @@ def how_to_wrap(stage: Stage) -> str:
     command = shlex.join(wrap_command(stage.path, stage.path.with_suffix(".mindir"), config))
     return (
         f"{stage.path}: MindSpore Lite does not load a bare .om: set model.backend to acl, or wrap it:\n{command}\n"
-        "(converter_lite is in MindSpore Lite's own package for Linux, tools/converter/converter; the file for "
-        f"--configFile is written), then name {stage.path.with_suffix('.mindir').name} and its sha256 in bundle.yaml "
-        f"under stages.{stage.name}.files.mindspore_lite"
+        "(converter_lite is in MindSpore Lite's package for Linux, tools/converter/converter; the file for "
+        f"--configFile has been written), then add {stage.path.with_suffix('.mindir').name} and its sha256 to "
+        f"bundle.yaml under stages.{stage.name}.files.mindspore_lite"
     )
 
 
@@ -89,8 +89,8 @@ def _check(stage: Stage, kind: str, tensors: Mapping[str, Tuple[int, ...]]) -> N
     for name, shape in tensors.items():
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"stages.{stage.name}.{kind}s.{name}: converter_lite cannot be told this name; it may hold no blank "
-                "and none of = : # [ ] ' and \""
+                f"stages.{stage.name}.{kind}s.{name}: converter_lite does not accept this name; it must not contain "
+                "blanks or any of = : # [ ] ' \""
             )
         if not shape or min(shape) < 1:
             raise ConfigError(

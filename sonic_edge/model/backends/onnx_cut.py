@@ -1,4 +1,4 @@
-"""An ONNX graph cut in two: what depends on some of its inputs alone, and the rest."""
+"""Splits an ONNX graph in two: the part that depends only on some of its inputs, and the rest."""
 
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Set, Tuple, Union
 
@@ -6,11 +6,11 @@ from .onnx_model import TYPES, Model
 
 
 class Cut:
-    """Where a graph can be cut.
+    """Where a graph can be split.
 
     Args:
-        model: The model, as `read_model` gives it; it must not be changed any more.
-        steady: The inputs that `held` depends on.
+        model: The model, from `read_model`; it must not be changed afterwards.
+        steady: The inputs that the cached part may depend on.
     """
 
     def __init__(self, model: Any, steady: FrozenSet[str]) -> None:
@@ -24,27 +24,27 @@ class Cut:
         for node in graph.node:
             on: Set[str] = set().union(*(depends.get(name, ()) for name in node.input))
             depends.update((name, on) for name in node.output)
-        self._held = {name for name, on in depends.items() if on and on <= steady} - set(self._inputs)
+        self._cached = {name for name, on in depends.items() if on and on <= steady} - set(self._inputs)
         outputs = {value.name for value in graph.output}
-        self._rest, between = self._behind(outputs - self._held, self._held)
-        self.between = sorted(between | (outputs & self._held))
-        """The tensors that the held part gives; empty if a cut is of no use."""
-        # graphs within graphs read tensors that nobody lists; constants in other files are found from the file alone
+        self._rest, between = self._needed_for(outputs - self._cached, self._cached)
+        self.between = sorted(between | (outputs & self._cached))
+        """The outputs of the cached part; empty if a split is of no use."""
+        # nested graphs read tensors that their node does not list; constants in other files need the original file
         hidden = any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute)
         if hidden or any(tensor.data_location for tensor in graph.initializer) or not self._rest:
             self.between = []
 
-    def held(self) -> bytes:
-        """The model that makes `between` of the steady inputs."""
-        nodes, _ = self._behind(self.between, set())
+    def cached(self) -> bytes:
+        """The model that computes `between` from the steady inputs."""
+        nodes, _ = self._needed_for(self.between, set())
         return self._part(nodes, [], self.between)
 
     def rest(self, types: Mapping[str, Tuple[str, Sequence[Union[int, str, None]]]]) -> bytes:
-        """The model that makes the other outputs of `between` and the other inputs.
+        """The model that computes the remaining outputs from `between` and the remaining inputs.
 
         Args:
-            types: Name -> type and shape of each of `between`, as onnxruntime tells them of the held part; the types
-                among `TYPES`.
+            types: Name -> (type, shape) of each tensor of `between`, as onnxruntime reports them for the cached part;
+                only types in `TYPES`.
         """
         between = Model().graph
         for name in self.between:
@@ -53,19 +53,19 @@ class Cut:
             tensor.elem_type = TYPES[kind]
             for n in shape:
                 tensor.shape.dim.add(**({"dim_value": n} if isinstance(n, int) else {}))
-        outputs = [value.name for value in self._model.graph.output if value.name not in self._held]
+        outputs = [value.name for value in self._model.graph.output if value.name not in self._cached]
         return self._part(self._rest, list(between.input), outputs)
 
-    def _behind(self, ends: Iterable[str], stops: Set[str]) -> Tuple[Set[int], Set[str]]:
-        """The nodes that `ends` take, up to tensors of `stops`; and which of these they take.
+    def _needed_for(self, ends: Iterable[str], stops: Set[str]) -> Tuple[Set[int], Set[str]]:
+        """The nodes needed to compute `ends` from the tensors in `stops`, and which of those tensors are needed.
 
-        A DequantizeLinear is always among the nodes: a runtime makes one operation of it and the node behind it.
+        A DequantizeLinear is always included: runtimes fuse it with the node that follows.
         """
         nodes: Set[int] = set()
         stopped: Set[str] = set()
-        ahead = list(ends)
-        while ahead:
-            name = ahead.pop()
+        pending = list(ends)
+        while pending:
+            name = pending.pop()
             i = self._makers.get(name)
             if i is None or i in nodes:
                 continue
@@ -74,11 +74,11 @@ class Cut:
                 stopped.add(name)
                 continue
             nodes.add(i)
-            ahead += node.input
+            pending += node.input
         return nodes, stopped
 
     def _part(self, nodes: Set[int], extra: List[Any], outputs: List[str]) -> bytes:
-        """Some of the nodes as a model of its own, with `extra` inputs."""
+        """Some of the nodes as a separate model, with `extra` inputs."""
         part = Model()
         part.CopyFrom(self._model)
         graph = part.graph

@@ -1,7 +1,7 @@
-"""An ONNX file as protobuf messages, with as much of ONNX's schema as the CPU backend takes.
+"""An ONNX file as protobuf messages, with as much of ONNX's schema as the CPU backend needs.
 
-The schema is onnx.proto of github onnx/onnx; protobuf carries along what is not named here. The library `onnx`, which
-knows it all, would be among the largest on the box.
+The schema is onnx.proto of github onnx/onnx; protobuf preserves fields that are not listed here. The library `onnx`,
+which has the full schema, would be among the largest on the box.
 """
 
 from typing import Any, Dict, List, Optional, Tuple
@@ -82,24 +82,24 @@ Model = _model_class()
 """The message ModelProto."""
 FLOAT, INT8, INT32 = 1, 3, 6
 TYPES = {"tensor(float)": FLOAT, "tensor(uint8)": 2, "tensor(int8)": INT8}
-"""Types of tensors as onnxruntime calls them -> as ONNX numbers them."""
+"""Tensor types: onnxruntime's name -> ONNX's number."""
 _NUMPY: Dict[int, "np.dtype[Any]"] = {FLOAT: np.dtype("<f4"), INT8: np.dtype("i1"), INT32: np.dtype("<i4")}
 
 
 def read_model(content: bytes) -> Any:
-    """The model in a file's content.
+    """Parse the content of an ONNX file.
 
     Raises:
-        ValueError: If it is no ONNX model.
+        ValueError: If it is not an ONNX model.
     """
     try:
         return Model.FromString(content)
-    except Exception as e:  # protobuf's own error is not the same class in all its forms
-        raise ValueError(f"no ONNX model: {e}") from e
+    except Exception as e:  # protobuf's implementations raise different classes
+        raise ValueError(f"not an ONNX model: {e}") from e
 
 
 def constants(graph: Any) -> Dict[str, Any]:
-    """Name -> tensor message of what a graph keeps in this file."""
+    """Name -> tensor message of the constants that are stored in this file."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
@@ -108,7 +108,7 @@ def constants(graph: Any) -> Dict[str, Any]:
 
 
 def to_array(tensor: Any) -> Optional[NDArray[Any]]:
-    """A tensor's values; None if they are of a type that nobody here asks for."""
+    """A tensor's values; None if they are of a type that is not needed here."""
     dtype = _NUMPY.get(tensor.data_type)
     if dtype is None:
         return None
@@ -120,7 +120,7 @@ def to_array(tensor: Any) -> Optional[NDArray[Any]]:
 
 
 def add_constant(graph: Any, name: str, array: NDArray[Any]) -> str:
-    """A new constant of a graph; its name again."""
+    """Add a constant to a graph; returns its name."""
     data_type = next(number for number, dtype in _NUMPY.items() if dtype == array.dtype)
     graph.initializer.add(name=name, dims=array.shape, data_type=data_type, raw_data=array.tobytes())
     return name

@@ -1,10 +1,10 @@
-"""INT8 weights made just so narrow that no processor's sums overflow, so that every processor computes the same.
+"""Narrows the range of INT8 weights just enough that no processor's sums saturate and all compute the same.
 
-On x86 without VNNI, onnxruntime multiplies eight-bit data with signed eight-bit weights by `vpmaddubsw`, which adds two
-products at a time and stops at +-32767 (Intel's manual, PMADDUBSW). Data are 0 to 255 there, so two weights of one sum
-that together exceed 128 can be too much, and what comes out is quietly something else. Which two are added depends on
-the kernel. So each output's weights are scaled until the two largest of either sign are 128 together, whatever the
-order: between seven and eight bits, as the weights have it. On the other processors this costs no time.
+On x86 without VNNI, onnxruntime multiplies 8-bit data by signed 8-bit weights with `vpmaddubsw`, which adds two
+products at a time and saturates at +-32767 (Intel's manual, PMADDUBSW). The data are 0 to 255 there, so if two weights
+in one sum exceed 128 together, the result can silently be wrong. Which two are added depends on the kernel. So each
+output's weights are scaled until the two largest of either sign add up to at most 128, in any order: depending on the
+weights, that leaves between seven and eight bits. It costs no time on other processors.
 """
 
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
@@ -15,44 +15,44 @@ from numpy.typing import NDArray
 from .onnx_model import add_constant, constants, to_array
 
 _MOST = 127
-"""What two weights of one sign may be together before they are rounded; each may be half more after."""
-_BEHIND = {"Conv": 1, "Gemm": 1, "MatMul": 1}
-"""Operators that add up products with weights -> their input with the weights, behind DequantizeLinear."""
+"""Largest sum of two weights of the same sign before rounding, which can add .5 to each."""
+_DEQUANTISED = {"Conv": 1, "Gemm": 1, "MatMul": 1}
+"""Operators that sum products with weights -> index of their weights input, which comes from a DequantizeLinear."""
 _QUANTISED = {"QLinearConv": 3, "QLinearMatMul": 3}
-"""The same for operators that take quantised weights; scale and zero point come next."""
+"""The same for operators with quantised weights; the inputs for scale and zero point follow."""
 
 
 class _Weights(NamedTuple):
-    """Weights of one layer before and after."""
+    """Narrowed weights of one layer."""
 
     narrow: NDArray[np.int8]
     scale: NDArray[np.float32]
     zero: NDArray[np.int8]
     factor: NDArray[np.float64]
-    """By which they were multiplied: one for each output, or for all."""
+    """What the original weights were multiplied by: one factor for each output, or one for all."""
 
 
 def narrow(model: Any) -> int:
-    """Narrow the weights of a model, in place; outputs stay what they are, but for rounding.
+    """Narrow the weights of a model, in place; the outputs stay the same except for rounding.
 
     Args:
-        model: As `onnx_model.read_model` gives it: INT8 as pairs of QuantizeLinear and DequantizeLinear, or as
+        model: From `onnx_model.read_model`, quantised with pairs of QuantizeLinear and DequantizeLinear, or with
             QLinearConv and QLinearMatMul.
 
     Returns:
-        Layers whose weights became narrower.
+        How many layers have been narrowed.
     """
     graph = model.graph
     if any(tensor.data_location for tensor in graph.initializer):
-        return 0  # constants in other files are found from the file alone
+        return 0  # constants in other files need the original file
     known = constants(graph)
     dequantisers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
     nodes: List[Any] = []
     n_narrowed = 0
     for i, node in enumerate(graph.node):
         made = [node]
-        if node.op_type in _BEHIND:
-            made = _narrow_behind(graph, node, f"narrow{i}", known, dequantisers)
+        if node.op_type in _DEQUANTISED:
+            made = _narrow_dequantised(graph, node, f"narrow{i}", known, dequantisers)
         elif node.op_type in _QUANTISED:
             made = _narrow_quantised(graph, node, f"narrow{i}", known)
         n_narrowed += made != [node]
@@ -67,22 +67,24 @@ def narrow(model: Any) -> int:
 
 
 def has_other_sums(model: Any) -> bool:
-    """Whether a model has integer sums that `narrow` does not know, as quantisation while it runs leaves them."""
+    """Whether a model has integer sums that `narrow` does not handle, as from dynamic quantisation."""
     known = {*_QUANTISED, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
     kinds: Set[str] = {node.op_type for node in model.graph.node} - known
     return any("Integer" in kind or "Quant" in kind or kind.startswith("QLinear") for kind in kinds)
 
 
-def _narrow_behind(graph: Any, node: Any, name: str, known: Dict[str, Any], dequantisers: Dict[str, Any]) -> List[Any]:
-    """A layer whose weights and bias come out of DequantizeLinear, with new ones before it."""
-    maker = dequantisers.get(node.input[_BEHIND[node.op_type]])
+def _narrow_dequantised(
+    graph: Any, node: Any, name: str, known: Dict[str, Any], dequantisers: Dict[str, Any]
+) -> List[Any]:
+    """Narrow a layer whose weights and bias come from DequantizeLinear nodes; the nodes that replace it."""
+    maker = dequantisers.get(node.input[_DEQUANTISED[node.op_type]])
     found = maker and _weights(known, list(maker.input), _output_axis(node), _attribute(maker, "axis", 1))
     if not found:
         return [node]
     bias = dequantisers.get(node.input[2]) if len(node.input) > 2 else None
     made = [_copy(maker, f"{name}_weight", _constants(graph, f"{name}_weight", found))]
     new = _copy(node, node.output[0], list(node.input))
-    new.input[_BEHIND[node.op_type]] = made[0].output[0]
+    new.input[_DEQUANTISED[node.op_type]] = made[0].output[0]
     if bias is not None:
         values, scale = (to_array(known[n]) if n in known else None for n in bias.input[:2])
         if values is None or scale is None:
@@ -97,7 +99,7 @@ def _narrow_behind(graph: Any, node: Any, name: str, known: Dict[str, Any], dequ
 
 
 def _narrow_quantised(graph: Any, node: Any, name: str, known: Dict[str, Any]) -> List[Any]:
-    """A layer that takes quantised weights; its bias has their scale."""
+    """Narrow a layer with quantised weights, and its bias, which has the same scale."""
     at = _QUANTISED[node.op_type]
     axis = _output_axis(node)
     found = _weights(known, list(node.input[at : at + 3]), axis, axis)
@@ -114,13 +116,13 @@ def _narrow_quantised(graph: Any, node: Any, name: str, known: Dict[str, Any]) -
 
 
 def _weights(known: Dict[str, Any], names: List[str], out: int, scaled: int) -> Optional[_Weights]:
-    """A layer's weights made narrow; None if they are not signed, not constant, or narrow enough.
+    """Narrow a layer's weights; None if they are unsigned, not constant, or already narrow enough.
 
     Args:
         known: The constants.
-        names: Of weights, scale and, perhaps, zero point.
-        out: Axis of the weights along which the layer's outputs lie.
-        scaled: Axis along which scales lie, where there are several.
+        names: Names of the weights, their scale and, optionally, their zero point.
+        out: The weights' axis for the layer's outputs.
+        scaled: The axis of the scales, if there are several.
     """
     arrays = [to_array(known[name]) if name in known else None for name in names]
     if len(arrays) < 2 or any(array is None for array in arrays):
@@ -147,14 +149,14 @@ def _weights(known: Dict[str, Any], names: List[str], out: int, scaled: int) -> 
 
 
 def _two_largest(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of the two largest numbers of each row, of those that are positive."""
+    """For each row, the sum of its two largest positive numbers."""
     n = min(2, rows.shape[1])
     largest = np.partition(rows, rows.shape[1] - n, axis=1)[:, -n:]
     return np.asarray(np.maximum(largest, 0).sum(axis=1))
 
 
 def _output_axis(node: Any) -> int:
-    """Where a layer's outputs lie in its weights."""
+    """The axis of a layer's weights for its outputs."""
     if node.op_type.endswith("Conv") or (node.op_type == "Gemm" and _attribute(node, "transB", 0)):
         return 0
     return -1
@@ -173,7 +175,7 @@ def _constants(graph: Any, name: str, weights: _Weights) -> List[str]:
 
 
 def _copy(node: Any, output: str, inputs: List[str]) -> Any:
-    """The same operator on other tensors."""
+    """A copy of a node with other inputs and another output."""
     made = type(node)()
     made.CopyFrom(node)
     del made.input[:], made.output[:]
@@ -183,14 +185,14 @@ def _copy(node: Any, output: str, inputs: List[str]) -> Any:
 
 
 def _drop_unused(graph: Any) -> None:
-    """What nothing reads any more: a runtime would warn of it, and carry the weights twice."""
+    """Remove nodes and constants that are no longer used: a runtime would warn, and keep the weights twice."""
     wanted = {value.name for value in graph.output}
     kept: List[Tuple[int, Any]] = []
     for i in reversed(range(len(graph.node))):
         node = graph.node[i]
         inner = any(a.HasField("g") or a.graphs for a in node.attribute)
         if inner:
-            return  # graphs within graphs read tensors that nobody lists
+            return  # nested graphs read tensors that their node does not list
         if wanted.intersection(node.output):
             wanted.update(node.input)
             kept.append((i, node))

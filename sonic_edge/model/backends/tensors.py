@@ -1,4 +1,4 @@
-"""Which of a runtime's tensors is which of the bundle's: by name, never by guess."""
+"""Matches a runtime's tensors with those of the bundle: by name, never by guessing."""
 
 from dataclasses import dataclass
 from typing import List, Mapping, Optional, Sequence, Tuple
@@ -10,67 +10,67 @@ Shapes = Mapping[str, Tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A tensor as the runtime tells it."""
+class RuntimeTensor:
+    """A tensor as the runtime describes it."""
 
     name: str
     shape: Tuple[int, ...]
     dtype: str
-    """As numpy calls it, or in the runtime's own words."""
+    """numpy's name for it, or the runtime's."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {list(self.shape)}"
 
 
-def match_inputs(stage: Stage, found: Sequence[Found]) -> List[str]:
-    """For each input of the runtime, in its order, the bundle's name of it.
+def match_inputs(stage: Stage, found: Sequence[RuntimeTensor]) -> List[str]:
+    """The bundle's name for each input of the runtime, in the runtime's order.
 
     Raises:
-        DeviceError: If names, shapes or types are not those of the bundle.
+        DeviceError: If names, shapes or types differ from the bundle.
     """
     names = _by_name(stage.inputs, found)
     if names is None:
-        raise _unlike(stage, "inputs", stage.inputs, found)
+        raise _mismatch(stage, "inputs", stage.inputs, found)
     _check(stage, "input", stage.inputs, names, found)
     return names
 
 
-def match_outputs(stage: Stage, found: Sequence[Found]) -> List[str]:
-    """For each output of the runtime, in its order, the bundle's name of it.
+def match_outputs(stage: Stage, found: Sequence[RuntimeTensor]) -> List[str]:
+    """The bundle's name for each output of the runtime, in the runtime's order.
 
-    A MindIR that MindSpore exported calls its outputs by the operators that make them. If no name is known, and no two
-    outputs have one shape, the shapes tell them apart.
+    A MindIR exported by MindSpore names its outputs after the operators that compute them. If no name is known and no
+    two outputs have the same shape, they are matched by shape.
 
     Raises:
-        DeviceError: If names, shapes or types are not those of the bundle.
+        DeviceError: If names, shapes or types differ from the bundle.
     """
     names = _by_name(stage.outputs, found)
     if names is None and not any(_plain(t.name) in stage.outputs for t in found):
         names = _by_shape(stage.outputs, found)
     if names is None:
-        raise _unlike(stage, "outputs", stage.outputs, found)
+        raise _mismatch(stage, "outputs", stage.outputs, found)
     _check(stage, "output", stage.outputs, names, found)
     return names
 
 
 def _plain(name: str) -> str:
-    """An .om calls an output by its operator too: `Conv_12:0:lips`."""
+    """The tensor's own name: an .om puts the operator in front, `Conv_12:0:lips`."""
     return name.rsplit(":", 1)[-1]
 
 
-def _by_name(wanted: Shapes, found: Sequence[Found]) -> Optional[List[str]]:
+def _by_name(wanted: Shapes, found: Sequence[RuntimeTensor]) -> Optional[List[str]]:
     names = [t.name if t.name in wanted else _plain(t.name) for t in found]
     return names if len(names) == len(wanted) and set(names) == set(wanted) else None
 
 
-def _by_shape(wanted: Shapes, found: Sequence[Found]) -> Optional[List[str]]:
+def _by_shape(wanted: Shapes, found: Sequence[RuntimeTensor]) -> Optional[List[str]]:
     of_shape = {shape: name for name, shape in wanted.items()}
     names = [of_shape.get(t.shape, "") for t in found]
     is_plain = len(of_shape) == len(wanted) == len(names) and set(names) == set(wanted)
     return names if is_plain else None
 
 
-def _check(stage: Stage, kind: str, wanted: Shapes, names: Sequence[str], found: Sequence[Found]) -> None:
+def _check(stage: Stage, kind: str, wanted: Shapes, names: Sequence[str], found: Sequence[RuntimeTensor]) -> None:
     for name, tensor in zip(names, found):
         if tensor.shape != wanted[name] or tensor.dtype != "float32":
             raise DeviceError(
@@ -79,7 +79,7 @@ def _check(stage: Stage, kind: str, wanted: Shapes, names: Sequence[str], found:
             )
 
 
-def _unlike(stage: Stage, kind: str, wanted: Shapes, found: Sequence[Found]) -> DeviceError:
+def _mismatch(stage: Stage, kind: str, wanted: Shapes, found: Sequence[RuntimeTensor]) -> DeviceError:
     has = ", ".join(map(str, found)) or "none"
     wants = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
     return DeviceError(

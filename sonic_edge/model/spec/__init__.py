@@ -1,6 +1,6 @@
-"""What bundle.yaml may say, and what of it does not fit together.
+"""The schema of bundle.yaml, and checks that it is consistent.
 
-`base` has what every bundle says, `motion` and `frames` the two kinds of model: one makes facial motion, the other
+`base` has what all bundles share, `motion` and `frames` the two kinds of model: one predicts facial motion, the other
 paints the face.
 """
 
@@ -28,18 +28,18 @@ class _OfAnyKind(BundleSpec):
 
 
 def read_spec(data: object, source: str) -> Union[MotionSpec, FramesSpec]:
-    """What a bundle.yaml says.
+    """Validate the content of a bundle.yaml.
 
     Args:
-        data: As YAML gives it.
-        source: What to call it in messages.
+        data: The parsed YAML.
+        source: Its name in messages.
 
     Raises:
-        ConfigError: With every mistake in it, each on a line of its own.
+        ConfigError: Lists every mistake, one per line.
     """
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind not in list(_KINDS):
-        kind = check(_OfAnyKind, data, source).kind  # which says so, beside what else is wrong
+        kind = check(_OfAnyKind, data, source).kind  # raises, and lists the other mistakes too
     spec = check(_KINDS[kind], data, source)
     wrong = spec.mistakes()
     if wrong:

@@ -1,4 +1,4 @@
-"""What every bundle says, whatever its kind."""
+"""The part of bundle.yaml that all kinds of bundle share."""
 
 from typing import Dict, FrozenSet, List, Literal, Optional, Set, Tuple
 
@@ -8,35 +8,35 @@ from ...config import Section
 from ..mel import MelSettings
 
 MICROPHONE_HZ = 16000
-"""What live sound comes at: a model that hears at another rate could not be used live."""
+"""Sample rate of live sound: a model with another rate could not be used live."""
 
 Shape = Tuple[str, str, str, List[int]]
-"""Stage, inputs or outputs, tensor, what its shape must be."""
+"""(Stage, "inputs" or "outputs", tensor, required shape)."""
 
 
 class TensorSpec(Section):
     """One input or output."""
 
     shape: List[int]
-    """Fixed sizes."""
+    """Its dimensions, all fixed."""
     dtype: Literal["float32"] = "float32"
 
 
 class FileSpec(Section):
-    """One file of a stage for one backend."""
+    """A stage's file for one backend."""
 
     path: str
-    """Beside bundle.yaml."""
+    """File name, in the folder of bundle.yaml."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     soc: str = ""
-    """The chip it was compiled for, as ATC calls it (Ascend310, Ascend310B4); empty: any."""
+    """The chip it was compiled for, by its ATC name (Ascend310, Ascend310B4); empty: any."""
 
 
 class ReferenceSpec(Section):
-    """What the graphs must compute; see `sonic_edge.model.reference`."""
+    """The reference outputs; see `sonic_edge.model.reference`."""
 
     path: str
-    """Beside bundle.yaml."""
+    """File name, in the folder of bundle.yaml."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     least_r: float = Field(0.99, ge=0, le=1)
     """Correlation that every output must reach."""
@@ -48,7 +48,7 @@ class StageSpec(Section):
     inputs: Dict[str, TensorSpec]
     outputs: Dict[str, TensorSpec]
     files: Dict[str, FileSpec]
-    """Backend name -> its file."""
+    """Backend name -> file."""
 
 
 class MelSpec(Section):
@@ -70,22 +70,22 @@ class MelSpec(Section):
     normalise: Literal["speech", "range"] = "speech"
 
     def settings(self) -> MelSettings:
-        """The same as what `mel` works with."""
+        """These settings as `MelSettings`."""
         values = self.model_dump()
         return MelSettings(**{**values, "clip": (self.clip[0], self.clip[1])})
 
 
 class Tensors(Section):
-    """What the model calls its inputs and outputs; here, those of every kind."""
+    """The model's names for its inputs and outputs; here, those that all kinds have."""
 
     speech: str
-    """In: normalised log-mel, [1, 1, n_mels, mel_frames]."""
+    """Input: normalised log-mel, [1, 1, n_mels, mel_frames]."""
     face: str
-    """In: the face, [1, channels, size, size]."""
+    """Input: the face, [1, channels, size, size]."""
 
 
 class BundleSpec(Section):
-    """What bundle.yaml says in every kind."""
+    """The part of bundle.yaml that all kinds share."""
 
     format: Literal[1]
     name: str = Field(min_length=1)
@@ -104,18 +104,18 @@ class BundleSpec(Section):
         return frozenset({self.tensors.face})
 
     def mistakes(self) -> List[str]:
-        """What does not fit together, each with its key path and what it must be."""
+        """What is inconsistent: a message for each mistake, with its key path and what is needed."""
         mel, wrong = self.mel, []
         if mel.sample_rate != MICROPHONE_HZ:
-            wrong.append(f"mel.sample_rate = {mel.sample_rate}: must be {MICROPHONE_HZ}, as live sound is")
+            wrong.append(f"mel.sample_rate = {mel.sample_rate}: must be {MICROPHONE_HZ}, the rate of live sound")
         if not mel.fmin < mel.fmax <= mel.sample_rate / 2:
             wrong.append(
-                f"mel.fmin, fmax = {mel.fmin:g}, {mel.fmax:g}: must rise and end at {mel.sample_rate / 2:g} Hz or under"
+                f"mel.fmin, fmax = {mel.fmin:g}, {mel.fmax:g}: must increase and be at most {mel.sample_rate / 2:g} Hz"
             )
         if mel.hop > mel.n_fft:
             wrong.append(f"mel.hop = {mel.hop}: must be at most mel.n_fft = {mel.n_fft}")
         if mel.clip[0] >= mel.clip[1]:
-            wrong.append(f"mel.clip = {mel.clip}: must rise")
+            wrong.append(f"mel.clip = {mel.clip}: must increase")
         if mel.normalise == "speech" and (mel.summed != "power" or mel.preemphasis):
             wrong.append("mel.normalise = speech: needs mel.summed = power and mel.preemphasis = 0; else use range")
         return wrong
@@ -125,7 +125,7 @@ class BundleSpec(Section):
         return [f"stages: has no {name}" for name in needed if name not in self.stages]
 
     def wrong_shapes(self, shapes: List[Shape]) -> List[str]:
-        """Tensors that are missing or have another shape: (stage, inputs or outputs, name, wanted)."""
+        """Tensors that are missing or have another shape than required."""
         wrong = []
         for stage, kind, tensor, want in shapes:
             found = getattr(self.stages[stage], kind).get(tensor)
@@ -135,9 +135,9 @@ class BundleSpec(Section):
         return wrong
 
     def unknown_inputs(self, known: Dict[str, Set[str]]) -> List[str]:
-        """Inputs of stages that nobody would fill."""
+        """Inputs that the code would not know how to fill."""
         return [
-            f"stages.{stage}.inputs.{extra}: tensors does not say what it is"
+            f"stages.{stage}.inputs.{extra}: is not named under tensors"
             for stage, names in known.items()
             for extra in sorted(set(self.stages[stage].inputs) - names)
         ]

@@ -1,4 +1,4 @@
-"""Bundles that paint the face themselves: a mel window and the aligned face in, the face of that moment out."""
+"""bundle.yaml of kind frames: the model paints the face. Mel window and aligned face in, the face at that time out."""
 
 from typing import List, Literal
 
@@ -9,68 +9,68 @@ from .base import BundleSpec, Tensors
 
 
 class WindowSpec(Section):
-    """What the model hears of a frame."""
+    """The window of sound for one frame."""
 
     mel_frames: int = Field(ge=1)
     start_s: float = Field(ge=-5, le=5)
-    """Where the window begins about the frame's moment; usually before it, under 0."""
+    """Where the window begins, relative to the frame's time, seconds; usually negative."""
     fps: float = Field(gt=0, le=60)
-    """Frames a second it was made with: live pictures come so often. Videos have the rate they are asked for."""
+    """The frame rate the model was trained at, and of live pictures. A video has the rate that the controls ask for."""
     lead_s: float = Field(0.03, ge=-0.5, le=0.5)
-    """How far the lips lead the sound as the model paints them, seconds: the `align_offset` that shifts nothing.
-    People on film lead by 0.03."""
+    """How far the lips lead the sound as the model paints them, seconds: with `align_offset` at this value nothing is
+    shifted. People on film lead by 0.03."""
 
 
 class StreamSpec(Section):
-    """How the model walks over sound that is still arriving."""
+    """How the model runs on sound that is still arriving."""
 
     look_ahead_s: float = Field(ge=0, le=2)
-    """Live pictures wait for so much sound after their moment; of what the window has later, silence is given."""
+    """How much later sound a live picture waits for, seconds; the rest of its window is filled with silence."""
     prior: List[float] = Field(default_factory=list)
-    """Only where mel.normalise is speech: mean `mel.speech_shape` of the training speech, [n_mels]."""
+    """Only if mel.normalise is speech: mean `mel.speech_shape` of the training speech, [n_mels]."""
 
 
 class CropSpec(Section):
-    """The square the model sees and paints: either by where the eyes come to lie, or as a box about the face."""
+    """The square the model sees and paints, defined either by the positions of the eyes or as a box around the face."""
 
     size: int = Field(ge=32, le=1024)
     """Side, pixels."""
     eye_left: List[float] = Field(default_factory=list, max_length=2)
-    """Centre of the eye on the left of the picture, x and y as shares of the square."""
+    """Centre of the eye on the left of the picture, x and y, as shares of the square's side."""
     eye_right: List[float] = Field(default_factory=list, max_length=2)
     margins: List[float] = Field(default_factory=list, max_length=4)
-    """Room left of, above, right of and under the box that just holds forehead, chin and cheeks (a face detector's), as
-    shares of its width and height; under 0 cuts in. It is turned with the head and drawn out to the square."""
+    """Margins left of, above, right of and below the bounding box of forehead, chin and cheeks, as shares of its width
+    and height; negative ones cut into it. The box is rotated with the head and stretched to the square."""
 
 
 class PictureSpec(Section):
-    """How a picture stands in a tensor."""
+    """How a picture is encoded in a tensor."""
 
     given: List[Literal["face", "blanked"]] = Field(min_length=1, max_length=2)
     """Pictures stacked in the input, three channels each: the crop, or the crop with its lower part black."""
     blank_from: float = Field(0.5, gt=0, lt=1)
-    """Where `blanked` is black, from this share of the height down."""
+    """`blanked` is black from this share of the height down."""
     channels: Literal["rgb", "bgr"] = "rgb"
     range: List[float] = Field(min_length=2, max_length=2)
-    """Values of black and of white."""
+    """The values of black and of white."""
 
 
 class PasteSpec(Section):
-    """What of the painted square goes back into the photo."""
+    """Which part of the painted square is pasted into the photo."""
 
     box: List[float] = Field(min_length=4, max_length=4)
-    """Left, top, right and bottom as shares of the square; nothing outside it is touched."""
+    """Left, top, right and bottom, as shares of the square; nothing outside it changes."""
     feather: float = Field(gt=0, le=0.5)
-    """Over so much of the square's side it fades into the photo, inwards from the box's edges."""
+    """Width of the soft edge inside the box, as a share of the square's side."""
 
 
 class FramesTensors(Tensors):
-    """What the model calls its inputs and outputs."""
+    """The model's names for its inputs and outputs."""
 
     face: str
-    """In: the pictures of `picture.given`, [1, 3 or 6, size, size]."""
+    """Input: the pictures of `picture.given`, [1, 3 or 6, size, size]."""
     picture: str
-    """Out: [1, 3, size, size]."""
+    """Output: the painted face, [1, 3, size, size]."""
 
 
 class FramesSpec(BundleSpec):
@@ -87,20 +87,20 @@ class FramesSpec(BundleSpec):
     def mistakes(self) -> List[str]:
         """See `BundleSpec.mistakes`."""
         wrong = [*super().mistakes(), *self.wrong_stages(["painter"]), *self._wrong_crop(), *self._wrong_paste()]
-        wrong += [f"stages.{name}: is not known; there is only painter" for name in self.stages if name != "painter"]
+        wrong += [f"stages.{name}: unknown; the only stage is painter" for name in self.stages if name != "painter"]
         n_prior, n_mels = len(self.stream.prior), self.mel.n_mels
         if self.mel.normalise == "speech" and n_prior != n_mels:
             wrong.append(f"stream.prior: {n_prior} values; mel.normalise = speech needs {n_mels}, one for each band")
         if self.mel.normalise == "range" and n_prior:
-            wrong.append("stream.prior: means nothing where mel.normalise is range; leave it out")
+            wrong.append("stream.prior: is not used if mel.normalise is range; leave it out")
         start_s = self.window.start_s
         if self.stream.look_ahead_s <= start_s:
             wrong.append(
-                f"stream.look_ahead_s = {self.stream.look_ahead_s:g}: must be over window.start_s = {start_s:g}"
+                f"stream.look_ahead_s = {self.stream.look_ahead_s:g}: must be more than window.start_s = {start_s:g}"
             )
         low, high = self.picture.range
         if low >= high:
-            wrong.append(f"picture.range = {self.picture.range}: must rise, from black to white")
+            wrong.append(f"picture.range = {self.picture.range}: must increase, from black to white")
         if wrong:
             return wrong
         names, side = self.tensors, self.crop.size
@@ -121,8 +121,8 @@ class FramesSpec(BundleSpec):
         if by_eyes:
             eyes = [*crop.eye_left, *crop.eye_right]
             if len(eyes) != 4 or not all(0 <= x <= 1 for x in eyes) or eyes[2] - eyes[0] < 0.05:
-                told = f"crop.eye_left, eye_right = {crop.eye_left}, {crop.eye_right}"
-                return [f"{told}: must be x and y, 0 to 1, the left eye's x under the right one's by 0.05 or more"]
+                found = f"crop.eye_left, eye_right = {crop.eye_left}, {crop.eye_right}"
+                return [f"{found}: must be x and y, 0 to 1, the right eye's x larger by at least 0.05"]
         elif len(crop.margins) != 4 or not all(-0.4 <= m <= 2 for m in crop.margins):
             return [f"crop.margins = {crop.margins}: must be left, top, right and bottom, -0.4 to 2"]
         return []
@@ -132,7 +132,7 @@ class FramesSpec(BundleSpec):
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             return [f"paste.box = {self.paste.box}: must be left, top, right and bottom, 0 to 1 and rising"]
         feather, most = self.paste.feather, min(right - left, bottom - top) / 2
-        least = 2 / self.crop.size  # narrower, and there is no edge to fit light and colour along
+        least = 2 / self.crop.size  # a narrower edge would leave no pixels to match light and colour along
         if feather < least:
             return [f"paste.feather = {feather:g}: must be at least {least:.3g}, two pixels of crop.size"]
         if feather > most:

@@ -1,4 +1,4 @@
-"""Bundles that make facial motion; the renderer makes the picture."""
+"""bundle.yaml of kind motion: the model predicts facial motion, the renderer makes the picture."""
 
 from typing import List, Literal
 
@@ -18,83 +18,84 @@ class FaceSpec(Section):
 
 
 class WindowSpec(Section):
-    """How the model walks over time."""
+    """The windows in which the model processes sound."""
 
     mel_frames: int = Field(ge=1)
     frames: int = Field(ge=1)
-    """Motion frames a window gives."""
+    """Motion frames in a window."""
     stride: int = Field(ge=1)
     """Motion frames from one window to the next; the rest overlaps."""
     fps: float = Field(gt=0)
     """Motion frames a second."""
     offset_s: float
-    """Motion frame j speaks of the moment j / fps + offset_s."""
+    """Motion frame j belongs to the time j / fps + offset_s."""
 
 
 class StreamSpec(Section):
-    """How the model walks over sound that is still arriving."""
+    """How the model runs on sound that is still arriving."""
 
     look_ahead_frames: int = Field(ge=1)
-    """Motion frames of a window after the one that is given of it; life is sampled this many at a time."""
+    """Motion frames in a window after the one that is used; life is sampled at least this many at a time."""
     prior: List[float]
-    """Mean `mel.speech_shape` of the training speech, [n_mels]: what normalisation starts from."""
+    """Mean `mel.speech_shape` of the training speech, [n_mels]: the starting point of normalisation."""
     noise: List[float] = Field(default_factory=list)
-    """As `life.noise`, where life is sampled a few frames at a time."""
+    """Like `life.noise`, for life sampled a few frames at a time."""
 
 
 class LipsSpec(Section):
-    """The directly computed channels, in the order of the output `lips`."""
+    """The channels that speech determines, in the order of the output `lips`."""
 
     channels: List[str]
     tongue: List[int] = Field(default_factory=list)
-    """Classes of the output `visemes` in which the tongue comes to the teeth, as in l, n and th; empty: not told."""
+    """Classes of the output `visemes` in which the tongue touches the teeth, as in l, n and th; empty: not used."""
     lead_s: float = Field(0.0, ge=-0.5, le=0.5)
-    """How far the lips lead the sound as the model gives them, seconds: the `align_offset` that shifts nothing."""
+    """How far the lips lead the sound in the model's output, seconds: with `align_offset` at this value nothing is
+    shifted."""
 
 
 class ClosureSpec(Section):
-    """When the output `closure` means shut lips."""
+    """When the output `closure` means shut lips (as in p, b, m)."""
 
     enter: float = Field(ge=0, le=1)
-    """A closure begins with a probability over this ..."""
+    """A closure begins when the probability exceeds this ..."""
     leave: float = Field(ge=0, le=1)
-    """... and lasts while it stays over this ..."""
+    """... and lasts while it stays above this ..."""
     max_frames: int = Field(ge=1)
-    """... but no longer than this about its peak."""
+    """... but for no more than this many frames around its peak."""
 
 
 class LifeSpec(Section):
-    """The sampled channels, in the order of `noisy_motion`, and how they are normalised."""
+    """The sampled channels (head, eyes, brows), in the order of `noisy_motion`, and how they are normalised."""
 
     channels: List[str]
     mean: List[float]
     std: List[float]
     noise: List[float] = Field(default_factory=list)
-    """Spread of the noise that sampling starts from, for each channel; empty: 1 for all. A network that is unsure of
-    its events (a blink) makes too few of them; wider noise makes up for it."""
+    """Standard deviation of the noise that sampling starts from, for each channel; empty: 1 for all. A network that is
+    unsure of an event (a blink) produces too few of them; wider noise makes up for it."""
 
 
 class MotionTensors(Tensors):
-    """What the model calls its inputs and outputs."""
+    """The model's names for its inputs and outputs."""
 
     face: str
-    """Encoder in: the aligned face, [1, 3, size, size], RGB, 0..1."""
+    """Encoder input: the aligned face, [1, 3, size, size], RGB, 0..1."""
     lips: str
-    """Encoder out: [1, lip channels, frames]."""
+    """Encoder output: [1, lip channels, frames]."""
     closure: str
-    """Encoder out: probability that the lips are shut, [1, 1, frames]."""
+    """Encoder output: probability that the lips are shut, [1, 1, frames]."""
     visemes: str = ""
-    """Encoder out: probabilities of what the lips look like, [1, classes, frames]; only `lips.tongue` asks for them."""
+    """Encoder output: viseme probabilities, [1, classes, frames]; needed only for `lips.tongue`."""
     condition: str
-    """Encoder out and denoiser in: what sampling goes by, [1, any, frames]."""
+    """Encoder output and denoiser input: what sampling is conditioned on, [1, any, frames]."""
     noisy: str
-    """Denoiser in: motion on its way from noise, [1, life channels, frames]."""
+    """Denoiser input: the partly denoised motion, [1, life channels, frames]."""
     past: str
-    """Denoiser in: what was made before, and where it is known, [1, life channels + 1, frames]."""
+    """Denoiser input: earlier motion, and a mask of where it is known, [1, life channels + 1, frames]."""
     step: str
-    """Denoiser in: 0 (noise) to 1 (motion), [1, 1]."""
+    """Denoiser input: 0 (noise) to 1 (motion), [1, 1]."""
     velocity: str
-    """Denoiser out: [1, life channels, frames]."""
+    """Denoiser output: [1, life channels, frames]."""
 
 
 class MotionSpec(BundleSpec):
@@ -118,24 +119,24 @@ class MotionSpec(BundleSpec):
         per_frame = self.mel.sample_rate / self.mel.hop / window.fps
         if window.mel_frames != window.frames * per_frame:
             wrong.append(
-                f"window.mel_frames = {window.mel_frames}: must be {window.frames * per_frame:g}, as long as its frames"
+                f"window.mel_frames = {window.mel_frames}: must be {window.frames * per_frame:g}, as for window.frames"
             )
         ahead = self.stream.look_ahead_frames
         if ahead >= window.frames:
-            wrong.append(f"stream.look_ahead_frames = {ahead}: must be under window.frames = {window.frames}")
+            wrong.append(f"stream.look_ahead_frames = {ahead}: must be less than window.frames = {window.frames}")
         if len(self.stream.prior) != self.mel.n_mels:
             wrong.append(f"stream.prior: {len(self.stream.prior)} values; must be {self.mel.n_mels}, one for each band")
         if len(life.mean) != len(life.channels) or len(life.std) != len(life.channels):
             wrong.append(f"life: {len(life.channels)} channels, {len(life.mean)} mean, {len(life.std)} std")
         if any(s <= 0 for s in life.std):
-            wrong.append(f"life.std = {life.std}: must be over 0")
+            wrong.append(f"life.std = {life.std}: must be more than 0")
         for section, noise in (("life", life.noise), ("stream", self.stream.noise)):
             if noise and (len(noise) != len(life.channels) or min(noise) <= 0):
-                wrong.append(f"{section}.noise = {noise}: must be {len(life.channels)} numbers over 0, or none")
+                wrong.append(f"{section}.noise = {noise}: must be {len(life.channels)} numbers more than 0, or empty")
         return wrong or self._wrong_tensors()
 
     def _wrong_tensors(self) -> List[str]:
-        """What of the stages does not fit the rest."""
+        """Stages whose tensors do not fit the rest."""
         n, k, names = self.window.frames, len(self.life.channels), self.tensors
         face = self.face.size
         wrong = self.wrong_shapes(
@@ -160,11 +161,11 @@ class MotionSpec(BundleSpec):
                     f"stages.encoder.outputs.{names.visemes}: {has}; lips.tongue needs [1, {most + 1} or more, {n}]"
                 )
             if min(tongue) < 0:
-                wrong.append(f"lips.tongue = {tongue}: must be classes from 0 on")
+                wrong.append(f"lips.tongue = {tongue}: must be class numbers from 0 up")
         made = self.stages["encoder"].outputs.get(names.condition)
         taken = self.stages["denoiser"].inputs.get(names.condition)
         if made is None or taken is None or made.shape != taken.shape:
-            wrong.append(f"stages: {names.condition} must go from encoder to denoiser in one shape")
+            wrong.append(f"stages: {names.condition} must go from encoder to denoiser, with the same shape in both")
         known = {
             "encoder": {names.speech, names.face},
             "denoiser": {names.condition, names.noisy, names.past, names.step},

@@ -1,4 +1,4 @@
-"""Every file of a bundle, for every backend, against what bundle.yaml says."""
+"""Checks every file of a bundle, for every backend, against bundle.yaml."""
 
 import re
 import stat
@@ -13,22 +13,22 @@ from .place import id_of
 
 SPEC = "bundle.yaml"
 DOCUMENT = re.compile(r"(licen[cs]e|notice|copying|readme)[\w.-]*", re.IGNORECASE)
-"""Files that go with a bundle though bundle.yaml does not name them."""
+"""Files that are kept with a bundle although bundle.yaml does not list them."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A bundle whose files are all as their hashes say."""
+class CheckedBundle:
+    """A bundle whose files all match their hashes."""
 
     bundle: Bundle
     sizes: Dict[str, int]
-    """File -> bytes, bundle.yaml too."""
+    """File name -> size in bytes, including bundle.yaml."""
     unknown: List[str]
-    """What else lies in the folder and means nothing."""
+    """Other files in the folder, which are not part of the bundle."""
 
 
 def backends(bundle: Bundle) -> Dict[str, List[str]]:
-    """Backend -> the chips its files were compiled for; none: any."""
+    """Backend -> the chips its files were compiled for; an empty list: any chip."""
     found: Dict[str, Set[str]] = {}
     for stage in bundle.spec.stages.values():
         for backend, file in stage.files.items():
@@ -36,8 +36,8 @@ def backends(bundle: Bundle) -> Dict[str, List[str]]:
     return {backend: sorted(found[backend]) for backend in sorted(found)}
 
 
-def named(bundle: Bundle) -> List[str]:
-    """The files that bundle.yaml names, each once."""
+def listed_files(bundle: Bundle) -> List[str]:
+    """The files that bundle.yaml lists, each once."""
     files = {file.path for stage in bundle.spec.stages.values() for file in stage.files.values()}
     if bundle.spec.reference is not None:
         files.add(bundle.spec.reference.path)
@@ -49,7 +49,7 @@ def _path(bundle: Bundle, stage: str, backend: str) -> Path:
 
 
 def _files(bundle: Bundle) -> Iterator[Callable[[], Path]]:
-    """What finds each file of a bundle, its hash checked."""
+    """For each file of a bundle, a function that returns its path after checking its hash."""
     for name, stage in bundle.spec.stages.items():
         for backend in stage.files:
             yield partial(_path, bundle, name, backend)
@@ -57,11 +57,11 @@ def _files(bundle: Bundle) -> Iterator[Callable[[], Path]]:
         yield bundle.reference
 
 
-def check_files(folder: Path) -> Checked:
-    """Look at every file of a bundle.
+def check_files(folder: Path) -> CheckedBundle:
+    """Check every file of a bundle.
 
     Raises:
-        ConfigError: With everything that is wrong, a line for each.
+        ConfigError: Lists every problem, one per line.
     """
     bundle = Bundle(folder)
     wrong: List[str] = []
@@ -72,7 +72,7 @@ def check_files(folder: Path) -> Checked:
     sizes = {SPEC: (folder / SPEC).stat().st_size}
     for name, stage in bundle.spec.stages.items():
         if not stage.files:
-            wrong.append(f"{folder / SPEC}: stages.{name}.files: names no file")
+            wrong.append(f"{folder / SPEC}: stages.{name}.files: lists no file")
     for find in _files(bundle):
         try:
             path = find()
@@ -87,6 +87,6 @@ def check_files(folder: Path) -> Checked:
         sizes[path.name] = status.st_size
     if wrong:
         raise ConfigError("\n".join(wrong))
-    known = {*named(bundle), SPEC}
+    known = {*listed_files(bundle), SPEC}
     unknown = sorted(p.name for p in folder.iterdir() if p.name not in known and not DOCUMENT.fullmatch(p.name))
-    return Checked(bundle, sizes, unknown)
+    return CheckedBundle(bundle, sizes, unknown)

@@ -1,4 +1,4 @@
-"""Finds bundles: those that come with the product, those in the store, and the one that is in use."""
+"""Finds bundles: those shipped with the product, those in the store, and the one in use."""
 
 import hashlib
 import json
@@ -13,37 +13,37 @@ import yaml
 from ...config import Config, share_dir
 from ...errors import ConfigError
 
-if TYPE_CHECKING:  # it brings numpy, which the daemon must not carry
+if TYPE_CHECKING:  # it imports numpy, which the daemon must not load
     from ..bundle import Bundle
 
 DEFAULT = "sonic-net"
-"""The one in use until somebody chooses: it comes with the product."""
+"""The shipped bundle that is in use until somebody chooses another."""
 SHIPPED = "shipped/"
-"""Begins the id of one that comes with the product."""
+"""Prefix of the ids of bundles shipped with the product."""
 CHOICE = "in-use.json"
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # all that is looked at is read: ten times quicker in C
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
 _NAME = re.compile(r"\w[\w.+-]{0,39}")
 _ID = re.compile(rf"({SHIPPED})?\w[\w.+-]*")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A bundle's folder, by what its bundle.yaml says; not checked any further."""
+    """A bundle's folder, as described by its bundle.yaml; its files are not checked."""
 
     folder: Path
     id: str
-    """What tells it from every other: the folder's name in the store, ``shipped/<folder>``, or a path."""
+    """Unique: the folder's name in the store, ``shipped/<folder>``, or a path."""
     name: str = ""
     version: str = ""
     digest: str = ""
     """sha256 of bundle.yaml."""
     error: str = ""
-    """Why it cannot be used; name and version may be empty then."""
+    """Why the bundle cannot be used; name and version may then be empty."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether it lies in the store."""
+        """Whether it is in the store."""
         return "/" not in self.id
 
     def __str__(self) -> str:
@@ -56,14 +56,14 @@ class Choice:
 
     current: str = SHIPPED + DEFAULT
     previous: Optional[str] = None
-    """In use before it; None: none was."""
+    """The bundle in use before it; None if there was none."""
 
 
 def id_of(name: str, version: str, digest: str) -> str:
     """The name of a bundle's folder in the store.
 
     Raises:
-        ConfigError: If name or version will not do for one.
+        ConfigError: If name or version is not usable in a folder name.
     """
     for key, value in (("name", name), ("version", version)):
         if not _NAME.fullmatch(value):
@@ -73,11 +73,11 @@ def id_of(name: str, version: str, digest: str) -> str:
 
 
 def look(folder: Path, id: str = "") -> Entry:
-    """What is in a folder that should be a bundle's; what is wrong is told in `Entry.error`.
+    """Describe a folder that should hold a bundle; problems are reported in `Entry.error`.
 
     Args:
-        folder: Where bundle.yaml should be.
-        id: What it is called; the folder's path otherwise.
+        folder: The folder that should hold bundle.yaml.
+        id: Its id; if empty, the folder's path.
     """
     source = folder / "bundle.yaml"
     id = id or str(folder)
@@ -88,11 +88,11 @@ def look(folder: Path, id: str = "") -> Entry:
     except OSError as e:
         return Entry(folder, id, error=f"{source}: cannot be read: {e.strerror}")
     except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError):
-        return Entry(folder, id, error=f"{source}: is damaged: it tells no name and version")
+        return Entry(folder, id, error=f"{source}: is damaged: it has no name and version")
     digest = hashlib.sha256(data).hexdigest()
     error = ""
     if "/" not in id and not id.endswith(f"-{digest[:8]}"):
-        error = f"{source}: is damaged or changed: its sha256 begins with {digest[:8]}, its folder says otherwise"
+        error = f"{source}: is damaged or changed: its sha256 begins with {digest[:8]}, unlike its folder's name"
     return Entry(folder, id, str(name), str(version), digest, error)
 
 
@@ -100,10 +100,10 @@ def entries(store: Optional[Path]) -> List[Entry]:
     """All bundles, those in the store first.
 
     Args:
-        store: ``model.store``, which need not be there; None: only what comes with the product.
+        store: ``model.store``, which need not exist; None: only shipped bundles.
 
     Raises:
-        ConfigError: If the store cannot be looked at.
+        ConfigError: If the store cannot be read.
     """
     installed = [look(store / name, name) for name in _names(store)] if store is not None else []
     shipped = share_dir() / "bundles"
@@ -122,7 +122,7 @@ def _names(store: Path) -> List[str]:
 
 
 def matching(word: str, among: List[Entry]) -> List[Entry]:
-    """What a person means by ``NAME``, ``NAME@VERSION`` or an id: one in the store before one that comes along."""
+    """The bundles that ``NAME``, ``NAME@VERSION`` or an id can refer to; installed ones before shipped ones."""
     exact = [entry for entry in among if entry.id == word]
     if exact:
         return exact
@@ -132,10 +132,10 @@ def matching(word: str, among: List[Entry]) -> List[Entry]:
 
 
 def pick(word: str, store: Optional[Path]) -> Entry:
-    """The one bundle that a person means.
+    """The one bundle that a name, name@version or id refers to.
 
     Raises:
-        ConfigError: If there is none, or more than one, or it is damaged.
+        ConfigError: If there is none or more than one, or it is damaged.
     """
     among = entries(store)
     found = matching(word, among)
@@ -143,21 +143,21 @@ def pick(word: str, store: Optional[Path]) -> Entry:
         there = ", ".join(entry.id for entry in among) or "none"
         raise ConfigError(f"{word}: no such bundle in {store or share_dir() / 'bundles'}; there: {there}")
     if len(found) > 1:
-        raise ConfigError(f"{word}: may be any of {', '.join(entry.id for entry in found)}; say which of them")
-    return _sound(found[0])
+        raise ConfigError(f"{word}: matches {', '.join(entry.id for entry in found)}; write the id of one")
+    return _undamaged(found[0])
 
 
-def _sound(entry: Entry) -> Entry:
+def _undamaged(entry: Entry) -> Entry:
     if entry.error:
         raise ConfigError(entry.error)
     return entry
 
 
 def read_choice(store: Path) -> Choice:
-    """What is in use, and what was before.
+    """Which bundle is in use, and which was before.
 
     Raises:
-        ConfigError: If that cannot be read.
+        ConfigError: If the file cannot be read.
     """
     source = store / CHOICE
     try:
@@ -170,31 +170,31 @@ def read_choice(store: Path) -> Choice:
     except OSError as e:
         raise ConfigError(f"{source}: cannot be read: {e.strerror}") from e
     except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise ConfigError(f"{source}: is damaged; `sonic-edge model use NAME` writes it anew") from e
+        raise ConfigError(f"{source}: is damaged; `sonic-edge model use NAME` writes a new one") from e
     return choice
 
 
 def by_id(id: str, store: Path) -> Entry:
-    """The bundle of an id, sound or not."""
+    """The bundle with an id, damaged or not."""
     folder = share_dir() / "bundles" / id[len(SHIPPED) :] if id.startswith(SHIPPED) else store / id
     return look(folder, id)
 
 
 def resolve(word: str, store: Optional[Path]) -> Entry:
-    """The bundle that settings ask for.
+    """The bundle that the settings select.
 
     Args:
-        word: As ``model.bundle``: empty, a name, name@version, an id or a path.
-        store: As ``model.store``; None: only those that come with the product, and paths.
+        word: ``model.bundle``: empty, a name, name@version, an id or a path.
+        store: ``model.store``; None: only shipped bundles, and paths.
 
     Raises:
-        ConfigError: If there is none, or it is damaged; it says what to do.
+        ConfigError: If there is none, or it is damaged; the message says what to do.
     """
     if not word:
         entry = by_id(Choice().current if store is None else read_choice(store).current, store or Path())
         if entry.error and store is not None:
-            raise ConfigError(f"{entry.error}; {way_back(entry.folder, store)}")
-        return _sound(entry)
+            raise ConfigError(f"{entry.error}; {remedy_for(entry.folder, store)}")
+        return _undamaged(entry)
     if "/" not in word or word.startswith(SHIPPED):
         try:
             return pick(word, store)
@@ -204,14 +204,14 @@ def resolve(word: str, store: Optional[Path]) -> Entry:
     folder = Path(word).absolute()
     if not (folder / "bundle.yaml").is_file():
         raise ConfigError(f"model.bundle = {word}: there is no bundle.yaml in this folder")
-    return _sound(look(folder))
+    return _undamaged(look(folder))
 
 
-def way_back(folder: Path, store: Path) -> str:
-    """What to do about a bundle that turns out to be damaged, in words.
+def remedy_for(folder: Path, store: Path) -> str:
+    """What to do about a damaged bundle, as text for a message.
 
     Args:
-        folder: Its folder.
+        folder: The bundle's folder.
         store: ``model.store``.
     """
     try:
@@ -219,14 +219,14 @@ def way_back(folder: Path, store: Path) -> str:
     except ConfigError:
         choice = Choice(current="")
     if by_id(choice.current, store).folder != folder:
-        return "put the bundle's own file back (install it again), or correct model.bundle"
+        return "restore the bundle's file (install it again), or correct model.bundle"
     if choice.previous is None:
-        return "install it again, or take another one: `sonic-edge model list`, `sonic-edge model use NAME`"
-    return f"`sonic-edge model rollback` goes back to {choice.previous}, the one before it"
+        return "install it again, or choose another one: `sonic-edge model list`, `sonic-edge model use NAME`"
+    return f"`sonic-edge model rollback` goes back to {choice.previous}, which was in use before"
 
 
 def pinned(config: Config) -> Config:
-    """The same settings with the path of the bundle's folder: it is the same one, whatever is chosen meanwhile.
+    """The settings with ``model.bundle`` replaced by the folder's path, so that a later choice does not affect them.
 
     Raises:
         ConfigError: As `resolve`.
@@ -237,10 +237,10 @@ def pinned(config: Config) -> Config:
 
 
 def find_bundle(word: str = "", store: Optional[Path] = None) -> "Bundle":
-    """Open the bundle that settings ask for: see `resolve`.
+    """Open the bundle that the settings select: see `resolve`.
 
     Raises:
-        ConfigError: If there is none, or it is wrong.
+        ConfigError: If there is none, or it is invalid.
     """
     from ..bundle import Bundle
 

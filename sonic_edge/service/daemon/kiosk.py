@@ -25,7 +25,7 @@ from typing import Callable, Collection, Deque, List, Optional, Sequence, Tuple,
 from ...config import Config
 from ...errors import ConfigError
 from ...hardware.machine import temperatures
-from ...hardware.npu import Watch, needs_chip
+from ...hardware.npu import Monitor, needs_chip
 from ...live.display import Screen
 from ...live.notices import USB_ENDED, USB_GOES_ON, Notices
 from ...live.state import LiveStatus
@@ -72,7 +72,7 @@ class Kiosk:
         self._turned = time.monotonic()
         self._measure_at = 0.0
         self._figures: Optional[Status] = None
-        self._npu = Watch() if needs_chip(config.model.backend) else None
+        self._npu = Monitor() if needs_chip(config.model.backend) else None
         self._todo: Deque[Callable[[], None]] = deque()
         self._ends = False
         self._error: Optional[BaseException] = None
@@ -180,7 +180,7 @@ class Kiosk:
                 self._npu.close()
                 self._npu = None
             elif self._npu is None and needs_chip(config.model.backend):
-                self._npu = Watch()
+                self._npu = Monitor()
             self._studio.configure(config)
 
         self._later(do)

@@ -124,7 +124,7 @@ class Worker:
         try:
             said = from_worker.read(line)
         except ValueError:
-            return Died(self._child.nonsense(line))
+            return Died(self._child.reject(line))
         if isinstance(said, Progress):
             said = replace(said, stage="".join(c for c in said.stage[:_LONGEST_STAGE] if c.isprintable()))
             self._doing = f"{said.stage} ({said.done} of {said.total})"

@@ -12,7 +12,7 @@ import yaml
 from ... import process
 from ...config import Config, check
 from ...errors import ConfigError, RequestError, SonicEdgeError
-from ...process import bound, die_with, take_pipes
+from ...process import die_with_parent, limit_resources, take_pipes
 from ...process.messages import encode, kind_of
 from .messages import Crashed, Failed, Finished, FromWorker, Job, Progress, Ready, jobs, starts
 
@@ -54,10 +54,10 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     lines, messages = take_pipes()
     reporter = _Reporter(messages)
     start = starts.read(lines.readline())
-    die_with(start.parent)
+    die_with_parent(start.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
     config = check(Config, start.config, "settings from the daemon")
-    bound(config.worker.memory_mb)
+    limit_resources(config.worker.memory_mb)
     os.nice(5)  # the daemon and the live picture go first
     try:
         with make_pipeline(config) as pipeline:

@@ -16,7 +16,7 @@ from typing import Callable, Iterator, Optional, Sequence
 from ...config import Config
 from ...errors import ConfigError, DeviceError, SonicEdgeError
 from ...hardware.machine import memory_mb
-from ...model.store import look, way_back
+from ...model.store import look, remedy_for
 from ..settings import RunningSettings, is_same_for_worker
 from ..status import ModelStatus, WorkerStatus
 from .link import Died, Message, Worker
@@ -175,4 +175,4 @@ class WorkerSupervisor:
         """If it is about the bundle, with what to do."""
         model = self._settings.config.model
         is_about_it = model.bundle in str(error)
-        return f"{error}; {way_back(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
+        return f"{error}; {remedy_for(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)

@@ -1,4 +1,4 @@
-"""Turned squares of a photo, which is what networks look at, and the loading of networks."""
+"""Rotated squares of a photo, which are the networks' inputs, and the loading of networks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,29 +14,29 @@ Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A turned square of a photo."""
+class View:
+    """A rotated square of a photo."""
 
     centre: Points
-    """[2], photo pixels; whole numbers are the centres of pixels."""
+    """[2], photo pixels; pixel centres have integer coordinates."""
     side: float
     """Photo pixels."""
     angle: float
-    """Which way its right side points, radians, clockwise from the photo's."""
+    """Direction of its x axis, radians, clockwise from the photo's."""
 
     def to_photo(self, points: Points) -> Points:
-        """Points [..., 2] in the square, 0..1, to photo pixels."""
+        """Convert points [..., 2] in the square, 0..1, to photo pixels."""
         c, s = np.cos(self.angle), np.sin(self.angle)
         out: Points = (points - 0.5) @ np.array([[c, s], [-s, c]]) * self.side + self.centre
         return out
 
     @classmethod
-    def of_face(cls, centre: Points, eye_to_eye: Points, side: float) -> "Patch":
-        """A square that stands as upright as a face whose right eye looks along `eye_to_eye` at its left."""
+    def of_face(cls, centre: Points, eye_to_eye: Points, side: float) -> "View":
+        """A square aligned with a face; `eye_to_eye` points from the person's right eye to the left one."""
         return cls(centre, side, float(np.arctan2(eye_to_eye[1], eye_to_eye[0])))
 
     def cut(self, photo: Image, n: int, border: int) -> Image:
-        """Its pixels, [n, n, 3], averaged where the photo is finer."""
+        """Its pixels, resampled to [n, n, 3], with averaging if that is coarser than the photo."""
         corners = self.to_photo(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]))
         x0, y0 = np.clip(corners.min(axis=0) - 2, 0, [photo.shape[1] - 1, photo.shape[0] - 1]).astype(int)
         x1, y1 = np.clip(corners.max(axis=0) + 3, [x0 + 1, y0 + 1], [photo.shape[1], photo.shape[0]]).astype(int)
@@ -54,7 +54,7 @@ class Patch:
 
 
 def load_network(path: Path) -> cv2.dnn.Net:
-    """A network of TensorFlow Lite; ConfigError if it is missing or broken."""
+    """Load a TensorFlow Lite network; raises ConfigError if it is missing or damaged."""
     if not path.is_file():
         raise ConfigError(f"{path}: is missing; `make setup` puts it there")
     try:
