@@ -5,6 +5,7 @@
 #   /opt/sonic-edge/current, previous            links to two of them
 #   /opt/sonic-edge/rollback, uninstall          links into current
 #   /usr/local/bin/sonic-edge                    the same, for people: with CANN's environment, as the service has it
+#   /usr/local/share/...                         links to the manual page, and to what bash and zsh complete: told_of
 #   /etc/sonic-edge/ascend.env                   CANN's environment, where it is installed
 #   /etc/systemd/system, /etc/sysusers.d, /etc/tmpfiles.d, /etc/udev/rules.d    what systemd/ of the release holds
 #
@@ -53,6 +54,9 @@ placed() { # FILE OF systemd/: where it goes
     esac
 }
 
+# what a shell and `man` know of the command, below share of a release and of /usr/local
+told_of="man/man1/sonic-edge.1 bash-completion/completions/sonic-edge zsh/site-functions/_sonic-edge"
+
 wanted() { # RELEASE: those of its files that this box needs
     for file in "$1/$share/systemd"/*; do
         case $file in
@@ -94,6 +98,15 @@ activate() { # RELEASE: everything on this box is that release's, from the next 
     point "$home/uninstall" "current/$share/board/uninstall.sh"
     mkdir -p /usr/local/bin
     point /usr/local/bin/sonic-edge "$home/current/$share/board/command.sh"
+    for file in $told_of; do
+        target=/usr/local/share/$file
+        if [ -e "$1/share/$file" ]; then
+            mkdir -p "${target%/*}"
+            point "$target" "$home/current/share/$file"
+        else
+            rm -f "$target" # older releases have none
+        fi
+    done
     systemd-sysusers /etc/sysusers.d/sonic-edge.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/sonic-edge.conf # after the users
     systemctl --quiet enable "$unit"
