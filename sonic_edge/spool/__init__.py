@@ -3,14 +3,14 @@
 A job is a folder in the inbox holding one recording, one photo and an optional ``job.yaml``; or files of one stem lying
 in the inbox itself (``a.wav`` + ``a.jpg`` [+ ``a.yaml``]); or a recording alone, which the configured portrait speaks.
 
-Each claimed job is a folder ``work/<id>/``::
+Each claimed job is a folder ``work/<id>/``:
 
     job.json      its record, replaced durably at each step: the only truth about where the job stands
     inputs/       the person's files
     result/       what the worker writes; worth nothing until the record says publishing
     report.json   the finished report, until its rename into outbox, which is what ends the job
 
-and its record goes through these states::
+and its record goes through these states:
 
     claiming ---> claimed <---> running ---> publishing ---> (gone: outbox/<name>.json exists)
         |            |             |

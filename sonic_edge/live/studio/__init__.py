@@ -1,12 +1,12 @@
 """The process that hears, sees and speaks live, and makes the idle scene; and the daemon's end of it.
 
 It holds a model of its own, so that a long job and a live portrait never wait for each other. The two talk in JSON
-lines, as with the worker. To it go its settings, then orders; each order is answered once::
+lines, as with the worker. To it go its settings, then orders; each order is answered once:
 
     {"order": "talk", "on": true, "id": 7}      talk | mute | snapshot
     {"tell": "answer", "id": 7, "error": ""}
 
-and unasked come::
+and unasked come:
 
     {"tell": "ready"}
     {"tell": "state", "state": {...}}           now and then: a sign of life, and what `status` shows

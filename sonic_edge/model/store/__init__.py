@@ -2,7 +2,7 @@
 
 Those that come with the product lie in its release (``share/sonic-edge/bundles``) and go with it at an upgrade. What an
 operator installs lies in ``model.store`` and stays. Only `sonic-edge model` changes anything there, as root; the daemon
-reads::
+reads:
 
     my-net-1.0-0a1b2c3d/     <name>-<version>-<first 8 of the sha256 of bundle.yaml>; never changed once it is there
     in-use.json              {"current": "my-net-1.0-0a1b2c3d", "previous": "shipped/sonic-net"}; replaced in one step

@@ -1,7 +1,7 @@
 """The process that reads strangers' files, holds the model and does the jobs; and the daemon's end of it.
 
 The two talk in JSON lines over pipes, never in pickles: a file that takes the worker over must not get the daemon too.
-To the worker go its settings, then jobs, one at a time; back come::
+To the worker go its settings, then jobs, one at a time; back come:
 
     {"tell": "ready"}
     {"tell": "progress", "stage": "rendering", "done": 3, "total": 75}
