@@ -47,7 +47,7 @@ mkdir "$work/elsewhere"
 "$python" -m venv "$work/clean"
 cd "$work/elsewhere"
 alone() { env -i HOME="$work/elsewhere" PATH="$work/clean/bin:/usr/bin:/bin" LANG=C.UTF-8 "$@"; }
-"$work/clean/bin/python" -m pip install --quiet "$wheel[cpu]"
+"$work/clean/bin/python" -m pip install --quiet "${wheel}[cpu]"
 "$work/clean/bin/python" -m pip check >&2
 # these are no part of it: the face networks, and the sample
 mkdir -p "$work/clean/share/sonic-edge"
