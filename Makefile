@@ -9,6 +9,9 @@
 # make arm64-test  the offline bundle, the sample and the fast tests on an emulated arm64 Debian; 10 to 20 minutes
 # make processors  the model on every kind of processor that this machine can emulate; ARGS="--forms --speech FOLDER"
 # make check   lint, types, import contracts
+# make docs    the API reference, from the docstrings
+# make shell   the manual page and the shell completions, from the command line's parser
+# make release     build wheel and source package, check them, try them in a clean environment
 # make render-eval   the quality of the renderer alone; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from scratch: corpus, training, export, INT8, parity (about an hour on two cores)
 # make model-test   the tests that need MindSpore
@@ -17,7 +20,7 @@
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config shell docs release render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -72,12 +75,31 @@ bundle: .venv/ready
 example-config: .venv/ready
 	.venv/bin/sonic-edge check-config > board/sonic-edge.yaml
 
+shell: .venv/ready-test
+	.venv/bin/python board/shell board/shell
+
+docs: .venv/ready-docs
+	rm -rf build/docs
+	.venv/bin/python -W error -m pdoc --docformat google --no-show-source --output-directory build/docs sonic_edge
+	@echo "The API reference: $$PWD/build/docs/index.html"
+
+release: .venv/ready-release
+	@board/make_release.sh
+
 .venv/ready: $(SETUP)
 	board/setup.sh
 	@touch $@
 
 .venv/ready-test: $(SETUP)
 	board/setup.sh test
+	@touch .venv/ready $@
+
+.venv/ready-docs: $(SETUP)
+	board/setup.sh live docs
+	@touch .venv/ready $@
+
+.venv/ready-release: $(SETUP)
+	board/setup.sh release
 	@touch .venv/ready $@
 
 .venv/ready-lint: $(SETUP)

@@ -1,5 +1,9 @@
-"""Does a built wheel hold everything the installed product needs? ``python board/check_wheel.py WHEEL``."""
+"""Does a built wheel hold everything the installed product needs? ``python board/check_wheel.py WHEEL [--same OTHER]``.
 
+With ``--same``, whether another wheel holds the same files; what is compiled, and the list of hashes, by name alone.
+"""
+
+import argparse
 import sys
 import zipfile
 from pathlib import Path
@@ -22,6 +26,9 @@ NEEDED = (
     "data/share/sonic-edge/bundles/sonic-net/bundle.yaml",
     "data/share/sonic-edge/bundles/sonic-net/encoder.int8.onnx",
     "data/share/sonic-edge/bundles/sonic-net/denoiser.int8.onnx",
+    "data/share/bash-completion/completions/sonic-edge",
+    "data/share/zsh/site-functions/_sonic-edge",
+    "data/share/man/man1/sonic-edge.1",
     "entry_points.txt",
     "LICENSE",
 )
@@ -47,10 +54,26 @@ def check(wheel: Path) -> List[str]:
     return wrong
 
 
+def differences(wheel: Path, other: Path) -> List[str]:
+    """What is in one wheel and not, or not the same, in another."""
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(other) as two:
+        names, others = set(one.namelist()), set(two.namelist())
+        wrong = [f"{n} is not in {other}" for n in sorted(names - others)]
+        wrong += [f"{n} is missing, which is in {other}" for n in sorted(others - names)]
+        whole = (n for n in sorted(names & others) if not n.endswith((".so", ".dist-info/RECORD")))
+        return wrong + [f"{n} is not as in {other}" for n in whole if one.read(n) != two.read(n)]
+
+
 def main() -> int:
     """Print what is wrong with the wheel."""
-    wheel = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("wheel", type=Path, metavar="WHEEL")
+    parser.add_argument("--same", type=Path, metavar="OTHER")
+    args = parser.parse_args()
+    wheel: Path = args.wheel
     wrong = check(wheel)
+    if args.same is not None:
+        wrong += differences(wheel, args.same)
     for line in wrong:
         print(f"{wheel}: {line}", file=sys.stderr)
     print(f"{wheel}: {len(zipfile.ZipFile(wheel).namelist())} files")

@@ -4,10 +4,11 @@
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@" >&2; }
 
 make_own_wheel() { # OUT
-    mkdir -p "$work/source/models"
+    mkdir -p "$work/source/models" "$work/source/board"
     # from a copy: leftovers of earlier builds in the checkout would get into the wheel
     cp -r setup.cfg setup.py pyproject.toml README.md LICENSE sonic_edge "$work/source"
     cp -r models/bundles "$work/source/models/bundles"
+    cp -r board/shell "$work/source/board/shell"
     find "$work/source" -name __pycache__ -prune -exec rm -rf {} +
     find "$work/source" -name '*.so' -delete
     chmod -R a=rX,u+w "$work/source"

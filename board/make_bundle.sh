@@ -170,7 +170,9 @@ cp -r "$venv/share/sonic-edge/face" "$box/share"
 mkdir "$box/share/samples"
 cp board/samples/speech.flac "$venv/share/sonic-edge/samples/portrait.jpg" "$box/share/samples"
 cp -r systemd "$box"
-cp docs/*.md README.md README.zh.md LICENSE "$box/docs"
+for file in docs/*.md README.md README.zh.md LICENSE; do
+    [ "$file" = docs/README.md ] || cp "$file" "$box/docs" # all in one folder there, whose README is the product's
+done
 mkdir "$box/board"
 for file in board/*.sh board/first_light.py board/sonic-edge.yaml; do
     case $file in */make_bundle.sh | */fetch_*.sh | */setup.sh | */install.sh) ;; *) cp "$file" "$box/board" ;; esac

@@ -5,6 +5,7 @@
 #   /opt/sonic-edge/current, previous            links to two of them
 #   /opt/sonic-edge/rollback, uninstall          links into current
 #   /usr/local/bin/sonic-edge                    the command for people, with CANN's environment like the service
+#   /usr/local/share/...                         links to the manual page and the shell completions: shell_files
 #   /etc/sonic-edge/ascend.env                   CANN's environment, where it is installed
 #   /etc/systemd/system, /etc/sysusers.d, /etc/tmpfiles.d, /etc/udev/rules.d    what systemd/ of the release contains
 #
@@ -53,6 +54,9 @@ placed() { # FILE OF systemd/: where it is installed
     esac
 }
 
+# the manual page and the shell completions, below share of a release and of /usr/local
+shell_files="man/man1/sonic-edge.1 bash-completion/completions/sonic-edge zsh/site-functions/_sonic-edge"
+
 wanted() { # RELEASE: those of its systemd files that this box needs
     for file in "$1/$share/systemd"/*; do
         case $file in
@@ -94,6 +98,15 @@ activate() { # RELEASE: install its files; takes effect at the next start
     point "$home/uninstall" "current/$share/board/uninstall.sh"
     mkdir -p /usr/local/bin
     point /usr/local/bin/sonic-edge "$home/current/$share/board/command.sh"
+    for file in $shell_files; do
+        target=/usr/local/share/$file
+        if [ -e "$1/share/$file" ]; then
+            mkdir -p "${target%/*}"
+            point "$target" "$home/current/share/$file"
+        else
+            rm -f "$target" # older releases have none
+        fi
+    done
     systemd-sysusers /etc/sysusers.d/sonic-edge.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/sonic-edge.conf # after the users
     systemctl --quiet enable "$unit"

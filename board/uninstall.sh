@@ -26,6 +26,7 @@ for file in "$here"/../systemd/* "$home"/releases/*/"$share"/systemd/*; do
     if [ -e "$file" ]; then forget "$(placed "$file")"; fi
 done
 rm -f /etc/sonic-edge/ascend.env /usr/local/bin/sonic-edge
+for file in $shell_files; do rm -f "/usr/local/share/$file"; done
 rmdir "$drop_ins" 2>/dev/null || true # an integrator's own drop-ins stay
 if runs_systemd; then
     systemctl daemon-reload

@@ -30,7 +30,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """
     try:
         try:
-            args = _parser().parse_args(argv)
+            args = make_parser().parse_args(argv)
             if isinstance(sys.stdout, io.TextIOWrapper):  # paths are printed as they are, UTF-8 or not
                 sys.stdout.reconfigure(errors="surrogateescape")
             status: int = args.command(args)
@@ -65,7 +65,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """The whole command line; the manual page and the completions are made from it too."""
     parser = Parser(
         prog="sonic-edge",
         description="Make a photo speak: a portrait and a recording become a talking video. Nothing leaves the box.",

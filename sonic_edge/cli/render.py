@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, Optional
+from typing import TYPE_CHECKING, NoReturn, Optional, cast
 
 from ..errors import RequestError
 from .options import EXIT_HELP, Commands, add_command
@@ -126,7 +126,7 @@ class _Bar:
     def __init__(self, fps: int, quiet: bool) -> None:
         self._fps = fps
         self._quiet = quiet
-        self._bar: Optional[tqdm[NoReturn]] = None
+        self._bar = cast("Optional[tqdm[NoReturn]]", None)  # as an annotation `make docs` could not read it
         self._stage = ""
         self._since = 0.0
 

@@ -3,14 +3,14 @@
 A job is a folder in the inbox that holds one recording, one photo and an optional ``job.yaml``; or files of one stem in
 the inbox itself (``a.wav`` + ``a.jpg`` [+ ``a.yaml``]); or a lone recording, which the configured portrait speaks.
 
-Each claimed job is a folder ``work/<id>/``::
+Each claimed job is a folder ``work/<id>/``:
 
     job.json      its record, replaced durably at each step: it alone says which state the job is in
     inputs/       the user's files
     result/       what the worker writes; invalid until the record says publishing
     report.json   the finished report, until it is renamed into outbox, which ends the job
 
-and its record goes through these states::
+and its record goes through these states:
 
     claiming ---> claimed <---> running ---> publishing ---> (gone: outbox/<name>.json exists)
         |            |             |

@@ -49,10 +49,10 @@ class Spool(Folders):
         settings: Where they are, and how patient to be.
         room: How much of the disk to leave free, and what is kept in outbox.
 
-    Raises (on entering):
-        ConfigError: If the folders cannot be made or written, lie on different file systems, or the configured portrait
-            is missing.
-        DeviceError: If another daemon works here, or the disk fails.
+    Raises:
+        ConfigError: On entering, if the folders cannot be made or written, lie on different file systems, or the
+            configured portrait is missing.
+        DeviceError: On entering, if another daemon works here, or the disk fails.
     """
 
     def __init__(self, settings: SpoolSettings, room: DiskSettings = _ROOM) -> None:

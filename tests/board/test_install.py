@@ -238,6 +238,23 @@ def test_a_wrong_wheel_of_the_product_is_refused(tag, files, told, bundle, tmp_p
     assert told in done.stderr
 
 
+def test_two_wheels_with_the_same_files(bundle, tmp_path):
+    wheel, other = own_wheel(bundle), tmp_path / "other"
+    other.mkdir()
+    copy = altered(wheel, tmp_path)
+    assert run(sys.executable, BOARD / "check_wheel.py", wheel, "--same", copy).returncode == 0
+    copy = altered(
+        wheel, other, **{"sonic_edge/py.typed": None, "sonic_edge/errors.py": b"", "sonic_edge/more.py": b""}
+    )
+    done = run(sys.executable, BOARD / "check_wheel.py", wheel, "--same", copy)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"{wheel}: sonic_edge/py.typed is not in {copy}",
+        f"{wheel}: sonic_edge/more.py is missing, which is in {copy}",
+        f"{wheel}: sonic_edge/errors.py is not as in {copy}",
+    ]
+
+
 def test_a_changed_source_is_compiled_anew(bundle, make, tmp_path):
     checkout = tmp_path / "checkout"
     for name in ("board", "docs", "models/bundles", "sonic_edge", "systemd"):

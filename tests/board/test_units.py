@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_edge.cli import _parser
+from sonic_edge.cli import make_parser
 from sonic_edge.config import Config
 from sonic_edge.spool.folders import Folders
 
@@ -100,7 +100,7 @@ def test_every_command_is_one_of_ours(unit):
     for command in commands:
         words = shlex.split(command.lstrip("-"))
         assert words[:2] == ["/usr/bin/env", "sonic-edge"]
-        args = _parser().parse_args(words[2:])
+        args = make_parser().parse_args(words[2:])
         assert str(args.config) == "/etc/sonic-edge/sonic-edge.yaml"
 
 

@@ -218,7 +218,7 @@ def test_a_read_only_disk(tmp_path):
 
 def test_help_is_quick_and_loads_nothing():
     code = (
-        "import sys; from sonic_edge.cli import _parser; _parser()\n"
+        "import sys; from sonic_edge.cli import make_parser; make_parser()\n"
         "print([m for m in ('numpy', 'cv2', 'sonic_edge.doctor', 'multiprocessing') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from waiting import until
 
-from sonic_edge.cli import _parser
+from sonic_edge.cli import make_parser
 from sonic_edge.config import Config
 from sonic_edge.errors import RequestError
 from sonic_edge.live.studio.process import _Studio
@@ -50,7 +50,7 @@ def test_an_unknown_order_is_refused_with_those_there_are(tmp_path):
 
 
 def test_each_command_of_the_table_is_one_of_the_command_line():
-    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (commands,) = (a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
     helps = {action.dest: action.help for action in commands._choices_actions}
     for kind in ORDERS:
         for command in kind.commands:

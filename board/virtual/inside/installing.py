@@ -19,6 +19,8 @@ UNPACKED = Path("/root/unpacked")
 UNIT_FILE = Path("/etc/systemd/system") / UNIT
 MORE = Path("/etc/systemd/system/sonic-edge-more.service")
 OWN = "# an integrator's own\n"
+TOLD_OF = ("man/man1/sonic-edge.1", "bash-completion/completions/sonic-edge", "zsh/site-functions/_sonic-edge")
+"""What a shell and `man` know of the command, below /usr/local/share."""
 
 
 @functools.cache
@@ -95,6 +97,9 @@ def installs() -> str:
         raise Wrong(f"the model that came along is not there: {models}")
     if PREVIOUS.exists() or MORE.exists():
         raise Wrong(f"what never ran was kept: {PREVIOUS} {PREVIOUS.exists()}, {MORE} {MORE.exists()}")
+    lacking = [name for name in TOLD_OF if not (Path("/usr/local/share") / name).is_file()]
+    if lacking:
+        raise Wrong(f"/usr/local/share lacks {lacking}")
     return f"{runs(CURRENT.resolve())}, {UNIT} is {box.state()}"
 
 

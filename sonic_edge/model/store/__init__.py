@@ -2,7 +2,7 @@
 
 Bundles shipped with the product are in its release (``share/sonic-edge/bundles``) and are replaced with it at an
 upgrade. Bundles that an operator installs are in ``model.store`` and stay. Only `sonic-edge model` changes the store,
-as root; the daemon just reads it::
+as root; the daemon just reads it:
 
     my-net-1.0-0a1b2c3d/     <name>-<version>-<first 8 digits of the sha256 of bundle.yaml>; never changed
     in-use.json              {"current": "my-net-1.0-0a1b2c3d", "previous": "shipped/sonic-net"}; replaced atomically

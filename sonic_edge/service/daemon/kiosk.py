@@ -53,8 +53,8 @@ class Kiosk:
         command: What to start as studio.
         wake: Wakes the jobs' thread; called from the other.
 
-    Raises (on entering):
-        ConfigError, DeviceError: If the folder or the socket in it cannot be made.
+    Raises:
+        ConfigError, DeviceError: On entering, if the folder or the socket in it cannot be made.
     """
 
     def __init__(
