@@ -14,10 +14,12 @@
 # make model-test   the tests that need MindSpore
 # make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
+# make moving-picture   the first page's moving picture, with captions, out of the demo's video
+# make architecture   the picture of the processes and what flows between them; needs Graphviz (apt install graphviz)
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config moving-picture architecture render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -71,6 +73,17 @@ bundle: .venv/ready
 
 example-config: .venv/ready
 	.venv/bin/sonic-edge check-config > board/sonic-edge.yaml
+
+PICTURES = docs/pictures
+
+moving-picture: demo
+	.venv/bin/python board/moving_picture.py demo/talking.mp4 $(PICTURES)/captions.vtt $(PICTURES)/speaking.webp
+
+# each ends with the hash of its source: tests/test_readme.py sees by it that the picture is of today
+architecture:
+	for name in architecture architecture.zh; do \
+	    dot -Tsvg $(PICTURES)/$$name.dot > $(PICTURES)/$$name.svg && \
+	    echo "<!-- $$(sha256sum < $(PICTURES)/$$name.dot | cut -d ' ' -f 1) -->" >> $(PICTURES)/$$name.svg || exit; done
 
 .venv/ready: $(SETUP)
 	board/setup.sh
