@@ -17,10 +17,12 @@
 # make model-test   the tests that need MindSpore
 # make convert     compile the model for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run only shows the commands
 # make model-eval   the quality of the model; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
+# make moving-picture   the README's moving picture, with captions, made from the demo's video
+# make architecture   the picture of the processes and the data between them; needs Graphviz (apt install graphviz)
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config shell docs release render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config shell docs release moving-picture architecture render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -85,6 +87,17 @@ docs: .venv/ready-docs
 
 release: .venv/ready-release
 	@board/make_release.sh
+
+PICTURES = docs/pictures
+
+moving-picture: demo
+	.venv/bin/python board/moving_picture.py demo/talking.mp4 $(PICTURES)/captions.vtt $(PICTURES)/speaking.webp
+
+# each ends with the hash of its source, by which tests/test_readme.py sees whether the picture is up to date
+architecture:
+	for name in architecture architecture.zh; do \
+	    dot -Tsvg $(PICTURES)/$$name.dot > $(PICTURES)/$$name.svg && \
+	    echo "<!-- $$(sha256sum < $(PICTURES)/$$name.dot | cut -d ' ' -f 1) -->" >> $(PICTURES)/$$name.svg || exit; done
 
 .venv/ready: $(SETUP)
 	board/setup.sh

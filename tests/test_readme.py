@@ -1,5 +1,6 @@
 """The README's commands work as it says."""
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -8,13 +9,16 @@ import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from bundle_parts import own_bundle
+from PIL import Image
 from stub_studio import __file__ as STUDIO
 from waiting import until
 
 from sonic_edge.config import Config, Controls, DisplaySettings, load_config, share_dir
+from sonic_edge.engine.speech import sound
 from sonic_edge.service.control import ask
 from sonic_edge.service.daemon.kiosk import Kiosk
 from sonic_edge.service.messages import Request
@@ -33,11 +37,17 @@ def commands(name):
     return [line for block in blocks(name, "sh") for line in block.splitlines() if line.startswith(".venv/bin/")]
 
 
+def copies(name):
+    """The README's lines that copy the samples, as (source, destination)."""
+    lines = [line for block in blocks(name, "sh") for line in block.splitlines() if line.startswith("cp ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch, short_speech):
-    """Where a reader would be: a photo, a recording, and the example settings."""
-    shutil.copy(share_dir() / "samples" / "portrait.jpg", tmp_path / "me.jpg")
-    shutil.copy(short_speech, tmp_path / "hello.wav")
+def folder(tmp_path, monkeypatch):
+    """Where a reader is after the README's own lines: a photo, a recording, and the example settings."""
+    for source, destination in copies("README.md"):
+        shutil.copy(share_dir() / Path(source).relative_to(".venv/share/sonic-edge"), tmp_path / destination)
     for block in blocks("README.md", "yaml"):
         (tmp_path / re.match(r"# (\S+)", block)[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -79,17 +89,20 @@ def sonic_edge(*words):
 
 
 @pytest.mark.parametrize("line", sorted({c for name in READMES for c in commands(name)}))
-def test_each_command(line, folder, stack):
+def test_each_command(line, folder, stack, short_speech):
     words = shlex.split(line, comments=True)
     assert words[0] == ".venv/bin/sonic-edge"
+    assert (folder / "me.jpg").exists() and (folder / "hello.flac").exists()
+    if words[1] == "render" or "--wait" in words:  # the whole sample takes seconds: a second of sound will do
+        shutil.copy(short_speech, folder / "hello.flac")
     if words[1] == "run":  # the daemon does not end by itself: test_daemon drives it; here its settings are read
         words[1] = "check-config"
     if words[1] in OF_JOBS or (words[1] == "status" and "box.yaml" in line):
         stack.enter_context(daemon(folder))
-        for name in ("failed", "inbox"):
-            job = folder / "spool" / name / "lesson"
-            job.mkdir()
-            shutil.copy(folder / "hello.wav", job)
+        before = ["submit", "cancel", "retry"]  # what the README has a reader type before this line, of the job lesson
+        for order in before[: before.index(words[1])] if "lesson" in words and words[1] in before else []:
+            (earlier,) = (c for c in commands("README.md") if f" {order} " in c and " lesson" in c)
+            sonic_edge(*shlex.split(earlier, comments=True)[1:])
     if words[1] == "model":
         for name in ("my-net", "old-net"):
             packed = shutil.make_archive(str(folder / name), "gztar", own_bundle(folder / "packed" / name, name))
@@ -133,3 +146,39 @@ def test_the_example_settings_are_right(name, tmp_path):
         path = tmp_path / "box.yaml"
         path.write_text(block, encoding="utf-8")
         assert load_config(path) != Config()
+
+
+def test_both_readmes_begin_with_the_same_samples():
+    assert copies("README.md") == copies("README.zh.md") != []
+
+
+def test_the_moving_picture_is_as_long_as_the_recording_and_small():
+    picture = ROOT / "docs/pictures/speaking.webp"
+    assert picture.stat().st_size < 2.5e6
+    recording = np.concatenate(list(sound(share_dir() / "samples/speech.flac")), axis=1)
+    with Image.open(picture) as moving:
+        assert moving.is_animated
+        shown_s = 0.0
+        for i in range(moving.n_frames):
+            moving.seek(i)
+            moving.load()
+            shown_s += moving.info["duration"] / 1000
+    assert abs(shown_s - recording.shape[1] / 48000) < 0.1
+
+
+def test_a_caption_begins_in_a_pause():
+    heard = np.concatenate(list(sound(share_dir() / "samples/speech.flac")), axis=1)[0].astype(float)
+    level = np.sqrt(np.convolve(heard**2, np.ones(2400) / 2400, "same"))  # over 50 ms
+    captions = (ROOT / "docs/pictures/captions.vtt").read_text(encoding="utf-8")
+    starts = [60 * int(m) + float(s) for m, s in re.findall(r"^(\d+):(\S+) -->", captions, re.MULTILINE)]
+    assert len(starts) == 7
+    for start in starts:
+        near = level[max(0, round((start - 0.15) * 48000)) : round((start + 0.15) * 48000)]
+        assert near.min() < 0.12 * np.percentile(level, 90), start
+
+
+@pytest.mark.parametrize("name", ["architecture", "architecture.zh"])
+def test_the_architecture_is_drawn_from_its_source_of_today(name):
+    source = (ROOT / f"docs/pictures/{name}.dot").read_bytes()
+    drawn = (ROOT / f"docs/pictures/{name}.svg").read_text(encoding="utf-8")
+    assert drawn.rstrip().endswith(f"<!-- {hashlib.sha256(source).hexdigest()} -->"), "make architecture"

@@ -1,15 +1,17 @@
-"""Make what a shell and `man` know of the command, from its own parser: ``python board/shell FOLDER`` (`make shell`).
+"""Make the manual page and the shell completions from the command's own parser: ``python board/shell FOLDER``.
 
-The files are kept in the repository, so that a wheel needs nothing more to be built; a test says when they are old.
+The files are kept in the repository, so that building a wheel needs no further tools; a test fails when they are old.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import shtab
-from manual import manual
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+import shtab
+
+from board.shell.manual import manual
 from sonic_edge.cli import make_parser
 
 
@@ -30,8 +32,8 @@ def completions(shell: str) -> str:
     parser = make_parser()
     mark_files(parser)
     text = shtab.complete(parser, shell)
-    # where bash finds nothing, as after --set fps=12, whose words it counts otherwise, files are what is wanted
-    return text.replace("\ncomplete -o bashdefault ", "\ncomplete -o bashdefault -o default ").rstrip("\n") + "\n"
+    # offer files where bash finds nothing, as after --set fps=12, which it splits into several words
+    return str(text).replace("\ncomplete -o bashdefault ", "\ncomplete -o bashdefault -o default ").rstrip("\n") + "\n"
 
 
 def main() -> None:
