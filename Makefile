@@ -8,16 +8,22 @@
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
 # make arm64-test  the offline bundle, the sample and the fast tests on an arm64 Debian, translated; 10 to 20 minutes
 # make processors  the model on every kind of processor that this machine can play; ARGS="--forms --speech FOLDER"
-# make check   lint, types, import floors
+# make check   lint, types, import floors, shell files
+# make sanitize   the C code under ASan and UBSan, over its tests
+# make everything   every proof there is, one after another: hours; what cannot be had here says NOT RUN
 # make render-eval   how good the renderer is on its own; PEOPLE=folder of measure.py and its clips, SIZE=512
 # make model   the network from nothing: corpus, training, export, INT8, parity (about an hour on two cores)
 # make model-test   the tests that need MindSpore
 # make convert     the model compiled for an Ascend chip; SOC=Ascend310B4, ARGS=--dry-run to see the commands only
 # make model-eval   how good it is; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
+# the environment that `test` and `sanitize` use; made with PYTHON (default python3) if it is not there
+VENV = .venv
+export VENV
+
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check sanitize everything example-config render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -42,14 +48,21 @@ MINUTES = 1
 bench-live: .venv/ready-test
 	.venv/bin/python tests/measure_live.py bench --minutes $(MINUTES)
 
-test: .venv/ready-test
-	.venv/bin/python -m pytest
+test: $(VENV)/ready-test
+	$(VENV)/bin/python -m pytest
 
 check: .venv/ready-lint
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports
+	.venv/bin/shellcheck --check-sourced $$(awk 'FNR == 1 && /^#!.*sh$$/ { print FILENAME }' .ci/* board/*.sh models/*.sh)
+
+sanitize: $(VENV)/ready-test
+	.ci/sanitize
+
+everything:
+	.ci/everything
 
 board-test: .venv/ready
 	.venv/bin/python board/virtual
@@ -72,17 +85,18 @@ bundle: .venv/ready
 example-config: .venv/ready
 	.venv/bin/sonic-edge check-config > board/sonic-edge.yaml
 
-.venv/ready: $(SETUP)
+$(VENV)/ready: $(SETUP)
 	board/setup.sh
 	@touch $@
 
-.venv/ready-test: $(SETUP)
+# the tests need all that models.convert does
+$(VENV)/ready-test: $(SETUP)
 	board/setup.sh test
-	@touch .venv/ready $@
+	@touch $(VENV)/ready $(VENV)/ready-convert $@
 
 .venv/ready-lint: $(SETUP)
 	board/setup.sh test lint
-	@touch .venv/ready .venv/ready-test $@
+	@touch .venv/ready .venv/ready-convert .venv/ready-test $@
 
 SOC =
 
@@ -131,4 +145,4 @@ model-eval: models/.venv/ready .venv/ready
 	    else echo "NOT RUN: what is read of faces; lips against people on video: PEOPLE=folder is not given"; fi
 
 clean:
-	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/engine/renderer/*.so
+	rm -rf .venv .venv39 .venv313 build demo *.egg-info sonic_edge/engine/renderer/*.so

@@ -8,6 +8,7 @@ distribution() { # SUITE
 mirror_for() ( # SUITE: lines of "URI suite components"; of what --mirror said, or else of what this machine uses
     name=$(distribution "$1")
     case $name in ubuntu) parts="main universe" uri=$ubuntu_mirror ;; *) parts=main uri=$debian_mirror ;; esac
+    # shellcheck disable=SC2016 # apt's own form, not the shell's
     uri=${uri:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
     [ -n "$uri" ] || refuse "$1: this machine's apt knows no mirror of it; say which, ending with /$name: --mirror URI"
     uri=${uri%/}
