@@ -8,7 +8,9 @@
 # make bundle  one file that installs the product on a box without a network; ARGS="--suite bookworm --here ..."
 # make arm64-test  the offline bundle, the sample and the fast tests on an emulated arm64 Debian; 10 to 20 minutes
 # make processors  the model on every kind of processor that this machine can emulate; ARGS="--forms --speech FOLDER"
-# make check   lint, types, import contracts
+# make check   lint, types, import contracts, shell files
+# make sanitize   the C code under ASan and UBSan, over its tests
+# make everything   every proof there is, one after another: hours; what cannot run here is reported as NOT RUN
 # make docs    the API reference, from the docstrings
 # make shell   the manual page and the shell completions, from the command line's parser
 # make release     build wheel and source package, check them, try them in a clean environment
@@ -19,10 +21,15 @@
 # make model-eval   the quality of the model; SPEECH=folder of recordings with texts, PEOPLE=folder of measure.py and its clips
 # make moving-picture   the README's moving picture, with captions, made from the demo's video
 # make architecture   the picture of the processes and the data between them; needs Graphviz (apt install graphviz)
+
+# the environment that `test` and `sanitize` use; made with PYTHON (default python3) if it is not there
+VENV = .venv
+export VENV
+
 SETUP = setup.cfg setup.py pyproject.toml $(wildcard sonic_edge/engine/renderer/*.[ch]) board/setup.sh board/fetch_assets.py
 SHARE = .venv/share/sonic-edge
 
-.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check example-config shell docs release moving-picture architecture render-eval convert model model-test model-eval setup clean
+.PHONY: demo demo-live bench bench-live test torture board-test board-test-1 arm64-test processors bundle check sanitize everything example-config shell docs release moving-picture architecture render-eval convert model model-test model-eval setup clean
 
 setup: .venv/ready
 
@@ -47,14 +54,21 @@ MINUTES = 1
 bench-live: .venv/ready-test
 	.venv/bin/python tests/measure_live.py bench --minutes $(MINUTES)
 
-test: .venv/ready-test
-	.venv/bin/python -m pytest
+test: $(VENV)/ready-test
+	$(VENV)/bin/python -m pytest
 
 check: .venv/ready-lint
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports
+	.venv/bin/shellcheck --check-sourced $$(awk 'FNR == 1 && /^#!.*sh$$/ { print FILENAME }' .ci/* board/*.sh models/*.sh)
+
+sanitize: $(VENV)/ready-test
+	.ci/sanitize
+
+everything:
+	.ci/everything
 
 board-test: .venv/ready
 	.venv/bin/python board/virtual
@@ -99,13 +113,14 @@ architecture:
 	    dot -Tsvg $(PICTURES)/$$name.dot > $(PICTURES)/$$name.svg && \
 	    echo "<!-- $$(sha256sum < $(PICTURES)/$$name.dot | cut -d ' ' -f 1) -->" >> $(PICTURES)/$$name.svg || exit; done
 
-.venv/ready: $(SETUP)
+$(VENV)/ready: $(SETUP)
 	board/setup.sh
 	@touch $@
 
-.venv/ready-test: $(SETUP)
+# the tests need all that models.convert does
+$(VENV)/ready-test: $(SETUP)
 	board/setup.sh test
-	@touch .venv/ready $@
+	@touch $(VENV)/ready $(VENV)/ready-convert $@
 
 .venv/ready-docs: $(SETUP)
 	board/setup.sh live docs
@@ -117,7 +132,7 @@ architecture:
 
 .venv/ready-lint: $(SETUP)
 	board/setup.sh test lint
-	@touch .venv/ready .venv/ready-test $@
+	@touch .venv/ready .venv/ready-convert .venv/ready-test $@
 
 SOC =
 
@@ -166,4 +181,4 @@ model-eval: models/.venv/ready .venv/ready
 	    else echo "NOT RUN: what is estimated from faces; lips compared with people on video: PEOPLE=folder is not given"; fi
 
 clean:
-	rm -rf .venv .venv39 build demo *.egg-info sonic_edge/engine/renderer/*.so
+	rm -rf .venv .venv39 .venv313 build demo *.egg-info sonic_edge/engine/renderer/*.so

@@ -8,6 +8,7 @@ distribution() { # SUITE
 mirror_for() ( # SUITE: lines of "URI suite components", from --mirror or else from this machine's own sources
     name=$(distribution "$1")
     case $name in ubuntu) parts="main universe" uri=$ubuntu_mirror ;; *) parts=main uri=$debian_mirror ;; esac
+    # shellcheck disable=SC2016 # apt's own form, not the shell's
     uri=${uri:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sort -u | grep -m 1 "/$name/\$" || true)}
     [ -n "$uri" ] || refuse "$1: this machine's apt has no mirror of it; name one that ends in /$name: --mirror URI"
     uri=${uri%/}

@@ -40,7 +40,7 @@ fetch_sysroot() { # OUT: usr with headers and libraries; about, with that Python
     cp "$(find "$1/usr/lib/python$python" -name "$about.py")" "$1/about"
     # setuptools names a wheel after the running Python and fails if this differs; build_wheels corrects the name
     echo 'import sys; build_time_vars["SOABI"] = "cpython-%d%d" % sys.version_info[:2]' >>"$1/about/$about.py"
-    rm -rf "$1/usr/lib/python$python" "$1/usr/share" # no compiler looks there
+    rm -rf "$1/usr/lib/python$python" "${1:?}/usr/share" # no compiler looks there
     # absolute links would lead out of the folder
     find "$1" -type l -lname '/*' | while read -r link; do
         ln -sfn "$(realpath -sm --relative-to="$(dirname "$link")" "$1$(readlink "$link")")" "$link"

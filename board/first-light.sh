@@ -26,7 +26,7 @@ stop() { # WHAT [WHAT TO DO ...]
     exit 1
 }
 
-backend=mindspore_lite bundle=sonic-net device=0 cann= out=first-light
+backend=mindspore_lite bundle=sonic-net device=0 cann='' out=first-light
 while [ $# -gt 0 ]; do
     case $1 in
     --backend | --bundle | --device | --cann | --out)

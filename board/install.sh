@@ -27,6 +27,7 @@ bundle() { sed -n "s/^$1=//p" bundle.txt; }
 
 [ -e /etc/debian_version ] || refuse "this box does not run Debian or Ubuntu; this bundle is for $(bundle suite)"
 case $(dpkg --print-architecture) in arm64) arch=aarch64 ;; amd64) arch=x86_64 ;; *) arch=$(uname -m) ;; esac
+# shellcheck source=/dev/null # the system's own
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
 [ "$arch" = "$(bundle arch)" ] || refuse "this bundle is for $(bundle arch), this box is $arch; nothing was changed"
 [ "$suite" = "$(bundle suite)" ] || refuse "this bundle is for $(bundle suite), this box has $suite; nothing was changed"

@@ -33,7 +33,7 @@ refuse() {
     exit 1
 }
 
-arch=aarch64 suite=bullseye python= without= debian_mirror= ubuntu_mirror= out=build/bundle fresh= lite=
+arch=aarch64 suite=bullseye python='' without='' debian_mirror='' ubuntu_mirror='' out=build/bundle fresh='' lite=''
 models=$(mktemp) # one per line: names may contain spaces
 trap 'rm -rf "$models"' EXIT
 while [ $# -gt 0 ]; do
@@ -58,6 +58,7 @@ while [ $# -gt 0 ]; do
         shift ;;
     --here)
         arch=$(uname -m)
+        # shellcheck source=/dev/null # the system's own
         suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
         python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') ;;
     --fresh) fresh=yes ;;
@@ -83,9 +84,9 @@ case $python in
 3.9 | 3.10 | 3.11 | 3.12) ;;
 *) refuse "--python $python: must be 3.9, 3.10, 3.11 or 3.12" ;;
 esac
-extras=cpu parts="live journal screen" packages= unwheeled=
+extras=cpu parts="live journal screen" packages='' unwheeled=''
 for part in $without; do
-    case " live journal screen " in *" $part "*) ;; *) refuse "--without $part: must be live, journal or screen" ;; esac
+    case $part in live | journal | screen) ;; *) refuse "--without $part: must be live, journal or screen" ;; esac
     parts=$(echo " $parts " | sed "s/ $part / /")
 done
 [ "$python" != "$own" ] || packages="python$python"

@@ -53,6 +53,7 @@ esac
 if [ -n "$need" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "setup: installing$need"
+        # shellcheck disable=SC2086 # each word is a package
         apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need
     else
         echo "setup: missing system packages:$need" >&2

@@ -14,6 +14,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
     missing="$missing $("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ]; then
+        # shellcheck disable=SC2086 # each word is a package
         apt-get install -y $missing
     else
         echo "models/setup.sh: missing system packages; as root: apt-get install$missing" >&2

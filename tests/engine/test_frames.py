@@ -99,11 +99,11 @@ with Pipeline(with_controls(config, {{"min_resolution": 128, "fps": 10}}, "test"
 
 def test_memory_does_not_grow_with_the_recording(painted_bundle, tmp_path, alone, make_speech):
     peak = {}
-    for seconds in (10, 600):
+    for seconds in (10, 300):
         speech = make_speech(tmp_path / f"{seconds}.wav", seconds)
         names = {"portrait": str(PORTRAIT), "speech": str(speech), "output": str(tmp_path / "out.mp4")}
         peak[seconds] = alone(MEMORY.format(bundle=str(painted_bundle("wav2lip", "meter")), **names))[1]
-    assert peak[600] < 1.1 * peak[10], peak
+    assert peak[300] < 1.05 * peak[10], peak  # ten minutes may take a tenth more
 
 
 def test_a_job_through_the_daemon_and_its_worker(painted_bundle, tmp_path, daemons, short_speech):

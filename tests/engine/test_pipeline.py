@@ -159,11 +159,11 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 def test_memory_does_not_grow_with_the_recording(tmp_path, make_speech):
     peak = {}
-    for seconds in (10, 600):
+    for seconds in (10, 300):
         speech = make_speech(tmp_path / f"{seconds}.wav", seconds)
         command = [sys.executable, "-c", MEMORY, PORTRAIT, speech, tmp_path / "out.mp4"]
         peak[seconds] = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout)
-    assert peak[600] < 1.1 * peak[10], peak
+    assert peak[300] < 1.05 * peak[10], peak  # ten minutes may take a tenth more
 
 
 def test_a_thread_ahead_gives_the_same_items():

@@ -1,5 +1,6 @@
 """MindSpore Lite: inputs, outputs, and every failure at every call with a remedy."""
 
+import gc
 import sys
 import threading
 from dataclasses import replace
@@ -30,10 +31,12 @@ STATUSES = (
 
 @pytest.fixture(autouse=True)
 def nothing_stays():
+    gc.freeze()  # only what a test makes is gone through when it is asked what still lives
     faults.clear()
     yield
     faults.clear()
     assert mindspore_lite.alive() == 0
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

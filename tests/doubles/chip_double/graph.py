@@ -1,5 +1,6 @@
 """The graph inside a model file, computed with the same INT8 weights by onnxruntime."""
 
+from functools import lru_cache
 from typing import List, Tuple
 
 import numpy as np
@@ -16,6 +17,21 @@ class Tensor:
         self.n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
 
 
+@lru_cache(maxsize=4)  # a session keeps nothing from one run to the next, and takes long to make
+def _session(onnx: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # a converted graph's float weights stay so: onnxruntime would make INT8 of them, whose sums are not whole
+    # on every processor
+    return ort.InferenceSession(
+        onnx,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["WeightBiasQuantization"],
+    )
+
+
 class Graph:
     """A graph that was loaded.
 
@@ -24,18 +40,8 @@ class Graph:
     """
 
     def __init__(self, description: Description, onnx: bytes) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            # a converted graph's float weights stay so: onnxruntime would make INT8 of them, whose sums are not whole
-            # on every processor
-            self._session = ort.InferenceSession(
-                onnx,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=["WeightBiasQuantization"],
-            )
+            self._session = _session(onnx)
         except Exception as e:
             raise ValueError(str(e)) from e
         d = description
