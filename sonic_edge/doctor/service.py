@@ -165,7 +165,7 @@ def daemon(context: Context) -> Iterator[Finding]:
         yield failed(f"no job is started: {held}", "follow the message; jobs go on by themselves then")
     yield from _its_settings(context, status.settings or SettingsStatus())
     if status.counts is not None and status.counts.worker_deaths:
-        deaths = f"its worker died or had to be killed; times: {status.counts.worker_deaths}"
+        deaths = f"worker deaths: {status.counts.worker_deaths}"
         yield warning(deaths, f"{_LOG} -p warning shows on which jobs")
     used, limit = (status.worker and status.worker.memory_mb) or 0, context.config.worker.memory_mb
     if used > _NEARLY * limit:

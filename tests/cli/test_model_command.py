@@ -1,5 +1,6 @@
 """``sonic-edge model`` as a person types it, with bundles that run, and with a daemon beside it."""
 
+import codecs
 import json
 import os
 import pwd
@@ -250,6 +251,7 @@ def test_what_root_installs_is_run_as_the_daemons_user(monkeypatch, tmp_path, ca
     nobody = pwd.getpwnam("nobody")
     account = isolated.Account("nobody", nobody.pw_uid, nobody.pw_gid, (nobody.pw_gid,), {"PATH": "/usr/bin:/bin"})
     monkeypatch.setattr(isolated, "account_of", lambda unit: account)
+    codecs.lookup("cp437")  # zipfile loads it when it needs it; nobody may not read a Python in somebody's home
     with tempfile.TemporaryDirectory() as name:  # not in tmp_path, which others may not enter
         folder = Path(name)
         folder.chmod(0o755)

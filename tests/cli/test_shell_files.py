@@ -155,7 +155,7 @@ def manual():
 
 def test_the_manual_has_everything():
     text = manual().replace("\\-", "-")
-    for words, parser in COMMANDS:
+    for _, parser in COMMANDS:
         if not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
             assert f"\n.SS {parser.prog}\n" in text  # under its first name, if it has two
         for action in parser._actions:

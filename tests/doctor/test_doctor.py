@@ -491,10 +491,11 @@ def test_the_daemon_is_asked_about_devices_it_uses(tmp_path):
     assert screen.state == OK and "the daemon's screen is running" in screen.seen
 
     live["microphone"]["overruns"] = 3
-    assert _states(devices.microphone(case)) == [WARNING]
+    assert _states(devices.microphone(_case(settings, status=status))) == [WARNING]
     live["errors"] = {"microphone": "USB is gone", "camera": "there is no /dev/video62"}
     live["mirror"]["speaker"] = {"open": False, "error": "HDMI cannot be opened"}
     status["screen"] = {"state": "failed", "error": "mpv ended with status 1"}
+    case = _case(settings, status=status)
     for found, said in (
         (devices.microphone(case), "USB is gone"),
         (devices.camera(case), "/dev/video62"),
