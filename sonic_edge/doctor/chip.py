@@ -59,7 +59,7 @@ def _daemon_report(context: Context) -> Optional[npu.Report]:
     report = context.status and context.status.npu
     if not report or report.error or not report.chips:
         return None
-    return npu.Report(tuple(chip.as_npu() for chip in report.chips), report.driver)
+    return npu.Report(tuple(report.chips), report.driver)
 
 
 def _health(chip: npu.Npu) -> Iterator[Finding]:

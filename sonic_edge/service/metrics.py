@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..hardware.npu import ChipStatus, NpuStatus
+from ..hardware.npu import Npu, NpuStatus
 from ..live.state import LiveStatus, MirrorState, ScreenStatus
 from .status import Status
 
@@ -125,7 +125,7 @@ def _of_box(status: Status) -> Iterator[Family]:
 def _of_chips(npu: NpuStatus) -> Iterator[Family]:
     """The metrics of Ascend chips, if one is used."""
     yield _gauge("npu_answers", "1 while npu-smi answers.", not npu.error)
-    readings: Tuple[Tuple[str, str, Callable[[ChipStatus], Optional[float]]], ...] = (
+    readings: Tuple[Tuple[str, str, Callable[[Npu], Optional[float]]], ...] = (
         ("npu_temperature_celsius", "Temperature of the chip.", lambda chip: chip.temperature_c),
         ("npu_power_watts", "Power that the chip draws.", lambda chip: chip.power_w),
         (

@@ -12,8 +12,10 @@ columns differ by product and version, so they are found by name:
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import List, Optional, Sequence, Tuple
+
+from ...process.messages import Text
 
 HEALTHY = "OK"
 """The other values are Warning, Alarm, Critical and UNKNOWN (absent or not started; re/npu/npusmi_028)."""
@@ -25,15 +27,15 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 class Npu:
     """The state of one chip. What npu-smi does not report is None."""
 
-    npu: int
+    npu: int = 0
     """The card's number."""
-    chip: int
+    chip: int = 0
     """The chip's number on its card."""
-    device: int
+    device: int = 0
     """The number by which programs address it, as in `model.device_id`."""
-    name: str
+    name: Text = ""
     """310, 310B4, 310P3, 910B3..."""
-    health: str
+    health: Text = ""
     """See `HEALTHY`."""
     power_w: Optional[float] = None
     temperature_c: Optional[float] = None
@@ -45,10 +47,12 @@ class Npu:
     """Pages of 2 MB each."""
     hugepages_total: Optional[float] = None
 
-    @property
-    def soc(self) -> str:
-        """Its name in ATC's ``--soc_version``."""
-        return self.name if self.name.startswith("Ascend") else f"Ascend{self.name}"
+    soc: str = field(init=False, default="")
+    """As ATC's ``--soc_version`` calls it."""
+
+    def __post_init__(self) -> None:
+        is_whole = self.name.startswith("Ascend")
+        object.__setattr__(self, "soc", self.name if is_whole else f"Ascend{self.name}")
 
 
 @dataclass(frozen=True)
