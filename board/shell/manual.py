@@ -13,7 +13,7 @@ from typing import Iterator, List
 from sonic_edge.cli import make_parser
 from sonic_edge.cli.options import EXIT_HELP
 from sonic_edge.config import Controls
-from sonic_edge.config_errors import allowed
+from sonic_edge.config.mistakes import allowed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 
 def _help_epilog() -> str:
     from ..config import Controls
-    from ..config_errors import allowed
+    from ..config.mistakes import allowed
 
     lines = ["controls:"]
     for name, field in Controls.model_fields.items():

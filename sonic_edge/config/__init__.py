@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, U
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
-from .config_errors import allowed, explain, short
-from .errors import ConfigError
+from ..errors import ConfigError
+from .mistakes import allowed, explain, short
 
 
 def share_dir() -> Path:
