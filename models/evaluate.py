@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import BUILD, BUNDLE
-from models.aligned import MARKS, Figure, figures, grey, holds, open_net
+from models.aligned import grey, open_net
 from models.corpus import is_held_out
+from models.lip_figures import MARKS, Figure, figures, holds
 from models.parity import correlation
 from models.phonemes import VISEMES, Segment
 from sonic_edge.config import Controls

@@ -428,33 +428,3 @@ class Denoiser(nn.Cell):
         for i in range(len(DENOISER_DILATIONS)):
             x = self.blocks[i](x + time[:, (i + 1) * DENOISER_WIDTH : (i + 2) * DENOISER_WIDTH])
         return self.drop_row(self.conv_out(self.splice_out(x)), 2)
-
-
-def n_parameters(cell: nn.Cell) -> int:
-    """Number of trained values of a cell."""
-    return sum(int(np.prod(parameter.shape)) for parameter in cell.get_parameters())
-
-
-PLACES = {
-    "bands.": N_BANDS * FRAMES,
-    "octaves.": N_OCTAVES * FRAMES,
-    "patch.": 56 * 56,
-    "fine.": 28 * 28,
-    "middle.": 14 * 14,
-    "middle_mix.": 14 * 14,
-    "coarse.": 7 * 7,
-    "hidden.": 1,
-    "out.": 1,
-    "step_": 1,
-}
-"""How often a layer is applied in a window, by its name; the others work on every frame."""
-
-
-def multiplications(cell: nn.Cell) -> int:
-    """Multiply-adds of a cell's convolutions and dense layers for one window."""
-    total = 0
-    for name, parameter in cell.parameters_and_names():
-        if name.endswith("weight"):
-            at = next((places for part, places in PLACES.items() if f".{name}".find(f".{part}") >= 0), FRAMES)
-            total += int(np.prod(parameter.shape)) * at
-    return total

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import BUNDLE, faces, life, portraits
-from models.aligned import area
+from models.lip_figures import area
 from sonic_edge.config import Controls
 from sonic_edge.engine.portrait import FaceFinder, make_portrait
 from sonic_edge.engine.renderer import Renderer

@@ -10,8 +10,9 @@ from typing import Callable, Dict, List
 import numpy as np
 import pytest
 
-from models import aligned
-from models.aligned import Aligner, Spoken, _Phone, figures, holds
+from models import aligned, alignment, lip_figures
+from models.alignment import Aligner, Spoken, _Phone
+from models.lip_figures import figures, holds
 from models.phonemes import PAUSE, Segment
 from sonic_edge.media import Motion
 
@@ -49,7 +50,7 @@ def test_a_mouth_that_does_all_it_should_keeps_every_mark() -> None:
         "closure recall": 1, "closure recall, resting lips too": 1, "closure precision, 40 ms": 1,
         "closure precision, 80 ms": 1, "open vowels shut": 0, "pauses shut": 1, "rounding, AUC": 1, "tuck, AUC": 1,
     }  # fmt: skip
-    assert all(holds(found[name].value, mark) for name, mark in aligned.MARKS.items())
+    assert all(holds(found[name].value, mark) for name, mark in lip_figures.MARKS.items())
     assert found["closure recall"].n == 2 and found["closure precision, 40 ms"].n == 2
 
 
@@ -59,7 +60,7 @@ def test_lips_that_never_shut_keep_no_mark_of_closures() -> None:
     assert math.isnan(found["closure precision, 40 ms"].value)
     assert found["pauses shut"].value == 0
     for name in ("closure recall", "closure precision, 40 ms", "pauses shut"):
-        assert not holds(found[name].value, aligned.MARKS[name])
+        assert not holds(found[name].value, lip_figures.MARKS[name])
 
 
 def test_lips_that_never_open_are_found_out_by_the_vowels() -> None:
@@ -67,7 +68,7 @@ def test_lips_that_never_open_are_found_out_by_the_vowels() -> None:
     assert shut["closure recall"].value == 1 and shut["open vowels shut"].value == 1
     still = figures([(motion(close=lambda s: 0.0, jaw=lambda s: 0.0), WORD)], 0.0)
     assert still["open vowels shut"].value == 1, "a jaw that stays up shuts a vowel as well"
-    assert not holds(1.0, aligned.MARKS["open vowels shut"])
+    assert not holds(1.0, lip_figures.MARKS["open vowels shut"])
 
 
 def test_resting_lips_count_for_the_second_recall_only() -> None:
@@ -85,15 +86,15 @@ def test_closures_of_other_sounds_cost_precision() -> None:
 
 def test_late_lips_are_wrong() -> None:
     late = motion(lead_s=-0.2)
-    assert aligned.closure_recall(late, WORD, 0.0) == (0, 2)
-    assert aligned.closure_precision(late, WORD, 0.0) == (0, 2)
-    assert aligned.open_shut(late, WORD, 0.0)[0] > 0
+    assert lip_figures.closure_recall(late, WORD, 0.0) == (0, 2)
+    assert lip_figures.closure_precision(late, WORD, 0.0) == (0, 2)
+    assert lip_figures.open_shut(late, WORD, 0.0)[0] > 0
 
 
 def test_a_closure_between_the_two_tolerances_counts_only_for_the_wider() -> None:
     late = motion(lead_s=-0.18)  # b's frames begin at .8, 80 ms after it has ended
-    assert aligned.closure_precision(late, WORD, 0.0, 0.04)[0] == 0
-    assert aligned.closure_precision(late, WORD, 0.0, 0.08)[0] == 2
+    assert lip_figures.closure_precision(late, WORD, 0.0, 0.04)[0] == 0
+    assert lip_figures.closure_precision(late, WORD, 0.0, 0.08)[0] == 2
 
 
 def test_lips_may_lead_by_what_they_are_meant_to() -> None:
@@ -105,17 +106,17 @@ def test_lips_may_lead_by_what_they_are_meant_to() -> None:
 
 def test_only_the_inside_of_long_pauses_is_asked_for() -> None:
     ajar = motion(jaw=lambda s: 0.3)
-    shut, n = aligned.pauses_shut(ajar, WORD, 0.0)
+    shut, n = lip_figures.pauses_shut(ajar, WORD, 0.0)
     assert shut == 0
     assert n == pytest.approx((0.6 - 0.2 + 0.68 - 0.2) * FPS, abs=2)
     halves = [Segment(0.0, 0.2, PAUSE), Segment(0.2, 0.4, PAUSE), Segment(0.4, 1.0, "a"), Segment(1.0, 1.3, PAUSE)]
-    assert aligned.pauses(halves) == [(0.0, 0.4), (1.0, 1.3)]
-    assert aligned.pauses_shut(ajar, halves, 0.0)[1] == pytest.approx(0.2 * FPS, abs=1), "the second one is short"
+    assert lip_figures.pauses(halves) == [(0.0, 0.4), (1.0, 1.3)]
+    assert lip_figures.pauses_shut(ajar, halves, 0.0)[1] == pytest.approx(0.2 * FPS, abs=1), "the second one is short"
 
 
 def test_short_open_vowels_need_not_open() -> None:
     short = [Segment(0.0, 0.05, "a"), Segment(0.05, 0.3, "t")]
-    assert aligned.open_shut(motion(jaw=lambda s: 0.0), short, 0.0) == (0, 0)
+    assert lip_figures.open_shut(motion(jaw=lambda s: 0.0), short, 0.0) == (0, 0)
 
 
 def test_takes_are_pooled_by_what_is_in_them() -> None:
@@ -133,9 +134,9 @@ def test_rounding_and_tuck_the_wrong_way_round() -> None:
 
 
 def test_area_counts_pairs() -> None:
-    assert aligned.area(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0])) == pytest.approx(5.5 / 6)
-    assert aligned.area(np.array([1.0]), np.array([2.0])) == 0
-    assert math.isnan(aligned.area(np.array([]), np.array([1.0])))
+    assert lip_figures.area(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0])) == pytest.approx(5.5 / 6)
+    assert lip_figures.area(np.array([1.0]), np.array([2.0])) == 0
+    assert math.isnan(lip_figures.area(np.array([]), np.array([1.0])))
     assert not holds(float("nan"), 0.5) and not holds(float("nan"), -0.5)
 
 
@@ -168,7 +169,7 @@ def test_alignments_become_segments_and_absurd_ones_are_refused() -> None:
         (far, "my", "nats per frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
         (phones, "...", "no text"),
     ):  # fmt: skip
-        with pytest.raises(aligned.NotAligned, match=why):
+        with pytest.raises(alignment.NotAligned, match=why):
             Fixed(told).align(samples, text)
 
 
@@ -176,14 +177,14 @@ def test_what_is_loud_without_words_is_neither_pause_nor_closure() -> None:
     rng = np.random.default_rng(4)
     samples = 1e-4 * rng.standard_normal(38400).astype(np.float32)
     samples[9600:27520] += 0.1 * rng.standard_normal(17920).astype(np.float32)
-    assert aligned.without_loud_pauses(samples, WORD) == WORD
+    assert alignment.without_loud_pauses(samples, WORD) == WORD
     samples[27520:] += 0.1 * rng.standard_normal(10880).astype(np.float32)
-    known = aligned.without_loud_pauses(samples, WORD)
+    known = alignment.without_loud_pauses(samples, WORD)
     assert known == WORD[:-1]
     restless = motion(close=lambda s: float(s.symbol in "bm" or s is WORD[-1]))
-    assert aligned.closure_precision(restless, WORD, 0.0) == (2, 3)
-    assert aligned.closure_precision(restless, known, 0.0) == (2, 2)
-    assert aligned.pauses_shut(restless, known, 0.0)[1] < aligned.pauses_shut(restless, WORD, 0.0)[1]
+    assert lip_figures.closure_precision(restless, WORD, 0.0) == (2, 3)
+    assert lip_figures.closure_precision(restless, known, 0.0) == (2, 2)
+    assert lip_figures.pauses_shut(restless, known, 0.0)[1] < lip_figures.pauses_shut(restless, WORD, 0.0)[1]
 
 
 def test_noise_comes_at_the_ratio_asked_for() -> None:
@@ -191,7 +192,7 @@ def test_noise_comes_at_the_ratio_asked_for() -> None:
     samples = (0.05 * rng.standard_normal(38400)).astype(np.float32)
     samples[:9600] = samples[27520:] = 0  # the pauses of WORD
     others = [Spoken(str(i), np.roll(samples, 4000 * i), WORD) for i in range(4)]
-    noisy = aligned.in_noise(others, 5.0)
+    noisy = alignment.in_noise(others, 5.0)
     talk = slice(9600, 27520)
     for clean, mixed in zip(others, noisy):
         added = (mixed.samples - clean.samples)[talk].astype(np.float64)
@@ -202,7 +203,7 @@ def test_noise_comes_at_the_ratio_asked_for() -> None:
 
 
 def test_pink_noise_is_deeper_than_white() -> None:
-    power = np.abs(np.fft.rfft(aligned.pink(1 << 15, np.random.default_rng(2)))) ** 2
+    power = np.abs(np.fft.rfft(alignment.pink(1 << 15, np.random.default_rng(2)))) ** 2
     low, high = power[100:200].mean(), power[1600:3200].mean()
     assert 10 * np.log10(low / high) == pytest.approx(12, abs=2)  # four octaves
 
@@ -218,14 +219,14 @@ def test_a_folder_gives_what_has_times_and_says_what_has_not(tmp_path: Path) -> 
         write(tmp_path / f"{name}.wav", np.zeros(16000))
     (tmp_path / "known.seg").write_text("0 0.5 _\n0.5 1.0 m\n", "utf8")
     said: List[str] = []
-    recordings = aligned.read_folder(tmp_path, said.append)
+    recordings = alignment.read_folder(tmp_path, said.append)
     assert [one.name for one in recordings] == ["known"]
     assert recordings[0].spoken == [Segment(0, 0.5, PAUSE), Segment(0.5, 1, "m")]
     assert len(recordings[0].samples) == 16000
     assert len(said) == 1 and "bare.wav" in said[0]
     (tmp_path / "known.seg").write_text("0 0.5 ?\n", "utf8")
     with pytest.raises(ValueError, match="known.seg"):
-        aligned.read_folder(tmp_path, said.append)
+        alignment.read_folder(tmp_path, said.append)
 
 
 def test_the_command_measures_the_bundle(
@@ -240,7 +241,7 @@ def test_the_command_measures_the_bundle(
     aligned.main()
     told = json.loads(capsys.readouterr().out)
     assert told["recordings"] == 1 and told["seconds"] == 2.4
-    assert set(aligned.MARKS) <= set(told["figures"])
+    assert set(lip_figures.MARKS) <= set(told["figures"])
     assert told["figures"]["pauses shut"]["value"] == 1, "the product shuts the lips in its silences"
     assert told["figures"]["closure recall"]["n"] == 2
     monkeypatch.setattr(sys, "argv", ["aligned", str(tmp_path)])
