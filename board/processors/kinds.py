@@ -49,6 +49,13 @@ ARM = (
 )
 NO_AVX512 = {"Skylake-Server"}
 """Features that QEMU cannot emulate: it has no AVX-512."""
+_SEEN = """
+import ctypes
+words = ctypes.create_string_buffer(200)
+ctypes.CDLL("features.so").processor_features(words, ctypes.c_size_t(len(words)))
+print(words.value.decode())
+"""
+"""Prints the features that a program sees."""
 _WHEELS = ("numpy", "onnxruntime", "protobuf", "pydantic", "PyYAML")
 """Those of the product's packages that the model needs."""
 
@@ -111,9 +118,16 @@ def hiding(kind: Kind, folder: Path, has: Sequence[str]) -> Optional[Dict[str, s
     """Environment variables that make Python programs run as on a kind of processor; None if impossible here."""
     if not set(kind.needs) <= set(has):
         return None
-    variables = {"LD_PRELOAD": str(folder / "features.so"), "PROCESSOR_HIDES": " ".join(kind.hides)}
-    tried = subprocess.run([sys.executable, "-c", ""], env=_environment(**variables), check=False, capture_output=True)
-    return variables if tried.returncode == 0 else None
+    variables = {
+        "LD_PRELOAD": "features.so",  # by its name: LD_PRELOAD is split at blanks, which a folder's path may have
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH")))),
+        "PROCESSOR_HIDES": " ".join(kind.hides),
+    }
+    seen = subprocess.run(
+        [sys.executable, "-c", _SEEN], env=_environment(**variables), check=False, capture_output=True, text=True
+    )
+    hides = seen.returncode == 0 and not seen.stderr and not set(kind.hides) & set(seen.stdout.split())
+    return variables if hides else None
 
 
 def _environment(**more: str) -> Dict[str, str]:
