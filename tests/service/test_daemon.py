@@ -133,7 +133,7 @@ def test_a_running_job_is_parked_and_redone(ready, tmp_path, number):
     (daemon.spool / "work/a/inputs/a.wav").write_text("ok")
     again = ready()
     again.until_there("outbox/a.json")
-    assert "left from last time: a" in again.text()
+    assert "unfinished from last time: a" in again.text()
     again.until_empty("work")
 
 
