@@ -180,7 +180,7 @@ class FramePacer:
 
     @property
     def counts(self) -> FrameCounts:
-        """Frames shown, frames dropped, and the median latencies of the last `KEPT` frames shown, ms; see `_latency`."""
+        """Frames shown and dropped, and the median latencies of the last `KEPT` shown, ms; see `_latency`."""
         latencies = list(self._latencies)
         parts = {
             name: round(1000 * float(np.median([w[name] for w in latencies])), 1)
