@@ -253,6 +253,6 @@ def test_folders_that_somebody_deleted_are_made_again(ready):
     daemon = ready()
     for name in ("inbox", "outbox", "failed"):
         shutil.rmtree(daemon.spool / name)
-    daemon.until_logged("was gone; made again", times=3)
+    daemon.until_logged("was missing; created again", times=3)
     drop(daemon, "a", "ok")
     daemon.until_there("outbox/a.json")
