@@ -347,7 +347,7 @@ def read_yaml(path: Path) -> object:
         data: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e:  # PyYAML raises the last two for an invalid date and deep nesting
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # the last two: an invalid date, deep nesting
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(e).split())}") from e
     return {} if data is None else data
 

@@ -59,9 +59,7 @@ class Pipe:
     @property
     def is_open(self) -> bool:
         """Whether a player has it open; connects to one if possible."""
-        if self._fd is not None and _is_abandoned(
-            self._fd
-        ):  # reopened, so that the next player starts at a whole picture
+        if self._fd is not None and _is_abandoned(self._fd):  # so that the next player starts at a whole picture
             self._release()
         if self._fd is None:
             try:

@@ -24,11 +24,11 @@ class Troubles:
             if self.forget(place):
                 log.info("%s: works again", place)
 
-    def report(self, place: str, words: str) -> None:
+    def report(self, place: str, error: str) -> None:
         """Log an error, unless the last one at this place was the same."""
-        if self._known.get(place) != words:
-            log.warning("%s; trying again", words)
-        self._known[place] = words
+        if self._known.get(place) != error:
+            log.warning("%s; trying again", error)
+        self._known[place] = error
 
     def forget(self, place: str) -> bool:
         """Clear a place's error; returns whether there was one."""
