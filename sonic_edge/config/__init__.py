@@ -1,4 +1,4 @@
-"""Settings: frozen sections, read from one YAML file, every mistake reported at once.
+"""Settings: immutable sections, read from one YAML file, with every mistake reported at once.
 
 The docstring under each field is its help: it is the comment in the example file and part of the error message.
 """
@@ -16,7 +16,7 @@ from .mistakes import allowed, explain, short
 
 
 def share_dir() -> Path:
-    """Where set-up puts what is not Python: model bundles, face detection, samples."""
+    """The folder in which set-up installs all but Python code: model bundles, face detection, samples."""
     return Path(sys.prefix) / "share" / "sonic-edge"
 
 
@@ -326,10 +326,10 @@ def load_config(path: Optional[Path]) -> Config:
 
 
 def spool_root(path: Optional[Path]) -> Path:
-    """Where the spool is, whatever else is wrong in the file, so that its daemon can be asked.
+    """The spool's folder. Other mistakes in the file are ignored, so that its daemon can still be reached.
 
     Raises:
-        ConfigError: If that much cannot be read from it.
+        ConfigError: If the file cannot be read, or its spool.root is invalid.
     """
     data = {} if path is None else read_yaml(path)
     section = data.get("spool") if isinstance(data, dict) else None
@@ -338,7 +338,7 @@ def spool_root(path: Optional[Path]) -> Path:
 
 
 def read_yaml(path: Path) -> object:
-    """What a YAML file holds; an empty one holds no settings.
+    """The contents of a YAML file; an empty dictionary for an empty file.
 
     Raises:
         ConfigError: If it cannot be read or is not YAML.
@@ -347,21 +347,21 @@ def read_yaml(path: Path) -> object:
         data: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e:  # PyYAML lets a wrong date and deep nesting through
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # the last two: an invalid date, deep nesting
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(e).split())}") from e
     return {} if data is None else data
 
 
 def with_controls(config: Config, controls: Mapping[str, object], source: str) -> Config:
-    """The same settings with some controls replaced.
+    """A copy of the settings with some controls replaced.
 
     Args:
-        config: What holds unless replaced.
-        controls: Control name -> value, of the types YAML gives.
-        source: Where they were given, for the error: a file, or ``--set``.
+        config: The settings.
+        controls: Control name -> value, as parsed from YAML.
+        source: Where the controls come from, for the error message: a file, or ``--set``.
 
     Raises:
-        ConfigError: With every mistake in them.
+        ConfigError: With every mistake in the controls.
     """
     merged = {**config.controls.model_dump(), **controls}
     return config.model_copy(update={"controls": check(Controls, merged, source)})
@@ -386,10 +386,15 @@ def parse_assignments(assignments: List[str]) -> Dict[str, object]:
 
 
 def check(model: Type[SectionT], data: object, source: str) -> SectionT:
-    """`data` as a `model`.
+    """Validate `data` as a `model`.
+
+    Args:
+        model: A section of the settings, or all of them.
+        data: Decoded YAML or JSON.
+        source: Where it comes from, for the error message.
 
     Raises:
-        ConfigError: One line for each mistake: file, key path, value, what is allowed, the nearest name.
+        ConfigError: With one line for each mistake: file, key path, value, what is allowed, the most similar name.
     """
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: must hold `key: value` lines; found {type(data).__name__} {short(data)}")

@@ -1,4 +1,4 @@
-"""Pictures go to the screen at their sound's moment: made ahead where there is time, dropped where there is not."""
+"""Shows each picture in time with its sound: drawn ahead when there is time, dropped when it would be late."""
 
 import contextlib
 import errno
@@ -22,45 +22,45 @@ from ..media import Image
 from .state import FrameCounts
 
 KEPT = 1000
-"""Frames whose ways are remembered, for the medians."""
+"""Number of frames whose latencies are kept, for the medians."""
 STUCK_S = 1.0
-"""A screen that takes nothing for this long in the middle of a picture is not waited for; it gets the rest later."""
+"""A player that reads nothing for this long in the middle of a picture is stuck; it gets the rest at the next write."""
 _F_SETPIPE_SZ = 1031  # Linux; named in Python's fcntl from 3.10 on
-_PIPE_BYTES = 1 << 20  # the most a process without privileges may ask for: a picture of 512 pixels fits whole
+_PIPE_BYTES = 1 << 20  # the most an unprivileged process may request; a whole picture of 512x512 pixels fits
 
 
 class Pipe:
-    """The way of raw pictures into the player: a FIFO that the player reads when it likes.
+    """Passes raw pictures to the player: a FIFO that the player reads at its own pace.
 
     Args:
-        path: Where it is; made afresh, readable by nobody else.
+        path: The FIFO; created anew, readable by this user only.
 
     Raises:
-        DeviceError: If it cannot be made.
+        DeviceError: If it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd: Optional[int] = None
-        self._rest = b""  # of a picture the player has begun
+        self._rest = b""  # of a picture that is written in part
         try:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
             os.mkfifo(path, 0o600)
         except OSError as e:
-            raise DeviceError(f"{path}: cannot be made: {e.strerror}") from e
+            raise DeviceError(f"{path}: cannot be created: {e.strerror}") from e
 
     def close(self) -> None:
-        """Take it away."""
-        self._let_go()
+        """Close and delete the FIFO."""
+        self._release()
         with contextlib.suppress(OSError):
             self.path.unlink()
 
     @property
     def is_open(self) -> bool:
-        """Whether a player reads it; looks for one if not."""
-        if self._fd is not None and _is_left(self._fd):  # what the next one found in it would begin in mid-picture
-            self._let_go()
+        """Whether a player has it open; connects to one if possible."""
+        if self._fd is not None and _is_abandoned(self._fd):  # so that the next player starts at a whole picture
+            self._release()
         if self._fd is None:
             try:
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -68,13 +68,13 @@ class Pipe:
                 if e.errno != errno.ENXIO:  # nobody reads
                     raise DeviceError(f"{self.path}: cannot be opened: {e.strerror}") from e
                 return False
-            with contextlib.suppress(OSError):  # a smaller one costs turns, no pictures
+            with contextlib.suppress(OSError):  # a smaller pipe takes more writes but loses no pictures
                 fcntl.fcntl(self._fd, _F_SETPIPE_SZ, _PIPE_BYTES)
         return True
 
     @property
     def n_waiting(self) -> int:
-        """Bytes the player has not taken yet."""
+        """Bytes that the player has not read yet."""
         if self._fd is None:
             return 0
         count = array("i", [0])
@@ -82,15 +82,15 @@ class Pipe:
         return count[0]
 
     def write(self, image: Image) -> bool:
-        """A whole picture; False if the player is gone, or stuck in this one or the one before.
+        """Write a whole picture; False if the player is gone, or stuck in this picture or the one before.
 
-        What it has begun it gets to its end, if only at the next call: it counts bytes, and would show all that follow
-        shifted by what is missing.
+        A picture written in part is completed, at the next call if not before: the player finds pictures by counting
+        bytes, and would show all later ones shifted by the missing bytes.
         """
         return self.is_open and self._put(self._rest) and self._put(np.ascontiguousarray(image).data.cast("B"))
 
     def _put(self, rest: Union[bytes, memoryview]) -> bool:
-        """All of it, or as much as goes within `STUCK_S`; what does not is kept."""
+        """Write all of it, or as much as possible within `STUCK_S`; the rest is kept."""
         self._rest = b""
         deadline = time.monotonic() + STUCK_S
         while rest and self._fd is not None:
@@ -102,33 +102,33 @@ class Pipe:
                     self._rest = bytes(rest)  # a copy: the next picture may be drawn into the same place
                     return False
             except BrokenPipeError:
-                self._let_go()
+                self._release()
         return not rest
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
             self._rest = b""
 
 
-def _is_left(fd: int) -> bool:
-    """Whether nobody reads this FIFO any more."""
+def _is_abandoned(fd: int) -> bool:
+    """Whether no process has this FIFO open for reading any more."""
     poll = select.poll()
     poll.register(fd, 0)
     return bool(poll.poll(0))
 
 
 class FramePacer:
-    """A thread that makes the pictures of cues and hands each to the screen at its moment.
+    """A thread that draws the picture for each cue and sends it to the player when it is due.
 
-    A picture is due `delay_s` after its sound was at the microphone. It is made as soon as its cue is known and waits
-    for its moment; one whose moment is over by a frame, or that the screen is not ready for, is dropped and counted.
+    A picture is due `delay_s` after its sound reached the microphone. It is drawn as soon as its cue is known and then
+    waits; one that is late by more than a frame, or that the player is not ready for, is dropped and counted.
 
     Args:
-        draw: Makes a picture of a pose.
-        pipe: Where pictures go.
-        delay_s: See above.
+        draw: Draws the picture of a pose.
+        pipe: Passes the pictures to the player.
+        delay_s: See above, seconds.
         fps: Frames a second.
     """
 
@@ -140,16 +140,16 @@ class FramePacer:
         self._cues: Deque[Cue] = deque()
         self._changed = threading.Condition()
         self._ends = False
-        self._ways: Deque[Dict[str, float]] = deque(maxlen=KEPT)
-        self._drawing_s = 0.0  # what making a picture takes
+        self._latencies: Deque[Dict[str, float]] = deque(maxlen=KEPT)
+        self._drawing_s = 0.0  # moving average of the time to draw a picture
         self._error: Optional[BaseException] = None
         self.n_shown = 0
         self.n_late = 0
-        """Dropped because their moment was over."""
+        """Dropped because they were late."""
         self.n_refused = 0
-        """Dropped because the screen was still busy with the one before."""
+        """Dropped because the player was still reading the one before."""
         self.n_unseen = 0
-        """Made while no screen was looking."""
+        """Drawn, but not shown: there was no player, or it was stuck."""
         self._thread = threading.Thread(target=self._run, name="show", daemon=True)
 
     def __enter__(self) -> "FramePacer":
@@ -165,10 +165,10 @@ class FramePacer:
         self._thread.join()
 
     def cue(self, cue: Cue) -> None:
-        """The next picture to be made.
+        """Queue the next picture to draw.
 
         Raises:
-            BaseException: What went wrong in the thread.
+            BaseException: The exception that ended the thread.
         """
         if self._error is not None:
             raise self._error
@@ -178,9 +178,12 @@ class FramePacer:
 
     @property
     def counts(self) -> FrameCounts:
-        """Frames, drops and the medians of the way of the last frames, ms; see `_way`."""
-        ways = list(self._ways)
-        parts = {name: round(1000 * float(np.median([w[name] for w in ways])), 1) for name in (ways[0] if ways else {})}
+        """Frames shown and dropped, and the median latencies of the last `KEPT` shown, ms; see `_latency`."""
+        latencies = list(self._latencies)
+        parts = {
+            name: round(1000 * float(np.median([w[name] for w in latencies])), 1)
+            for name in (latencies[0] if latencies else {})
+        }
         return FrameCounts(self.n_shown, self.n_late, self.n_refused, self.n_unseen, parts)
 
     def _run(self) -> None:
@@ -202,8 +205,8 @@ class FramePacer:
     def _show(self, cue: Cue) -> None:
         due = cue.at_s + self._delay_s
         began = time.monotonic()
-        if began + self._drawing_s > due + self._period_s:  # it would only make the next ones late too
-            self._drawing_s *= 0.98  # what was slow once may not be any more
+        if began + self._drawing_s > due + self._period_s:  # drawing it would make the next ones late too
+            self._drawing_s *= 0.98  # decays while nothing is drawn, so that drawing is tried again
             self.n_late += 1
             return
         image = self._draw(cue.pose)
@@ -227,11 +230,11 @@ class FramePacer:
             self.n_unseen += 1
             return
         self.n_shown += 1
-        self._ways.append(_way(cue, began, drawn, start, time.monotonic()))
+        self._latencies.append(_latency(cue, began, drawn, start, time.monotonic()))
 
 
-def _way(cue: Cue, began: float, drawn: float, start: float, handed: float) -> Dict[str, float]:
-    """Where the time went between the sound at the microphone and the picture in the player's hands, seconds."""
+def _latency(cue: Cue, began: float, drawn: float, start: float, handed: float) -> Dict[str, float]:
+    """The parts of the latency from the sound at the microphone to the picture at the player, seconds."""
     return {
         "look_ahead": cue.needed_s - cue.at_s,
         "capture": cue.heard_s - cue.needed_s,

@@ -1,4 +1,4 @@
-"""What `sonic-edge status` shows of live mode and of the screen."""
+"""The state of live mode and of the screen, as `sonic-edge status` shows it."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Dict, Literal, Optional
@@ -15,18 +15,18 @@ class MicrophoneState:
     overruns: int = 0
     """How often sound was lost because the machine was too slow or too busy."""
     lost: int = 0
-    """How often the device went away."""
+    """How often the device was lost."""
 
 
 @dataclass(frozen=True)
 class SpeakerState:
-    """The loudspeaker; what is said from `device` on is of the open one."""
+    """The loudspeaker; the fields from `device` on are known only while it is open."""
 
     open: bool = False
     error: Text = ""
     device: Optional[Text] = field(default=None, metadata=LEFT_OUT)
     skew_ms: Optional[float] = field(default=None, metadata=LEFT_OUT)
-    """How far the sound is from where it should be."""
+    """How far the sound is from its due time."""
     starved: Optional[int] = field(default=None, metadata=LEFT_OUT)
     jumps: Optional[int] = field(default=None, metadata=LEFT_OUT)
     underruns: Optional[int] = field(default=None, metadata=LEFT_OUT)
@@ -40,13 +40,13 @@ class FrameCounts:
 
     shown: int = 0
     late: int = 0
-    """Dropped because their moment was over."""
+    """Dropped because they were late."""
     refused: int = 0
-    """Dropped because the screen was still busy with the one before."""
+    """Dropped because the player was still reading the one before."""
     unseen: int = 0
-    """Drawn while no screen was looking."""
+    """Drawn, but not shown: there was no player, or it was stuck."""
     latency_ms: Dict[str, float] = field(default_factory=dict)
-    """From the sound at the microphone to the picture in the player's hands: the median of each part."""
+    """From the sound at the microphone to the picture at the player: the median of each part."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class MirrorState(FrameCounts):
     seconds: float = 0.0
     """Since somebody stepped in front of it."""
     cpu_share: float = 0.0
-    """Processor time, of one core."""
+    """Processor time used, as a share of one core."""
     skipped_s: float = 0.0
-    """Sound that the model did not get to."""
+    """Sound that was skipped because it arrived too late for the model."""
     level: float = 0.0
     speaker: Annotated[Optional[SpeakerState], IfRight] = field(default=None, metadata=EMPTY)
 
 
 @dataclass(frozen=True)
 class StudioState:
-    """What the studio reports now and then; also its sign of life."""
+    """The studio's regular report, which also shows the daemon that it is alive."""
 
     mode: Text
     talking: bool
@@ -74,12 +74,12 @@ class StudioState:
     recording: bool
     mirror: Annotated[Optional[MirrorState], IfRight] = field(default=None, metadata=EMPTY)
     errors: Dict[str, Text] = field(default_factory=dict)
-    """By the part that fails: camera, microphone, portrait, record."""
+    """By the failing part: camera, microphone, portrait, record."""
 
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """Live mode; of the studio nothing is known while there is none."""
+    """Live mode; the studio's fields are None while there is no studio."""
 
     mode: Optional[Text] = field(default=None, metadata=LEFT_OUT)
     talking: Optional[bool] = field(default=None, metadata=LEFT_OUT)
@@ -89,11 +89,11 @@ class LiveStatus:
     errors: Optional[Dict[str, Text]] = field(default=None, metadata=LEFT_OUT)
     muted: bool = False
     error: Text = ""
-    """Why there is no studio."""
+    """Why there is no studio; empty if nothing went wrong."""
 
     @classmethod
     def of(cls, studio: Optional[StudioState], muted: bool, error: str) -> "LiveStatus":
-        """Put together from what the studio said last."""
+        """Built from the studio's last report; None: there is no studio."""
         if studio is None:
             return cls(muted=muted, error=error)
         return cls(
@@ -109,10 +109,10 @@ class ScreenStatus:
     """none, starting, running or failed."""
     showing: Literal["live", "clip", "idle", "black", "nothing"] = "nothing"
     clip: Optional[Text] = None
-    """The video that is shown."""
+    """The video that is being played."""
     waiting: int = 0
-    """Videos that wait to be shown."""
+    """Number of videos waiting to be played."""
     restarts: int = 0
     skipped: int = 0
-    """Videos that could not be shown."""
+    """Number of videos that could not be played."""
     error: Optional[Text] = None

@@ -1,8 +1,8 @@
-"""Starts the studio, passes orders to it, shows what it makes, and starts it again when it is gone.
+"""Starts the studio, passes orders to it, shows its pictures, and restarts it when it dies.
 
 ================================  ================================================================================
-studio: ConfigError               shown in `status`; not started again until the settings change
-studio: other                     started again with back-off, for ever
+studio: ConfigError               shown in `status`; not restarted until the settings change
+studio: other                     restarted with back-off, indefinitely
 ================================  ================================================================================
 """
 
@@ -37,18 +37,18 @@ STUDIO_SECTIONS = (
     "speaker",
     "camera",
 )
-"""The settings it is started with."""
+"""The sections of the settings that the studio depends on."""
 
 
 class StudioSupervisor:
-    """Keeps a studio running while one is needed. For one thread, which calls `tick` several times a second.
+    """Keeps a studio running while one is needed. Not thread-safe: one thread calls `tick` several times a second.
 
     Args:
         config: The settings.
-        screen: Shows what the studio makes.
-        notices: Shows what it says.
-        is_muted: Whether a studio starts with the microphone closed.
-        command: What to start.
+        screen: Shows the studio's pictures.
+        notices: Shows the studio's texts.
+        is_muted: Returns whether a studio starts with the microphone closed.
+        command: The command that starts a studio.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class StudioSupervisor:
         self._command = command
         self.studio: Optional[Studio] = None
         self.state: Optional[StudioState] = None
-        """What it said last; None while there is none."""
+        """The last state that the studio reported; None while there is no studio."""
         self.error = ""
-        """Why there is none."""
+        """Why there is no studio; empty if nothing went wrong."""
         self._try_at: Optional[float] = 0.0 if _is_needed(config) else None
         self._wait_s = FIRST_WAIT_S
-        self._waiting: Dict[int, Callable[[str], None]] = {}  # for the answers to commands
+        self._waiting: Dict[int, Callable[[str], None]] = {}  # called with the answers, by the command's id
         self._n_commands = 0
         self._scene: Optional[Path] = None
         self._stream: Optional[Stream] = None
@@ -83,7 +83,7 @@ class StudioSupervisor:
 
     @property
     def is_running(self) -> bool:
-        """Whether it can be given orders."""
+        """Whether the studio can be given orders."""
         return self.studio is not None and self.studio.is_alive
 
     def close(self) -> None:
@@ -96,8 +96,8 @@ class StudioSupervisor:
 
         Args:
             order: talk, mute or snapshot.
-            on: For talk and mute: begin, or end.
-            reply: Called with the error once it is carried out, empty if all is well.
+            on: For talk and mute: whether to begin or to end.
+            reply: Called when the order has been carried out or has failed: with the error, empty on success.
         """
         assert self.studio is not None
         self._n_commands += 1
@@ -105,26 +105,26 @@ class StudioSupervisor:
         self.studio.order(Command(order, self._n_commands, on))
 
     def show_on(self, screen: Screen) -> None:
-        """Go on with another screen."""
+        """Switch to another screen."""
         self._screen = screen
         screen.idle(self._scene)
         screen.live(self._stream)
 
     def configure(self, config: Config) -> None:
-        """Go on with other settings; a studio that they do not concern is left alone."""
+        """Apply new settings; the studio is restarted only if they affect it."""
         old, self._config = self._config, config
         scene = (config.display.output == "none", config.display.idle)
         if scene == (old.display.output == "none", old.display.idle) and all(
             getattr(config, name) == getattr(old, name) for name in STUDIO_SECTIONS
         ):
             return
-        self._end("the settings were changed meanwhile; say it again")
+        self._end("the settings changed in the meantime; give the order again")
         self._screen.idle(None)
         self._scene, self.error = None, ""
         self._try_at = 0.0 if _is_needed(config) else None
 
     def tick(self) -> None:
-        """Start it if it is time, and do what it asks for."""
+        """Start the studio if it is time to, and handle its messages."""
         if self.studio is None:
             if self._try_at is None or time.monotonic() < self._try_at:
                 return
@@ -150,7 +150,7 @@ class StudioSupervisor:
             self._scene = message.path
             self._screen.idle(message.path)
             self._wait_s = FIRST_WAIT_S
-            if self._config.live.mode == "none":  # that was all it was needed for
+            if self._config.live.mode == "none":  # the studio was only needed for the idle scene
                 self._end("the studio has ended")
         elif isinstance(message, StreamMessage):
             self._show(message)
@@ -180,7 +180,7 @@ class StudioSupervisor:
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     def _end(self, why: str) -> None:
-        """End it, answer those who wait for it, and start no other."""
+        """Stop the studio, answer the orders that are pending with `why`, and schedule no restart."""
         if self.studio is not None:
             self.studio.kill()
             self.studio = None
@@ -195,7 +195,7 @@ class StudioSupervisor:
 
 
 def _is_needed(config: Config) -> bool:
-    """For live mode, or once, to make the idle scene."""
+    """Whether a studio is needed: for live mode, or once, to make the idle scene."""
     display = config.display
     has_scene = display.output != "none" and display.idle != "black" and config.spool.portrait is not None
     return config.live.mode != "none" or has_scene

@@ -1,7 +1,7 @@
-"""Messages between processes: dataclasses at both ends, lines of JSON in between, checked where they are read.
+"""Messages between processes: dataclasses at both ends, lines of JSON in between, validated by the receiver.
 
-A message class is a frozen dataclass. Those that travel the same way differ in one field, a `Literal` that names the
-kind; `Reader` tells them apart by it. What a message carries beyond its fields is ignored: the other end may be newer.
+A message class is a frozen dataclass. If several are sent in the same direction, each has a field with a `Literal` that
+names its kind, and `Reader` distinguishes them by it. Unknown fields are ignored: the other end may be newer.
 """
 
 import json
@@ -23,7 +23,7 @@ def _text(value: object) -> str:
 
 
 Text = Annotated[str, PlainValidator(_text)]
-"""Any text: names of files need not be UTF-8, and pydantic's own check refuses those."""
+"""Any `str`. pydantic's own check refuses file names that are not UTF-8."""
 FilePath = Annotated[Path, PlainValidator(lambda value: Path(_text(value)))]
 
 
@@ -35,25 +35,25 @@ def _none_if_wrong(value: object, check: Callable[[Any], Any]) -> Any:
 
 
 IfRight = WrapValidator(_none_if_wrong)
-"""For what may come from another version: ``Annotated[Optional[Part], IfRight]`` is None where it is not a `Part`."""
+"""For data from another version: ``Annotated[Optional[Part], IfRight]`` is None where it is not a valid `Part`."""
 
 
 class Reader(Generic[MessageT]):
-    """Reads the messages of one way.
+    """Reads the messages of one direction.
 
     Args:
         kinds: A message class, or a `Union` of several.
-        tag: The field that tells several apart.
+        tag: The field that distinguishes several.
     """
 
     def __init__(self, kinds: Any, tag: str = "") -> None:
         self._adapter: TypeAdapter[MessageT] = TypeAdapter(Annotated[kinds, Field(discriminator=tag)] if tag else kinds)
 
     def read(self, line: bytes) -> MessageT:
-        """The message in a line.
+        """Decode a line and validate it.
 
         Raises:
-            ValueError: If it is none of these.
+            ValueError: If it is not a valid message of these kinds.
         """
         try:
             return self.check(json.loads(line))
@@ -61,28 +61,28 @@ class Reader(Generic[MessageT]):
             raise ValueError("nested too deeply") from e
 
     def check(self, data: object) -> MessageT:
-        """The message that decoded JSON holds.
+        """Validate decoded JSON.
 
         Raises:
-            ValueError: If it is none of these.
+            ValueError: If it is not a valid message of these kinds.
         """
         return self._adapter.validate_python(data)
 
 
 _IF_NONE, _NOTHING = "if none", object()
 LEFT_OUT: Mapping[str, Any] = {_IF_NONE: _NOTHING}
-"""Metadata of a field that is not in the JSON while it is None."""
+"""Metadata of a field that is left out of the JSON when it is None."""
 EMPTY: Mapping[str, Any] = {_IF_NONE: {}}
-"""Metadata of a field that is ``{}`` in the JSON while it is None."""
+"""Metadata of a field that is ``{}`` in the JSON when it is None."""
 
 
 def encode(message: object) -> bytes:
-    """A message as a line, its end included."""
+    """A message as a line of JSON, with its newline."""
     return json.dumps(plain(message), default=str).encode() + b"\n"
 
 
 def plain(value: Any) -> Any:
-    """A message as JSON has it: dictionaries by the names of fields, lists, and what they hold."""
+    """A message as JSON-ready data: dataclasses become dictionaries, sequences become lists, recursively."""
     if is_dataclass(value):
         found = ((f.name, getattr(value, f.name), f.metadata.get(_IF_NONE)) for f in fields(value))
         shown = ((name, it if it is not None else if_none) for name, it, if_none in found)
@@ -105,10 +105,10 @@ _KINDS: Mapping[ErrorKind, Type[SonicEdgeError]] = {
 
 
 def kind_of(error: SonicEdgeError) -> ErrorKind:
-    """How a message names the kind of an error."""
+    """The name of an error's kind in a message."""
     return next((kind for kind, of in _KINDS.items() if isinstance(error, of)), "DeviceError")
 
 
 def as_error(kind: ErrorKind, message: str) -> SonicEdgeError:
-    """The error that a message is about."""
+    """The error with this kind and message."""
     return _KINDS[kind](message)

@@ -1,8 +1,8 @@
 """Orders to a running daemon: a Unix socket in its spool, one JSON line each way. No network.
 
-{"order": "talk", "on": true}          what `orders.Request` holds
+{"order": "talk", "on": true}          a `messages.Request`
 {"order": "cancel", "name": "lesson"}
-{"error": "", ...}                     an answer: what `orders` and `status` hold
+{"error": "", ...}                     an answer: one of the others in `messages`, or a `status.Status`
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from .status import Status, statuses
 
 NAME = "control.sock"
 _MAX_BYTES = 4096
-_PATIENCE_S = 90.0  # of a caller for an answer, and with a caller who says nothing
+_PATIENCE_S = 90.0  # how long a caller waits for the answer, and the daemon for a caller's order
 
 
 @contextlib.contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """A short alias of the folder: the address of a socket may have 107 characters, the path of a spool more."""
+    """A short alias of the folder: a socket address is limited to 107 characters, the path of a spool is not."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}"
@@ -38,16 +38,16 @@ def ask(folder: Path, request: Request, timeout_s: float = _PATIENCE_S) -> Dict[
     """Give the daemon an order and wait for its answer.
 
     Args:
-        folder: Where its socket is: ``<spool>/run``.
+        folder: The folder with its socket: ``<spool>/run``.
         request: The order.
         timeout_s: How long to wait.
 
     Returns:
-        What it said, as decoded JSON.
+        The answer, as decoded JSON.
 
     Raises:
         DeviceError: If no daemon answers.
-        RequestError: If it says that the order cannot be carried out.
+        RequestError: If the daemon cannot carry out the order.
     """
     try:
         with _short(folder) as short, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
@@ -57,8 +57,8 @@ def ask(folder: Path, request: Request, timeout_s: float = _PATIENCE_S) -> Dict[
             with line.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
     except socket.timeout as e:
-        told = f"the daemon has not answered for {timeout_s:g} s; it is busy or hangs, `sonic-edge status` tells"
-        raise DeviceError(f"{folder}: {told}") from e
+        problem = f"the daemon has not answered for {timeout_s:g} s; `sonic-edge status` shows whether it is busy"
+        raise DeviceError(f"{folder}: {problem}") from e
     except (OSError, ValueError) as e:
         why = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise DeviceError(f"{folder}: no daemon answers here ({why}); start one with `sonic-edge run`") from e
@@ -73,21 +73,21 @@ def ask_status(folder: Path, timeout_s: float = _PATIENCE_S) -> Status:
 
 
 def read_status(folder: Path, answer: Mapping[str, Any]) -> Status:
-    """The status that `ask` got.
+    """The status in an answer from `ask`.
 
     Raises:
-        DeviceError: If it makes no sense.
+        DeviceError: If the answer is not a valid status.
     """
     return _understood(folder, statuses.check, answer)
 
 
 def ask_reload(folder: Path, timeout_s: float = _PATIENCE_S) -> Reloaded:
-    """Have the daemon read its settings again; arguments and errors as for `ask`."""
+    """Have the daemon reload its settings; arguments and errors as for `ask`."""
     return _understood(folder, reloadeds.check, ask(folder, Request("reload"), timeout_s))
 
 
 def ask_retry(folder: Path, job: str) -> str:
-    """Have a failed job done again; its name in the inbox. Arguments and errors as for `ask`."""
+    """Have a failed job run again; returns its name in the inbox. Arguments and errors as for `ask`."""
     return _understood(folder, retrieds.check, ask(folder, Request("retry", name=job))).job
 
 
@@ -98,7 +98,7 @@ def _understood(folder: Path, read: Callable[[Mapping[str, Any]], AnswerT], answ
     try:
         return read(answer)
     except ValueError as e:
-        raise DeviceError(f"{folder}: the daemon's answer makes no sense; is it of another version? ({e})") from e
+        raise DeviceError(f"{folder}: invalid answer from the daemon; is it a different version? ({e})") from e
 
 
 @dataclass
@@ -111,20 +111,20 @@ class _Caller:
 
 @dataclass(frozen=True)
 class Order(Request):
-    """A request, and who made it."""
+    """A request and its caller."""
 
     caller: int = 0
-    """For `Control.answer`."""
+    """Identifies the caller to `Control.answer`."""
 
 
 class Control:
-    """The daemon's end. Nothing here waits.
+    """The daemon's end of the socket. No method blocks, but for the 0.2 s that `answer` gives a slow caller.
 
     Args:
-        folder: Where the socket is to be; it must be there.
+        folder: The folder to create the socket in; it must exist.
 
     Raises:
-        DeviceError: If it cannot be made.
+        DeviceError: If the socket cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -139,13 +139,13 @@ class Control:
                 self._socket.bind(f"{short}/{draft.name}")
             draft.chmod(0o660)
             self._socket.listen(8)
-            draft.replace(folder / NAME)  # from the moment it is there it answers, and only whom it should
+            draft.replace(folder / NAME)  # renamed last: once visible, it is listening and has its permissions
         except OSError as e:
             self._socket.close()
-            raise DeviceError(f"{folder / NAME}: cannot be made: {e.strerror}") from e
+            raise DeviceError(f"{folder / NAME}: cannot be created: {e.strerror}") from e
 
     def close(self) -> None:
-        """Take the socket away."""
+        """Close all connections and remove the socket."""
         for number in list(self._callers):
             self._drop(number)
         self._socket.close()
@@ -158,7 +158,7 @@ class Control:
         return [self._socket.fileno(), *(n for n, c in self._callers.items() if not c.asked)]
 
     def orders(self) -> List[Order]:
-        """Orders that have come whole; each must be answered."""
+        """Orders that have arrived completely; each must be answered."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
             while True:
                 line, _ = self._socket.accept()
@@ -174,14 +174,14 @@ class Control:
         return found
 
     def answer(self, caller: int, answer: object) -> None:
-        """Answer an order with a dataclass that has the field `error`; a caller who has gone is no trouble."""
+        """Answer an order with a dataclass that has the field `error`; does nothing if the caller has disconnected."""
         if caller in self._callers:
             line = self._callers[caller].line
             with contextlib.suppress(OSError):
                 line.setblocking(True)
                 line.settimeout(0.2)
                 text = json.dumps(plain(answer), ensure_ascii=False, default=str)
-                line.sendall(text.encode(errors="replace") + b"\n")  # names of files need not be UTF-8
+                line.sendall(text.encode(errors="replace") + b"\n")  # file names need not be UTF-8
             self._drop(caller)
 
     def _read(self, number: int, caller: _Caller) -> Optional[Order]:

@@ -1,4 +1,4 @@
-"""What programs and the daemon say to each other through the control socket; the answer to `status` is in `status`."""
+"""The messages on the control socket, between programs and the daemon; the answer to `status` is in `status`."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from ..process.messages import Reader, Text
 
 @dataclass(frozen=True)
 class Request:
-    """An order, as it comes through the socket."""
+    """An order, as sent through the socket."""
 
     order: Text
     on: bool = True
-    """For talk and mute: begin, or end."""
+    """For talk and mute: whether to begin or to end."""
     name: Text = ""
-    """Of a job, or of words."""
+    """The name of a job, or for `say` the key of a text on the screen."""
 
 
 requests: Reader[Request] = Reader(Request)
@@ -21,15 +21,15 @@ requests: Reader[Request] = Reader(Request)
 
 @dataclass(frozen=True)
 class Answer:
-    """To an order that has nothing more to say; every other answer has the field too."""
+    """The answer to an order that returns nothing else. Every other answer has this field too."""
 
     error: Text = ""
-    """Why the order is not carried out; empty if it is."""
+    """Why the order was not carried out; empty on success."""
 
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A bundle that the settings name."""
+    """The bundle selected by the settings."""
 
     digest: Text
     folder: Text
@@ -37,23 +37,23 @@ class ChosenModel:
 
 @dataclass(frozen=True)
 class Reloaded:
-    """The settings were read again."""
+    """The answer to `reload`."""
 
     error: Text
     model: ChosenModel
-    """What the next worker loads."""
+    """The model that the next worker loads."""
     settings: Text
-    """Their file; empty if there is none."""
+    """The settings file; empty if there is none."""
     job: Text
-    """What the worker of now has to end first; empty if nothing."""
+    """The job that the current worker has to finish first; empty if none."""
 
 
 @dataclass(frozen=True)
 class Retried:
-    """A failed job is in the inbox again."""
+    """The answer to `retry`: a failed job is back in the inbox."""
 
     job: Text
-    """Its name there."""
+    """Its name in the inbox."""
     error: Text = ""
 
 

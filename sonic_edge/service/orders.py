@@ -1,7 +1,7 @@
-"""The orders that a running daemon takes: what each is called, who carries it out, and how it is typed.
+"""The orders that a running daemon accepts: the name of each, who carries it out, and its command line.
 
 The command line's help, the socket's refusals and the daemon's dispatch come from this table (CONTRIBUTING, "Add an
-order"). It imports nothing, so that `sonic-edge --help` stays fast; what is sent is in `messages`.
+order"). It imports nothing, so that `sonic-edge --help` stays fast; the messages sent are in `messages`.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Command:
 
     name: str
     help: str
-    """In the list of commands."""
+    """Its line in the list of commands."""
     description: str
     on: Optional[bool] = True
-    """`messages.Request.on`; None: the command takes start or stop."""
+    """The value of `messages.Request.on`; None: the command takes an argument, start or stop."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class OrderKind:
 
     name: str
     by: Literal["kiosk", "studio", "jobs"]
-    """Who carries it out: the kiosk's thread at once, the studio, or the jobs' thread."""
+    """Who carries it out: the kiosk thread (immediately), the studio, or the jobs thread."""
     about_job: bool = False
-    """Whether `messages.Request.name` is that of a job."""
+    """Whether `messages.Request.name` is the name of a job."""
     commands: Tuple[Command, ...] = ()
-    """How it is typed; none: by another way, such as `sonic-edge status` or SIGHUP."""
+    """The commands that give it; empty if it is given in another way, such as `sonic-edge status` or SIGHUP."""
 
 
 ORDERS = (
@@ -89,9 +89,9 @@ ORDERS = (
     OrderKind("say", "kiosk"),
     OrderKind("status", "kiosk"),
 )
-"""In the order in which a refusal lists them."""
+"""Listed in this sequence when an unknown order is refused."""
 
 
 def find(name: str) -> Optional[OrderKind]:
-    """The order of that name."""
+    """The order with this name; None if there is none."""
     return next((kind for kind in ORDERS if kind.name == name), None)

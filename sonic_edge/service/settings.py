@@ -1,4 +1,4 @@
-"""The settings of a running daemon: those in force, those a worker has started with, and how they are changed."""
+"""The settings of a running daemon: those in force, those a worker has started with, and how they change."""
 
 import logging
 from datetime import datetime
@@ -13,17 +13,17 @@ from .status import SettingsStatus
 log = logging.getLogger(__name__)
 
 WORKER_SECTIONS = ("controls", "model", "label", "encode", "limits", "worker")
-"""What the worker is started with."""
+"""The sections that the worker depends on."""
 
 
 class RunningSettings:
     """The settings in force.
 
     Args:
-        config: Those at the start.
-        path: The file they came from and are read again from.
-        changed: Called with what everything but the worker is to go on with. It keeps the model that a worker has
-            started with until a worker has started with another.
+        config: The settings at start-up.
+        path: The file they came from and are reloaded from.
+        changed: Called with the settings for everything but the worker. They keep the model of the last worker that
+            started, until a worker has started with another model.
     """
 
     def __init__(self, config: Config, path: Optional[Path], changed: Callable[[Config], None]) -> None:
@@ -31,21 +31,21 @@ class RunningSettings:
         self.path = path
         self._changed = changed
         self.proven: Optional[Config] = None
-        """With these a worker has started."""
+        """The settings that a worker last started with."""
         self.status = SettingsStatus(str(path or ""), now())
 
     def read_again(self, check: Callable[[Config], None]) -> str:
-        """Go on with what the file says now; if that is wrong, with what it said before.
+        """Reload the settings file; if it is invalid, keep the settings in force.
 
         Args:
-            check: Raises a `SonicEdgeError` if the settings cannot be gone on with.
+            check: Raises a `SonicEdgeError` if the daemon cannot continue with the settings.
 
         Returns:
-            Why the old ones stay; empty if they do not.
+            Why the old settings stay in force; empty if the new ones are.
         """
         if self.path is None:
-            log.warning("there is no settings file to read again")
-            return "it was started without a settings file; start it again"
+            log.warning("there is no settings file to reload")
+            return "the daemon was started without a settings file; restart it to change its settings"
         try:
             config = pinned(load_config(self.path))
             check(config)
@@ -59,15 +59,15 @@ class RunningSettings:
         return ""
 
     def prove(self, config: Config) -> None:
-        """A worker has started with these: everything else may have their model too."""
+        """Record that a worker has started with these settings: everything else may now use their model too."""
         self.proven = config
         self._changed(self._with_model(config))
 
     def go_back(self, error: SonicEdgeError) -> None:
-        """Go on with the settings that a worker has started with, because none starts with those in force.
+        """Return to the settings that a worker last started with, because none starts with those in force.
 
         Raises:
-            SonicEdgeError: The error, if there are no others to go back to.
+            SonicEdgeError: `error`, if there are no other settings to return to.
         """
         if self.proven is None or is_same_for_worker(self.proven, self.config):
             raise error
@@ -80,15 +80,15 @@ class RunningSettings:
         return self.config.model_copy(update={"model": other.model})
 
     def _refuse(self, error: SonicEdgeError) -> None:
-        log.error("the new settings are refused, the old ones stay: %s", error)
+        log.error("the new settings are refused, the old ones stay in force: %s", error)
         self.status = SettingsStatus(str(self.path or ""), now(), str(error))
 
 
 def is_same_for_worker(one: Config, other: Config) -> bool:
-    """Whether a worker of the one would do for the other."""
+    """Whether a worker started with one of them can serve the other."""
     return all(getattr(one, name) == getattr(other, name) for name in WORKER_SECTIONS)
 
 
 def now() -> str:
-    """The time, ISO 8601."""
+    """The current local time, ISO 8601."""
     return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""The daemon's status: what it answers to the order `status`; read by `sonic-edge status`, the doctor and metrics.
+"""The daemon's status: its answer to the order `status`, read by `sonic-edge status`, the doctor and metrics.
 
-Who reads it may be of another version than the daemon: what is missing or makes no sense counts as not known, which is
-None, or the default.
+The reader may be a different version from the daemon: a part that is missing or invalid counts as unknown, which is
+None or the default.
 """
 
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ class SettingsStatus:
     """The settings in force."""
 
     path: Text = ""
-    """Their file; empty: the defaults hold."""
+    """The settings file; empty: the defaults are in force."""
     read: Text = ""
-    """When they were read last, ISO 8601."""
+    """When it was last read, ISO 8601."""
     error: Text = ""
-    """Why what the file says now is refused."""
+    """Why the file's present contents were refused; empty if they were not."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """The jobs that wait."""
+    """The waiting jobs."""
 
     waiting: int = 0
     names: List[Text] = field(default_factory=list)
-    """Of the first ones."""
+    """The names of the first ones."""
     held: Text = ""
-    """Why no job is begun; empty if nothing is in the way."""
+    """Why no job is being started; empty if nothing prevents it."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What happened since the daemon started."""
+    """Counts since the daemon started."""
 
     done: int = 0
     cancelled: int = 0
@@ -78,7 +78,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The job that is worked on."""
+    """The running job."""
 
     id: Text = ""
     stage: Text = ""
@@ -87,15 +87,15 @@ class JobStatus:
     percent: int = 0
     attempt: int = 1
     left_s: Optional[float] = None
-    """About how long it will take from here on."""
+    """Estimated time remaining, seconds."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """All of it. `job` is None while no job is worked on; other parts are None as long as nothing is known of them."""
+    """The whole status. `job` is None while no job is running; other parts are None while nothing is known of them."""
 
     error: Text = ""
-    """As every answer of the daemon's has it: empty."""
+    """Always empty; every answer of the daemon has this field."""
     version: Text = ""
     pid: Annotated[Optional[int], IfRight] = field(default=None, metadata=LEFT_OUT)
     started: Text = ""
@@ -104,11 +104,11 @@ class Status:
     model: Annotated[Optional[ModelStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
     up_s: Annotated[Optional[float], IfRight] = field(default=None, metadata=LEFT_OUT)
     state: Text = ""
-    """What the daemon is at, in words; empty while it starts."""
+    """What the daemon is doing, as text; empty while it starts."""
     queue: Annotated[Optional[QueueStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
     counts: Annotated[Optional[Counts], IfRight] = field(default=None, metadata=LEFT_OUT)
     errors: Annotated[Optional[List[RecentError]], IfRight] = field(default=None, metadata=LEFT_OUT)
-    """What went wrong lately, the oldest first."""
+    """Recent warnings and errors, oldest first."""
     disk: Annotated[Optional[DiskStatus], IfRight] = field(default=None, metadata=EMPTY)
     worker: Annotated[Optional[WorkerStatus], IfRight] = field(default=None, metadata=LEFT_OUT)
     temperature_c: Annotated[Optional[Dict[str, float]], IfRight] = field(default=None, metadata=EMPTY)

@@ -1,4 +1,4 @@
-"""How a job comes in, and how one that a crash left half done is carried on."""
+"""Claims jobs from the inbox, and continues those that a crash interrupted."""
 
 import logging
 from contextlib import suppress
@@ -17,11 +17,11 @@ from .scan import HINT, Candidate, is_same_file, is_same_folder
 log = logging.getLogger(__name__)
 
 MAX_INTERRUPTIONS = 20
-"""A job during which the whole daemon went down this often is given up: it may be what takes the box down."""
+"""A job fails after the whole daemon has gone down this often while running it: it may be the cause."""
 
 
 class CannotBeTaken(Exception):
-    """What lies in the inbox may not be moved; nothing was."""
+    """A job's files in the inbox may not be moved; none has been."""
 
 
 class Claims:
@@ -37,14 +37,14 @@ class Claims:
         self._fail = fail
 
     def claim(self, candidate: Candidate) -> Optional[str]:
-        """Write the intent, then move the files.
+        """Write the job's record, then move its files.
 
         Returns:
-            The job's id; None if what was seen is not there any more.
+            The job's id; None if the files are no longer as they were when scanned.
 
         Raises:
-            CannotBeTaken: If the files may not be moved, in words.
-            OSError: If the disk fails; `carry_on` goes on from there.
+            CannotBeTaken: If the files may not be moved; the message says why.
+            OSError: If the disk fails; `carry_on` continues.
         """
         job_id = self._folders.free_name(safe_id(candidate.name))
         record = Record(
@@ -63,20 +63,20 @@ class Claims:
             moved = self._move_in(record)
         except OSError as e:
             if disk.entries(folder / "inputs"):
-                raise  # half of it is here: it will be carried on
+                raise  # some files were moved: `carry_on` completes the claim
             self._folders.trash(folder)
             raise CannotBeTaken(f"{e.strerror}{HINT if isinstance(e, PermissionError) else ''}") from e
         return None if moved is None else job_id
 
     def carry_on(self, folder: Path, keep_inputs: bool) -> Optional[Record]:
-        """Carry a job on from where it stands.
+        """Continue a job from its recorded state.
 
         Args:
-            folder: The job's, in work.
-            keep_inputs: Whether a finished job's inputs go to outbox too.
+            folder: The job's folder in work.
+            keep_inputs: Whether a finished job's inputs are moved to outbox too.
 
         Returns:
-            Its record once a worker has to work on it; None if it is over.
+            Its record if a worker has to run it; None if it has ended.
 
         Raises:
             OSError: If the disk fails.
@@ -84,12 +84,12 @@ class Claims:
         try:
             record = Record.load(folder)
         except (ValueError, TypeError, KeyError, FileNotFoundError) as e:
-            if not disk.entries(folder / "inputs"):  # the power went before the intent was written: nothing was moved
+            if not disk.entries(folder / "inputs"):  # power failed before the record was written: nothing was moved
                 disk.remove(folder)
                 return None
             record = Record(folder.name, "claimed", folder.name, True, (), now())
-            words = f"{folder.name}: its record job.json is lost ({type(e).__name__})"
-            self._fail(record, RequestError(words))
+            problem = f"{folder.name}: its record job.json is lost ({type(e).__name__})"
+            self._fail(record, RequestError(problem))
             return None
         if record.state == "claiming":
             return self._move_in(record)
@@ -99,21 +99,22 @@ class Claims:
         if record.state == "failing":
             finish.finish_failing(self._folders, record)
             return None
-        if record.state == "running":  # nobody said how that ended: power, or the daemon itself, went
+        if record.state == "running":  # it did not end: the power failed, or the daemon died
             record = replace(record, state="claimed", interruptions=record.interruptions + 1)
             record.store(folder)
             if record.interruptions >= MAX_INTERRUPTIONS:
-                words = f"{record.id}: the daemon went down {record.interruptions} times while working on it"
-                self._fail(record, RequestError(words))
+                problem = f"{record.id}: the daemon went down {record.interruptions} times while running it"
+                self._fail(record, RequestError(problem))
                 return None
-            log.info("%s: was interrupted; done again from the start", record.id, extra={"JOB": record.id})
+            log.info("%s: was interrupted; it will be run again from the start", record.id, extra={"JOB": record.id})
         return record
 
     def _move_in(self, record: Record) -> Optional[Record]:
-        """Move a job's files from the inbox into its folder, as far as that has not happened yet.
+        """Move those of a job's files that are still in the inbox into its folder.
 
         Returns:
-            The record of the claimed job; None if it was not what had been seen, and was given up or moved to failed.
+            The record of the claimed job; None if the files had changed since they were scanned: then the claim is
+            abandoned or, if some files were already moved, the job is moved to failed.
         """
         folder = self._folders.work / record.id
         inputs = folder / "inputs"
@@ -121,7 +122,7 @@ class Claims:
             source = self._folders.inbox / record.given
             if not disk.exists(inputs):
                 if not is_same_folder(source, record.sources):
-                    self._folders.trash(folder)  # nothing was moved: the inbox is looked at afresh
+                    self._folders.trash(folder)  # nothing was moved: the next scan decides
                     return None
                 disk.rename(source, inputs)
         else:
@@ -136,12 +137,12 @@ class Claims:
                 if s.name not in gone:
                     disk.rename(self._folders.inbox / s.name, inputs / s.name)
             if gone:
-                words = f"{record.id}: {', '.join(map(repr, gone))} went or changed while it was being taken"
-                self._fail(record, RequestError(words))
+                problem = f"{record.id}: {', '.join(map(repr, gone))} disappeared or changed while being claimed"
+                self._fail(record, RequestError(problem))
                 return None
         for name in islice(disk.entries(inputs), MAX_ENTRIES):
             if disk.is_plain(inputs / name):
-                with suppress(PermissionError):  # the worker will say so, in the job's words
+                with suppress(PermissionError):  # the worker will report it as the job's error
                     disk.sync(inputs / name)
         for changed in (inputs, folder, self._folders.inbox):
             disk.sync(changed)

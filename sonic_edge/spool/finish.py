@@ -1,7 +1,7 @@
-"""How a job ends: its video in outbox, or its inputs in failed.
+"""Ends a job: its video is moved to outbox, or its inputs to failed.
 
-Each end begins with a record that says so; from then on `finish_publishing` or `finish_failing` can be done again and
-again, from wherever the power went.
+Either begins by recording it in job.json; from then on `finish_publishing` or `finish_failing` can be repeated after a
+power cut at any moment.
 """
 
 import json
@@ -22,9 +22,9 @@ def publish(folders: Folders, record: Record, report: Mapping[str, object], keep
 
     Args:
         folders: The spool.
-        record: The job's.
-        report: What the pipeline tells about it; ``job`` and ``result`` are set to the final names.
-        keep_inputs: Whether its inputs go to outbox too.
+        record: The job's record.
+        report: The pipeline's report; ``job`` and ``result`` are set to the final names.
+        keep_inputs: Whether its inputs are moved to outbox too.
 
     Returns:
         The name: ``outbox/<name>.mp4`` and ``outbox/<name>.json``.
@@ -38,11 +38,11 @@ def publish(folders: Folders, record: Record, report: Mapping[str, object], keep
 
 
 def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> str:
-    """Carry on with `publish`; the report's appearance in outbox, last of all, is what ends the job."""
+    """Complete a `publish`; the report is renamed into outbox last, which ends the job."""
     folder = folders.work / record.id
     video, report, inputs = output_in(folder), folder / "report.json", folder / "inputs"
     if disk.exists(video):
-        if disk.exists(folders.outbox / f"{record.name}.mp4"):  # came there since the name was chosen
+        if disk.exists(folders.outbox / f"{record.name}.mp4"):  # created since the name was chosen
             record = _named(folders, record)
             disk.write_json(report, {**json.loads(report.read_bytes()), **_final_names(record)})
             record.store(folder)
@@ -60,13 +60,13 @@ def finish_publishing(folders: Folders, record: Record, keep_inputs: bool) -> st
 
 
 def fail(folders: Folders, record: Record, error: SonicEdgeError, controls: Mapping[str, object]) -> str:
-    """End a job that cannot be done.
+    """End a job that has failed or was cancelled.
 
     Args:
         folders: The spool.
-        record: The job's.
+        record: The job's record.
         error: Why.
-        controls: What it asked for, as far as that could be read.
+        controls: The job's own controls, as far as they could be read.
 
     Returns:
         The name: ``failed/<name>/``.
@@ -84,26 +84,26 @@ def fail(folders: Folders, record: Record, error: SonicEdgeError, controls: Mapp
 
 
 def finish_failing(folders: Folders, record: Record) -> str:
-    """Carry on with `fail`."""
+    """Complete a `fail`."""
     folder = folders.work / record.id
     inputs = folder / "inputs"
     if disk.exists(inputs):
-        if disk.exists(folders.failed / record.name):  # came there since the name was chosen
+        if disk.exists(folders.failed / record.name):  # created since the name was chosen
             record = _named(folders, record)
             record.store(folder)
-        told = inputs / REASON
-        if told.is_dir():
-            others = (inputs / name for name in disk.numbered(told.name))
-            disk.rename(told, next(other for other in others if not disk.exists(other)))
-        disk.write_json(folder / REASON, record.reason)  # not among the inputs: any name may be taken there
-        disk.rename(folder / REASON, told)
+        target = inputs / REASON
+        if target.is_dir():
+            others = (inputs / name for name in disk.numbered(target.name))
+            disk.rename(target, next(other for other in others if not disk.exists(other)))
+        disk.write_json(folder / REASON, record.reason)  # not in inputs, where any temporary name may be taken
+        disk.rename(folder / REASON, target)
         disk.sync(inputs)
         disk.rename(inputs, folders.failed / record.name)
         disk.sync(folders.failed)
         disk.sync(folder)
         what = str(record.reason.get("what", ""))
-        named = f"{record.id}: "  # most reasons begin with it
-        what = what[len(named) :] if what.startswith(named) else what
+        prefix = f"{record.id}: "  # most reasons begin with it
+        what = what[len(prefix) :] if what.startswith(prefix) else what
         log.warning("%s: failed: %s", record.name, what, extra={"JOB": record.id})
     folders.trash(folder)
     return record.name

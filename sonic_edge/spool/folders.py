@@ -1,4 +1,4 @@
-"""The spool's four folders, their lock, and how their failures are told."""
+"""The spool's four folders, its lock, and how disk errors are raised."""
 
 import errno
 import fcntl
@@ -15,10 +15,10 @@ from ..errors import ConfigError, DeviceError
 
 @contextmanager
 def failing_as_device(job_id: str) -> Iterator[None]:
-    """Tell what goes wrong with a job's folder.
+    """Turn errors with a job's folder into a `DeviceError` that names the job.
 
     Raises:
-        DeviceError: If the disk fails, or a record does not read as one.
+        DeviceError: If the disk fails, or a record is not valid.
     """
     try:
         yield
@@ -28,10 +28,11 @@ def failing_as_device(job_id: str) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends.
+    """Hold a lock file (flock), which the kernel releases when the process ends in any way.
 
     Raises:
-        DeviceError: Naming who holds it. Not a ConfigError: one that is just stopping will be gone at the next try.
+        DeviceError: If another process holds it; the message names that process. Not a ConfigError, because a daemon
+            that is just stopping will have released it at the next attempt.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -42,8 +43,8 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             holder = file.read(32).decode(errors="replace").strip() or "unknown"
-            raise DeviceError(f"spool {path.parent}: another daemon works here (process {holder})") from e
-        with suppress(OSError):  # the name of the holder is only for people; on a full disk it is not known
+            raise DeviceError(f"spool {path.parent}: another daemon is using it (process {holder})") from e
+        with suppress(OSError):  # the process id is only informative; it cannot be written to a full disk
             file.truncate(0)
             file.write(b"%d\n" % os.getpid())
         yield
@@ -53,10 +54,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 class Folders:
-    """Where jobs come in, are worked on, and end.
+    """The paths of the spool.
 
     Args:
-        root: The folder that holds the four.
+        root: The folder that contains them.
     """
 
     def __init__(self, root: Path) -> None:
@@ -66,25 +67,25 @@ class Folders:
         self.outbox = self.root / "outbox"
         self.failed = self.root / "failed"
         self.run = self.root / "run"
-        """For what lives as long as a daemon: sockets, the idle scene."""
+        """For files that only a running daemon needs: sockets, the idle scene."""
 
     def make(self) -> None:
-        """Make what is missing.
+        """Create the folders that are missing.
 
         Raises:
-            ConfigError: If the folders cannot be made or written, or lie on different file systems.
+            ConfigError: If the folders cannot be created or written, or are on different file systems.
             DeviceError: If the disk fails.
         """
         four = (self.inbox, self.work, self.outbox, self.failed)
         try:
             for folder in (self.root, *four):
                 folder.mkdir(parents=True, exist_ok=True)
-            self.work.chmod(0o700)  # nobody changes a job that is being worked on
+            self.work.chmod(0o700)  # so that nobody changes a running job
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.ESTALE, errno.EROFS):
-                raise DeviceError(f"spool {self.root}: cannot be made: {e.strerror}") from e
-            words = f"spool.root = {self.root}: must be a folder this user may write: {e.filename}: {e.strerror}"
-            raise ConfigError(words) from e
+                raise DeviceError(f"spool {self.root}: cannot be created: {e.strerror}") from e
+            problem = f"spool.root = {self.root}: must be a folder this user may write: {e.filename}: {e.strerror}"
+            raise ConfigError(problem) from e
         for folder in four:
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 raise ConfigError(f"spool.root = {self.root}: {folder} must be a folder this user may write")
@@ -92,11 +93,11 @@ class Folders:
                 raise ConfigError(f"spool.root = {self.root}: {folder.name} and inbox must be on one file system")
 
     def free_name(self, name: str, is_own: bool = False) -> str:
-        """The first of `numbered` that is used nowhere in the spool.
+        """The first of `name`, `name`-2, `name`-3... that is not used anywhere in the spool.
 
         Args:
-            name: An id.
-            is_own: It is the id of the job that asks, whose own folder in work is then no obstacle.
+            name: The id of a job.
+            is_own: The job has this id already, so its own folder in work does not count as use.
         """
         for tried in disk.numbered(name):
             places = [self.outbox / f"{tried}{suffix}" for suffix in (".mp4", ".json", ".inputs")]
@@ -108,7 +109,7 @@ class Folders:
         return tried
 
     def trash(self, folder: Path) -> None:
-        """Take away a job's folder in work; see the package on why in two steps."""
+        """Delete a job's folder in work, in two steps; the package's docstring says why."""
         grave = self.work / f".trash-{folder.name}"
         disk.remove(grave)
         disk.rename(folder, grave)

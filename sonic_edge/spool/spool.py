@@ -28,8 +28,8 @@ _NONE: Mapping[str, object] = {}
 _ROOM = DiskSettings()
 _TICK_S = 1.0
 _LOOK_S = 2.0
-_REST = 20.0  # after a look that took long, among thousands of files, so many times as long
-_LEAVE_S = 30.0  # what may not be moved
+_REST = 20.0  # a pass is followed by a wait of at least this many times its length, for inboxes of thousands of files
+_LEAVE_S = 30.0  # a job whose files may not be moved is left alone for this long
 
 
 class Stop(Protocol):
@@ -39,20 +39,20 @@ class Stop(Protocol):
         """Whether to stop."""
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for `timeout` seconds or until it is set; whether it is set."""
+        """Sleep for `timeout` seconds or until it is set; returns whether it is set."""
 
 
 class Spool(Folders):
-    """The four folders. As a context manager it makes them and holds their lock.
+    """The four folders. Entering it as a context manager creates them and locks the spool.
 
     Args:
-        settings: Where they are, and how patient to be.
-        room: How much of the disk to leave free, and what is kept in outbox.
+        settings: Where they are, and how long to wait for files.
+        room: How much of the disk to leave free, and how long results are kept in outbox.
 
     Raises:
-        ConfigError: On entering, if the folders cannot be made or written, lie on different file systems, or the
+        ConfigError: On entering, if the folders cannot be created or written, are on different file systems, or the
             configured portrait is missing.
-        DeviceError: On entering, if another daemon works here, or the disk fails.
+        DeviceError: On entering, if another daemon holds the lock, or the disk fails.
     """
 
     def __init__(self, settings: SpoolSettings, room: DiskSettings = _ROOM) -> None:
@@ -60,9 +60,9 @@ class Spool(Folders):
         self._use(settings)
         self.room = DiskQuota(self, room)
         self.n_failed = 0
-        """Jobs that came to failed in this daemon's life."""
+        """Number of jobs moved to failed since the daemon started."""
         self.held = ""
-        """Why no job is begun, in words; empty if nothing is in the way."""
+        """Why no job is being started, as text; empty if nothing prevents it."""
         self._left: List[Job] = []
         self._troubles = Troubles()
         self._claims = Claims(self, self._fail)
@@ -81,13 +81,13 @@ class Spool(Folders):
         self._held_open.close()
 
     def configure(self, settings: SpoolSettings, room: DiskSettings) -> None:
-        """Go on with other settings.
+        """Apply new settings.
 
         Raises:
-            ConfigError: If they need a fresh start, or the configured portrait is missing. Nothing is changed then.
+            ConfigError: If they need a restart, or the configured portrait is missing. Then nothing is changed.
         """
         if Path(settings.root).absolute() != self.root:
-            raise ConfigError(f"spool.root = {settings.root}: cannot change while the daemon runs; start it again")
+            raise ConfigError(f"spool.root = {settings.root}: cannot change while the daemon runs; restart it")
         _check_portrait(_portrait(settings))
         self._use(settings)
         self.room.settings = room
@@ -101,16 +101,16 @@ class Spool(Folders):
     def watch(
         self, stop: Stop, tick: Callable[[], None] = lambda: None, playing: Callable[[], Collection[Path]] = tuple
     ) -> Iterator[Job]:
-        """Jobs as they come, one at a time: first those left in work, then the inbox, oldest first.
+        """Yield jobs as they arrive, one at a time: first those left in work, then those in the inbox, oldest first.
 
-        A job comes again until it is ended with `publish` or `fail`. Jobs that are wrong on their face (two photos, a
-        link, a recording alone with no configured portrait) are moved to failed here. A disk in trouble is logged once
-        and tried again. While there is too little room on the disk no job comes, and `held` says why.
+        A job is yielded again until it is ended with `publish` or `fail`. Plainly invalid jobs (two photos, a symlink,
+        a recording alone with no configured portrait) are moved to failed here. Disk errors are logged once and
+        retried. While the disk is too full no job is yielded, and `held` says why.
 
         Args:
             stop: Ends the generator, within a second.
             tick: Called on every pass and at least once a second while waiting.
-            playing: Gives the videos in outbox that must stay there for now.
+            playing: Returns the videos in outbox that must not be deleted yet.
         """
         while not stop.is_set():
             tick()
@@ -126,10 +126,10 @@ class Spool(Folders):
                     tick()
 
     def recover(self) -> List[Job]:
-        """Carry on what a crash left half done: finish claims, publications and failures.
+        """Complete what a crash interrupted: claims, publications and failures.
 
         Returns:
-            The jobs that still have to be worked on, in the order they were claimed.
+            The jobs that still have to be run, in the order they were claimed.
         """
         found: List[Tuple[str, Job]] = []
         for entry in sorted(disk.entries(self.work)):
@@ -147,7 +147,7 @@ class Spool(Folders):
         return [job for _, job in sorted(found, key=lambda pair: (pair[0], pair[1].id))]
 
     def start(self, job: Job) -> None:
-        """Note durably that a worker now gets the job, with an empty folder for its result.
+        """Record durably that a worker now gets the job, and create an empty folder for its result.
 
         Raises:
             DeviceError: If the disk fails.
@@ -160,11 +160,11 @@ class Spool(Folders):
             replace(Record.load(job.folder), state="running").store(job.folder)
 
     def put_back(self, job: Job, died: bool) -> int:
-        """The job is to be done again, whole.
+        """Record that the job is to be run again from the start.
 
         Args:
             job: The job.
-            died: Whether a worker died or hung on it, which counts, or it was only interrupted.
+            died: True if a worker died or hung on it, which is counted; False if it was only interrupted.
 
         Returns:
             How often a worker has died on it.
@@ -179,17 +179,17 @@ class Spool(Folders):
             return record.deaths
 
     def publish(self, job: Job, report: Mapping[str, object]) -> str:
-        """Move the worker's video and its report to outbox; the report's appearance is what ends the job.
+        """Move the worker's video and its report to outbox; the report's rename ends the job.
 
         Args:
             job: A job whose `Job.output` is complete.
-            report: What the pipeline tells about it; ``job`` and ``result`` are set to the final names.
+            report: The pipeline's report; ``job`` and ``result`` are set to the final names.
 
         Returns:
             The name: ``outbox/<name>.mp4`` and ``outbox/<name>.json``.
 
         Raises:
-            DeviceError: If the disk fails; `recover` carries on.
+            DeviceError: If the disk fails; `recover` continues.
             RequestError: If there is no video to publish.
         """
         with failing_as_device(job.id):
@@ -205,32 +205,32 @@ class Spool(Folders):
         Args:
             job: The job.
             error: Why.
-            controls: What the job asked for, as far as it could be read.
+            controls: The job's own controls, as far as they could be read.
 
         Returns:
             The name: ``failed/<name>/``.
 
         Raises:
-            DeviceError: If the disk fails; `recover` carries on.
+            DeviceError: If the disk fails; `recover` continues.
         """
         with failing_as_device(job.id):
             return self._fail(Record.load(job.folder), error, controls or {})
 
-    # ---- what people ask for --------------------------------------------------------------------------------------
+    # ---- orders from people ---------------------------------------------------------------------------------------
 
     def waiting(self) -> List[str]:
-        """The jobs that are still to be begun, in their order: those in work by their ids, then the inbox's."""
-        if time.monotonic() - self._scanner.looked >= _LOOK_S:  # nobody does, while a job is being worked on
+        """The ids of the waiting jobs in the order they will be started: those in work, then those in the inbox."""
+        if time.monotonic() - self._scanner.looked >= _LOOK_S:  # `watch` does not scan while a job is running
             with self._troubles.watch("inbox"):
                 self._scanner.due()
         return [job.id for job in self._left] + [safe_id(c.name) for c in self._scanner.waiting]
 
     def cancel(self, name: str, why: SonicEdgeError) -> bool:
-        """Move a job that has not been begun to failed.
+        """Move a waiting job to failed.
 
         Args:
-            name: As `waiting` gives it.
-            why: The reason it gets.
+            name: Its id, as in `waiting`.
+            why: The reason to record.
 
         Returns:
             Whether there is such a job.
@@ -241,7 +241,7 @@ class Spool(Folders):
         with failing_as_device(name):
             job_id: Optional[str] = name if any(job.id == name for job in self._left) else None
             if job_id is None:
-                self._scanner.due()  # the last look may be long ago
+                self._scanner.due()  # the last scan may be long ago
                 named = [c for c in self._scanner.waiting if safe_id(c.name) == name]
                 job_id = self._claim(named[0]) if named else None
             if job_id is None:
@@ -251,10 +251,10 @@ class Spool(Folders):
             return True
 
     def retry(self, name: str) -> str:
-        """Put a failed job into the inbox again.
+        """Move a failed job back into the inbox.
 
         Args:
-            name: Of its folder in failed.
+            name: The name of its folder in failed.
 
         Returns:
             Its name in the inbox.
@@ -266,7 +266,7 @@ class Spool(Folders):
         source = self.failed / name
         with failing_as_device(name):
             known = disk.entries(self.failed)
-            if name not in known or source.is_symlink() or not source.is_dir():  # a name may be anything at all
+            if name not in known or source.is_symlink() or not source.is_dir():  # `name` is untrusted
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise RequestError(f"{name}: there is no such job in {self.failed}{hint}")
@@ -279,7 +279,7 @@ class Spool(Folders):
     # ---- one pass ----------------------------------------------------------------------------------------------
 
     def _step(self, playing: Callable[[], Collection[Path]]) -> Tuple[bool, Optional[Job]]:
-        """One look around: (whether something was moved, a job to work on)."""
+        """One pass. Returns whether something was moved, and a job to run."""
         self._left = []
         with self._troubles.watch("folders"):
             self._make_missing()
@@ -302,11 +302,11 @@ class Spool(Folders):
         return False, None
 
     def _make_missing(self) -> None:
-        """Somebody has tidied too well. Not below a mount point whose disk is gone."""
+        """Recreate folders that somebody has deleted, unless the disk itself is no longer mounted there."""
         for folder in (self.inbox, self.outbox, self.failed):
             if not disk.exists(folder) and self.root.stat().st_dev == self._device:
                 folder.mkdir()
-                log.warning("%s: was gone; made again", folder)
+                log.warning("%s: was missing; created again", folder)
 
     def _fail(self, record: Record, error: SonicEdgeError, controls: Mapping[str, object] = _NONE) -> str:
         name = finish.fail(self, record, error, controls)
@@ -314,7 +314,7 @@ class Spool(Folders):
         return name
 
     def _claim(self, candidate: Candidate) -> Optional[str]:
-        """Take what lies in the inbox; the job's id, None if it could not be taken or is not there any more."""
+        """Take a job from the inbox; returns its id, or None if it could not be taken or is no longer there."""
         try:
             job_id = self._claims.claim(candidate)
         except CannotBeTaken as e:

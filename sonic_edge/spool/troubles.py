@@ -1,4 +1,4 @@
-"""Troubles of the disk: logged once, not on every pass."""
+"""Logs each disk error once, not on every pass."""
 
 import logging
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ log = logging.getLogger(__name__)
 
 
 class Troubles:
-    """What is wrong now, by place."""
+    """The present errors, by place: a folder or a job."""
 
     def __init__(self) -> None:
         self._known: Dict[str, str] = {}
 
     @contextmanager
     def watch(self, place: str) -> Iterator[None]:
-        """Log a disk error and go on; also log when it is over."""
+        """Log a disk error and suppress it; also log when the place works again."""
         try:
             yield
         except (OSError, ValueError) as e:
@@ -24,12 +24,12 @@ class Troubles:
             if self.forget(place):
                 log.info("%s: works again", place)
 
-    def report(self, place: str, words: str) -> None:
-        """Something is wrong; logged unless it is what was wrong before."""
-        if self._known.get(place) != words:
-            log.warning("%s; trying again", words)
-        self._known[place] = words
+    def report(self, place: str, error: str) -> None:
+        """Log an error, unless the last one at this place was the same."""
+        if self._known.get(place) != error:
+            log.warning("%s; trying again", error)
+        self._known[place] = error
 
     def forget(self, place: str) -> bool:
-        """Nothing is wrong; whether something was."""
+        """Clear a place's error; returns whether there was one."""
         return self._known.pop(place, None) is not None

@@ -215,5 +215,5 @@ def test_errors_while_drawing_are_raised(pipe, clock):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(DeviceError, match="cannot be made"):
+    with pytest.raises(DeviceError, match="cannot be created"):
         Pipe(tmp_path / "gone" / "live.bgr")

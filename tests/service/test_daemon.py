@@ -133,7 +133,7 @@ def test_a_running_job_is_parked_and_redone(ready, tmp_path, number):
     (daemon.spool / "work/a/inputs/a.wav").write_text("ok")
     again = ready()
     again.until_there("outbox/a.json")
-    assert "left from last time: a" in again.text()
+    assert "unfinished from last time: a" in again.text()
     again.until_empty("work")
 
 
@@ -187,7 +187,7 @@ def test_a_second_daemon_says_who_holds_the_spool_and_ends(ready, start):
     first = ready()
     second = start()
     assert second.process.wait(DEADLINE_S) == 1
-    assert f"another daemon works here (process {first.process.pid})" in second.text()
+    assert f"another daemon is using it (process {first.process.pid})" in second.text()
     drop(first, "a", "ok")
     first.until_there("outbox/a.json")
 

@@ -115,7 +115,7 @@ def test_without_live_mode_orders_say_what_to_set(run, tmp_path, capsys):
     with run(mode="none") as kiosk:
         assert sonic_edge(tmp_path, "talk", "start") == 2
         assert "live.mode = none: set it to record or mirror" in capsys.readouterr().err
-        with pytest.raises(RequestError, match="dance: is not known"):
+        with pytest.raises(RequestError, match="dance: unknown order"):
             ask(tmp_path / "run", Request("dance"))
         assert kiosk._studio.studio is None, "nothing is loaded for nothing"
 

@@ -86,7 +86,7 @@ def test_jobs_that_wait_are_listed_and_cancelled(ready, order, told, capsys):
     assert list((daemon.spool / "inbox").iterdir()) == []
     assert sorted(p.name for p in (daemon.spool / "failed").iterdir()) == ["_课 文_", "c"]
     assert order("cancel", "nobody") == 2
-    assert "nobody: no such job is waiting or being worked on" in capsys.readouterr().err
+    assert "nobody: no such job is waiting or running" in capsys.readouterr().err
     assert told()["job"]["id"] == "a"
 
 
@@ -239,7 +239,7 @@ def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch,
 def test_notices_about_a_stick(ready, tmp_path):
     ready()
     ask(tmp_path / "spool/run", Request("say", name="usb_done"))
-    with pytest.raises(RequestError, match="say hello: is not known; usb_reading"):
+    with pytest.raises(RequestError, match="say hello: unknown text; it must be usb_reading"):
         ask(tmp_path / "spool/run", Request("say", name="hello"))
 
 
@@ -253,6 +253,6 @@ def test_folders_that_somebody_deleted_are_made_again(ready):
     daemon = ready()
     for name in ("inbox", "outbox", "failed"):
         shutil.rmtree(daemon.spool / name)
-    daemon.until_logged("was gone; made again", times=3)
+    daemon.until_logged("was missing; created again", times=3)
     drop(daemon, "a", "ok")
     daemon.until_there("outbox/a.json")

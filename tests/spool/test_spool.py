@@ -735,7 +735,7 @@ def test_a_second_daemon_says_who_holds_the_spool(spool):
         "with Spool(SpoolSettings(root=sys.argv[1])): pass"
     )
     done = subprocess.run([sys.executable, "-c", code, str(spool.root)], capture_output=True, text=True)
-    assert f"DeviceError: spool {spool.root}: another daemon works here (process {os.getpid()})" in done.stderr
+    assert f"DeviceError: spool {spool.root}: another daemon is using it (process {os.getpid()})" in done.stderr
     assert (spool.root / "lock").read_text() == f"{os.getpid()}\n"
 
 
@@ -794,7 +794,7 @@ def test_an_inbox_that_goes_away_is_made_again(spool, clock, caplog):
     assert work(spool, clock, 3) == []
     pair(spool, "a")
     assert len(work(spool, clock, 5)) == 1
-    assert caplog.text.count("was gone; made again") == 1
+    assert caplog.text.count("was missing; created again") == 1
 
 
 def test_an_inbox_whose_disk_goes_away_is_waited_for(spool, clock, caplog, monkeypatch):
@@ -970,7 +970,7 @@ def test_files_exchanged_during_a_power_cut_are_a_new_job(make, clock, tmp_path,
     put(spool.inbox / "a.jpg", "another photo")
     spool = make()
     work(spool, clock)
-    assert "went or changed while it was being taken" in reason(spool, "a")["what"]
+    assert "disappeared or changed while being claimed" in reason(spool, "a")["what"]
     assert (spool.outbox / "a-2.mp4").read_text() == "video of the second one"
     assert names(spool.inbox) == names(spool.work) == []
 

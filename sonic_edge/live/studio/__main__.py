@@ -1,4 +1,4 @@
-"""``python -m sonic_edge.live.studio``: what the daemon starts."""
+"""``python -m sonic_edge.live.studio``: the studio process, started by the daemon."""
 
 import sys
 

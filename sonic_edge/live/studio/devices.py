@@ -1,4 +1,4 @@
-"""Ears and voice: devices that go away and come back, without anything else having to start again."""
+"""The microphone and the loudspeaker, which may be unplugged and reconnected without restarting anything else."""
 
 import contextlib
 import logging
@@ -15,11 +15,12 @@ from ..state import MicrophoneState, SpeakerState
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S, LONGEST_MUTE_S = 0.5, 10.0, 60.0
-"""Between one try to open a device and the next; it doubles, up to the second, for the loudspeaker up to the third."""
+"""The back-off between attempts to open a device: it doubles from the first up to the second; for the loudspeaker up to
+the third."""
 
 
 class _Patience:
-    """When to try again."""
+    """The back-off for opening a device."""
 
     def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
@@ -39,10 +40,10 @@ class _Patience:
 
 
 class ReconnectingMicrophone:
-    """The microphone, opened when it is listened to.
+    """The microphone. `hear` opens it, and reopens it after a failure.
 
     Args:
-        settings: Which, and how.
+        settings: Which device, and how to read it.
     """
 
     def __init__(self, settings: MicrophoneSettings) -> None:
@@ -51,18 +52,18 @@ class ReconnectingMicrophone:
         self._patience = _Patience(LONGEST_WAIT_S)
         self._n_lost = 0
         self._n_overruns = 0
-        self._tell_at = 1  # overruns; then twice as many, so that the log does not fill
+        self._log_at = 1  # overruns; doubled each time, so that the log does not fill
 
     @property
     def is_open(self) -> bool:
-        """Whether there is an open device."""
+        """Whether the device is open."""
         return self._microphone is not None
 
     def hear(self, timeout_s: float) -> Optional[SoundBlock]:
-        """What came; None if nothing did, or if it is not yet time to try to open the device again.
+        """The next block of sound; None if none arrived in time, or if it is too early to try to reopen the device.
 
         Raises:
-            DeviceError: If it cannot be opened or has gone. It is tried again, later each time.
+            DeviceError: If the device cannot be opened or was lost. Later calls retry, with back-off.
         """
         if self._microphone is None:
             if not self._patience.is_over:
@@ -82,15 +83,13 @@ class ReconnectingMicrophone:
         if heard is not None:
             self._patience.worked()
         n_overruns = self._n_overruns + self._microphone.n_overruns
-        if n_overruns >= self._tell_at:
-            log.warning(
-                "microphone: sound was lost %d times until now; the machine is too slow or too busy", n_overruns
-            )
-            self._tell_at = 2 * n_overruns
+        if n_overruns >= self._log_at:
+            log.warning("microphone: sound was lost %d times so far; the machine is too slow or too busy", n_overruns)
+            self._log_at = 2 * n_overruns
         return heard
 
     def close(self) -> None:
-        """Let go of the device: what is closed hears nothing."""
+        """Close the device, so that nothing is recorded."""
         if self._microphone is not None:
             self._n_overruns += self._microphone.n_overruns
             with contextlib.suppress(DeviceError):
@@ -107,11 +106,11 @@ class ReconnectingMicrophone:
 
 
 class ReconnectingSpeaker:
-    """The loudspeaker: without it the portrait goes on, mute.
+    """The loudspeaker. It is reopened after a failure; without it the portrait continues in silence.
 
     Args:
-        settings: Which, and how; device null: none.
-        delay_s: From the microphone to the loudspeaker.
+        settings: Which device, and how to use it; device null: none.
+        delay_s: From the microphone to the loudspeaker, seconds.
     """
 
     def __init__(self, settings: SpeakerSettings, delay_s: float) -> None:
@@ -122,7 +121,7 @@ class ReconnectingSpeaker:
         self._error = ""
 
     def hear(self, heard: SoundBlock) -> None:
-        """Play what was heard, when it is time."""
+        """Play a block of sound `delay_s` after it was recorded."""
         if self._settings.device is None:
             return
         try:
@@ -146,11 +145,11 @@ class ReconnectingSpeaker:
 
     @property
     def needs_look(self) -> bool:
-        """Whether it is time to try again: PortAudio sees new devices only when none is open, no microphone either."""
+        """Whether to retry now. PortAudio finds new devices only while none is open, so close the microphone first."""
         return bool(self._error) and self._speaker is None and self._patience.is_over
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         if self._speaker is not None:
             with contextlib.suppress(DeviceError):
                 self._speaker.close()

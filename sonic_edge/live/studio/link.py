@@ -1,4 +1,4 @@
-"""The daemon's end: starts the process, gives it orders, understands what it says, and notices when it says nothing."""
+"""The daemon's end: starts the studio process, sends it orders, reads its messages, and kills it if it falls silent."""
 
 import os
 import sys
@@ -13,11 +13,11 @@ from ...process.messages import encode
 from .messages import Answer, Command, Failed, Ready, Recorded, Scene, Start, State, Stream, Words, from_studio
 
 COMMAND = (sys.executable, "-m", "sonic_edge.live.studio")
-"""How the daemon starts the process."""
+"""The command that starts the process."""
 
 STALL_S = 30.0
-"""It gives a sign of life several times a second, but for a new portrait and for each picture of a snapshot, and for as
-long as the camera may take to deliver."""
+"""The studio is killed after this long without a message; ``camera.timeout_s`` is added if there is a camera. It sends
+its state several times a second, except while it prepares a portrait, waits for the camera or searches a picture."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Studio:
     Args:
         config: Its settings.
         is_muted: Whether it starts with the microphone closed.
-        command: What to start.
+        command: The command that starts it.
 
     Raises:
-        DeviceError: If no process can be started.
+        DeviceError: If the process cannot be started.
     """
 
     def __init__(self, config: Config, is_muted: bool, command: Sequence[str] = COMMAND) -> None:
@@ -51,20 +51,20 @@ class Studio:
 
     @property
     def fd(self) -> int:
-        """Becomes readable when it says something, or ends."""
+        """Becomes readable when the studio sends a message or exits."""
         return self._child.fd
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be given orders."""
+        """Whether it is running and can be given orders."""
         return self._child.is_alive
 
     def order(self, command: Command) -> None:
-        """Have it carry out a command; an `Answer` with its id follows."""
+        """Send it a command; an `Answer` with the same id follows."""
         self._child.send(encode(command))
 
     def receive(self) -> Optional[Message]:
-        """The next message that has come; None if there is none."""
+        """The next message that has arrived; None if there is none."""
         try:
             line = self._child.line()
         except EOFError as e:
@@ -75,11 +75,11 @@ class Studio:
         silent_s = time.monotonic() - self._heard
         if self.is_alive and silent_s > self._patience_s:
             self.kill()
-            return Lost(DeviceError(f"the studio gave no sign of life for {silent_s:.0f} s; it was ended"))
+            return Lost(DeviceError(f"the studio has not responded for {silent_s:.0f} s; it was killed"))
         return None
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         self._child.kill()
 
     def _understand(self, line: bytes) -> Message:

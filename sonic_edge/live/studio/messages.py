@@ -1,6 +1,7 @@
-"""What the daemon and its studio say to each other.
+"""The messages between the daemon and its studio.
 
-To the studio go `Start`, then a `Command` for each order; each is answered once with `Answer`. The others come unasked.
+The daemon sends `Start`, then a `Command` for each order, which the studio answers once with `Answer`. The studio sends
+all other messages on its own.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ class Start:
     """The first line to the studio."""
 
     parent: int
-    """The daemon's process; the studio ends when it does."""
+    """The daemon's process id; the studio is killed when the daemon dies."""
     config: Mapping[str, Any]
     """The settings, as `Config.model_dump` gives them."""
     muted: bool
@@ -25,26 +26,26 @@ class Start:
 
 @dataclass(frozen=True)
 class Command:
-    """An order of a person's."""
+    """An order from a person."""
 
     order: Text
     """talk, mute or snapshot: the orders in `service.orders` that the studio carries out."""
     id: int
-    """The `Answer` has it too."""
+    """Repeated in the `Answer`."""
     on: bool = True
-    """For talk and mute: begin, or end."""
+    """For talk and mute: whether to begin or to end."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded and has run once."""
+    """The model is loaded and has completed a trial run."""
 
     tell: Literal["ready"] = "ready"
 
 
 @dataclass(frozen=True)
 class State:
-    """A sign of life, and what `status` shows."""
+    """The regular report: it shows that the studio is alive, and is what `status` shows."""
 
     state: StudioState
     tell: Literal["state"] = "state"
@@ -52,7 +53,7 @@ class State:
 
 @dataclass(frozen=True)
 class Scene:
-    """The idle scene is there."""
+    """The idle scene is ready."""
 
     path: FilePath
     tell: Literal["scene"] = "scene"
@@ -60,10 +61,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Stream:
-    """Raw pictures, bgr24, come through a FIFO."""
+    """Raw pictures, bgr24, are being written to a FIFO."""
 
     path: Optional[FilePath]
-    """None: no more."""
+    """The FIFO; None: the stream has ended."""
     width: int = 0
     height: int = 0
     fps: float = 0.0
@@ -72,16 +73,16 @@ class Stream:
 
 @dataclass(frozen=True)
 class Words:
-    """What the screen is to say."""
+    """The text to show on the screen."""
 
     key: Text
-    """Of `display.WORDS`; empty for nothing."""
+    """A key of `display.WORDS`; empty for no text."""
     tell: Literal["words"] = "words"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A passage went into the inbox."""
+    """A recorded passage was put into the inbox."""
 
     name: Text
     tell: Literal["recorded"] = "recorded"
@@ -89,17 +90,17 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Answer:
-    """A command was carried out, or could not be."""
+    """The result of a command."""
 
     id: int
     error: Text = ""
-    """Empty if it was."""
+    """Why it failed; empty on success."""
     tell: Literal["answer"] = "answer"
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The studio ends."""
+    """The studio exits because of an error."""
 
     kind: ErrorKind
     message: Text
@@ -107,7 +108,7 @@ class Failed:
 
     @property
     def error(self) -> SonicEdgeError:
-        """Why."""
+        """The error."""
         return as_error(self.kind, self.message)
 
 

@@ -1,4 +1,4 @@
-"""The studio's own life: one loop that takes orders and sound by turns; the pictures are made in a thread beside it."""
+"""The studio process: one loop handles orders and sound alternately; pictures are drawn in a thread of their own."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ from ..state import MirrorState, StudioState
 from .messages import Answer, Command, Failed, Ready, Recorded, Scene, Stream, commands, starts
 from .reporter import Reporter
 
-if TYPE_CHECKING:  # loaded once memory is bounded and a failure can be told
+if TYPE_CHECKING:  # imported once memory is limited and a failure can be reported
     from ...engine.pipeline import Pipeline
     from ...media import Image, Portrait
     from ..record import Passage
@@ -28,7 +28,7 @@ MakePipeline = Callable[[Config], ContextManager["Pipeline"]]
 
 _TURN_S = 0.02
 FACE_KEPT_S = 300.0
-"""A snapshot of somebody who says nothing is forgotten after so long."""
+"""A snapshot is discarded after nobody has spoken for this long."""
 
 
 def _make_pipeline(config: Config) -> "ContextManager[Pipeline]":
@@ -38,10 +38,10 @@ def _make_pipeline(config: Config) -> "ContextManager[Pipeline]":
 
 
 def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
-    """Live as the studio: settings and orders come on standard input, messages go to standard output.
+    """Run the studio: it reads settings and orders from standard input and writes messages to standard output.
 
     Args:
-        make_pipeline: Loads what does the work.
+        make_pipeline: Loads the pipeline.
 
     Returns:
         The exit status.
@@ -52,7 +52,7 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     (first, *_) = lines.wait_for_one()
     start = starts.read(first)
     die_with_parent(start.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches this process too; the daemon decides
     config = check(Config, start.config, "settings from the daemon")
     limit_resources(config.worker.memory_mb)
     reporter = Reporter(messages)
@@ -75,12 +75,12 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
 
 
 class _Studio:
-    """What is going on in front of the box.
+    """Runs the microphone, the camera and the live portrait.
 
     Args:
         config: The settings.
         pipeline: The loaded model.
-        reporter: Where to report.
+        reporter: Sends messages to the daemon.
         is_muted: Whether the microphone stays closed.
     """
 
@@ -99,16 +99,16 @@ class _Studio:
         self._passage: Optional[Passage] = None
         self._snapshot: Optional[Image] = None
         self._snapshot_s = 0.0
-        self._own: Optional[Portrait] = None  # of the configured photo, kept: it is made anew in a second
+        self._own: Optional[Portrait] = None  # of the configured photo, kept because it takes a second to make
         self._mirror: Optional[MirrorState] = None
-        """Of the last session."""
+        """The last session's final state."""
         self._n_sessions = 0
         self.orders: Mapping[str, Callable[[bool], None]] = {
             "talk": self._talk,
             "mute": self._mute,
             "snapshot": lambda _: self._take_snapshot(),
         }
-        """Those in `service.orders` that the studio carries out."""
+        """The orders in `service.orders` that the studio carries out."""
 
     def __enter__(self) -> "_Studio":
         return self
@@ -117,7 +117,7 @@ class _Studio:
         self._be_quiet()
 
     def serve(self, orders: LineReader) -> None:
-        """Take orders and sound by turns until the daemon goes."""
+        """Handle orders and sound alternately until the daemon exits."""
         while True:
             try:
                 lines = orders.take(0.0 if self._microphone.is_open else _TURN_S * 5)
@@ -130,15 +130,15 @@ class _Studio:
             self.report()
 
     def greet(self) -> None:
-        """What the screen says once everything is there."""
+        """Set the text on the screen once everything is ready."""
         self._reporter.say("muted" if self._is_muted and self._config.live.mode != "none" else "", again=True)
 
     def _forget(self) -> None:
-        """A face that has not spoken for a while is somebody who has gone."""
+        """Discard the snapshot of a person who has not spoken for `FACE_KEPT_S`: they have probably left."""
         spoken_s = self._session.spoken_s if self._session is not None else 0.0
         if self._snapshot is not None and time.monotonic() > max(self._snapshot_s, spoken_s) + FACE_KEPT_S:
             self._snapshot = None
-            self._close_session()  # the configured photo goes on
+            self._close_session()  # the next one shows the configured photo
 
     # ---- orders --------------------------------------------------------------------------------------------------
 
@@ -146,12 +146,12 @@ class _Studio:
         error = ""
         try:
             if command.order not in self.orders:
-                raise RequestError(f"{command.order}: is not known; {', '.join(self.orders)}")
+                raise RequestError(f"{command.order}: unknown order; it must be one of {', '.join(self.orders)}")
             self.orders[command.order](command.on)
         except SonicEdgeError as e:
             error = str(e)
             log.warning("%s: %s", command.order, e)
-        self.report(at_once=True)  # before the answer: whoever asks next sees what has come of it
+        self.report(at_once=True)  # before the answer, so that the next `status` shows the effect
         self._reporter.send(Answer(command.id, error))
 
     def _talk(self, on: bool) -> None:
@@ -161,11 +161,11 @@ class _Studio:
             raise RequestError("the microphone is muted; unmute it first")
         if on:
             if self._config.camera.device is not None and self._snapshot is None:
-                with contextlib.suppress(SonicEdgeError):  # said on the screen; the configured photo speaks
+                with contextlib.suppress(SonicEdgeError):  # shown on the screen; the configured photo is used
                     self._take_snapshot()
             if self._snapshot is None and self._photo is None:
                 self._reporter.say("no_portrait")
-                raise RequestError("there is nobody to speak: no snapshot, and spool.portrait is not set")
+                raise RequestError("there is no portrait to animate: no snapshot, and spool.portrait is not set")
             self._is_on = True
         else:
             self._end_passage()
@@ -181,7 +181,7 @@ class _Studio:
             self._reporter.say("")
 
     def _be_quiet(self) -> None:
-        """Close everything, forget everybody."""
+        """Close the session and the microphone, and discard the passage and the snapshot."""
         self._close_session()
         self._passage = None
         self._microphone.close()
@@ -190,18 +190,18 @@ class _Studio:
             self._reporter.say("")
 
     def _take_snapshot(self) -> None:
-        """A new face for what is said from now on.
+        """Take a photo of the person in front of the camera; it replaces the portrait from now on.
 
         Raises:
-            DeviceError: If there is no camera, or it fails.
-            RequestError: If nobody looked at it.
+            DeviceError: If the camera cannot be opened, or fails.
+            RequestError: If no camera is configured, or nobody faces it.
         """
         from ..capture import snapshot
 
         camera = self._config.camera
         if camera.device is None:
             raise RequestError("camera.device is not set: there is no camera to take a snapshot with")
-        self._close_session()  # it goes on with the new face; a player that gets no pictures would seem to hang
+        self._close_session()  # the next one has the new face; a player without pictures would seem to hang meanwhile
         self._reporter.say("snapshot")
         self.report(at_once=True)
         try:
@@ -219,14 +219,14 @@ class _Studio:
         self._reporter.say("snapshot_done")
 
     def _has_frontal_face(self, picture: "Image") -> bool:
-        """Whether somebody is in a picture; all of one with nobody is searched, which takes a slow board seconds."""
+        """Whether a picture shows a face. Reports first: searching one without a face takes seconds on a slow board."""
         self.report(at_once=True)
         return self._pipeline.has_frontal_face(picture)
 
     # ---- sound ---------------------------------------------------------------------------------------------------
 
     def _hear(self) -> None:
-        """One turn of listening."""
+        """Read and process one block of sound."""
         if not self._is_on or self._is_muted:
             return
         if self._session is not None and self._session.needs_look:
@@ -255,10 +255,10 @@ class _Studio:
             self._listen(None if heard is None else heard.samples)
 
     def _listen(self, samples: Any) -> None:
-        """record: wait for a passage, and end it."""
+        """In record mode: add sound to the passage, and end it when it is over."""
         if samples is None:
             return
-        if self._passage is None:  # not before there is sound: some devices take a second until then
+        if self._passage is None:  # only once there is sound: some devices take a second to deliver any
             from ..record import Passage
 
             self._passage = Passage(self._config.live)
@@ -273,7 +273,7 @@ class _Studio:
                 self._is_on = False
 
     def _end_passage(self) -> None:
-        """What was said becomes a job."""
+        """End the passage and put what was said into the inbox as a job."""
         from ..record import put_job
 
         passage, self._passage = self._passage, None
@@ -282,7 +282,7 @@ class _Studio:
             return
         if self._config.live.trigger == "voice" and self._config.camera.device is not None:
             with contextlib.suppress(SonicEdgeError):
-                self._take_snapshot()  # now: the microphone would have been deaf meanwhile
+                self._take_snapshot()  # after the passage: no sound is processed during a snapshot
         face = self._snapshot if self._snapshot is not None else self._photo
         if face is None:
             self._reporter.say("no_portrait")
@@ -326,7 +326,7 @@ class _Studio:
             self._reporter.send(Stream(None))
 
     def _portrait(self) -> "Portrait":
-        """Who speaks now.
+        """The portrait to animate: the snapshot, or else the configured photo.
 
         Raises:
             RequestError: If the photo cannot be used.
@@ -340,12 +340,12 @@ class _Studio:
                 self._reporter.say("no_face")
         if self._own is None:
             if self._photo is None:
-                raise RequestError("there is nobody to speak: no snapshot, and spool.portrait is not set")
+                raise RequestError("there is no portrait to animate: no snapshot, and spool.portrait is not set")
             self._own = self._pipeline.portrait(self._photo, self._photo.name)
         return self._own
 
     def report(self, at_once: bool = False) -> None:
-        """Send the state, now and then."""
+        """Send the state if it is due, or `at_once`."""
         if not at_once and not self._reporter.is_due:
             return
         self._reporter.state(
@@ -361,7 +361,7 @@ class _Studio:
 
 
 def _make_scene(config: Config, pipeline: "Pipeline", reporter: Reporter, tick: Callable[[], None]) -> None:
-    """The idle scene of the configured photo, unless it is there from last time."""
+    """Make the idle scene from the configured photo, unless there is one from an earlier run."""
     display, photo = config.display, config.spool.portrait
     if display.output == "none" or display.idle == "black" or not photo:
         return
@@ -378,7 +378,7 @@ def _make_scene(config: Config, pipeline: "Pipeline", reporter: Reporter, tick: 
                 pipeline.scene(path, scene, lambda _: tick())
             else:
                 pipeline.still(path, scene)
-    except RequestError as e:  # everything else works without
+    except RequestError as e:  # everything else works without it
         log.warning("%s", e)
         reporter.failed("portrait", e)
     else:

@@ -1,4 +1,4 @@
-"""What the studio reports to the daemon."""
+"""Sends the studio's messages to the daemon."""
 
 import time
 from dataclasses import replace
@@ -14,46 +14,46 @@ _STATE_EVERY_S = 0.5
 
 
 class Reporter:
-    """Sends messages, remembers what it said.
+    """Sends messages, and remembers the text on the screen and the errors.
 
     Args:
-        pipe: Where to.
+        pipe: The pipe to the daemon.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
         self._state_at = 0.0
         self.words = ""
-        """What the screen says."""
+        """The key of the text on the screen."""
         self.errors: Dict[str, str] = {}
-        """What is wrong, by part: camera, microphone, portrait, record."""
+        """The present errors, by part: camera, microphone, portrait, record."""
 
     def send(self, message: FromStudio) -> None:
         """Send a message."""
         send(self._pipe, encode(message))
 
     def say(self, key: str, again: bool = False) -> None:
-        """Have the screen say something else.
+        """Change the text on the screen.
 
         Args:
-            key: Of `display.WORDS`; empty for nothing.
-            again: Also if it says so already.
+            key: A key of `display.WORDS`; empty for no text.
+            again: Send it even if it has not changed.
         """
         if key != self.words or again:
             self.words = key
             self.send(Words(key))
 
     def failed(self, part: str, error: SonicEdgeError) -> None:
-        """A part does not work."""
+        """Record that a part has failed."""
         self.errors[part] = str(error)
 
     def works(self, part: str) -> bool:
-        """A part works; whether it did not before."""
+        """Record that a part works; returns whether it had failed."""
         return self.errors.pop(part, None) is not None
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a sign of life."""
+        """Whether it is time to send the state."""
         return time.monotonic() >= self._state_at + _STATE_EVERY_S
 
     def state(self, state: StudioState) -> None:

@@ -1,4 +1,4 @@
-"""One person in front of the mirror: sound to the model and, delayed, to the loudspeaker; pictures to the screen."""
+"""A mirror session: sound goes to the model and, delayed, to the loudspeaker; pictures go to the screen."""
 
 import time
 from pathlib import Path
@@ -12,15 +12,15 @@ from .devices import ReconnectingSpeaker
 
 
 class Session:
-    """From the first sound to the last. Nothing of it stays.
+    """Runs a live portrait until it is closed. No sound or picture is kept.
 
     Args:
-        mirror: The portrait that speaks.
-        config: live.delay_s and the speaker's settings are used.
-        path: Of the FIFO the pictures go through.
+        mirror: The live portrait.
+        config: Only live.delay_s and the speaker's settings are used.
+        path: The FIFO for the pictures.
 
     Raises:
-        DeviceError: If the FIFO cannot be made.
+        DeviceError: If the FIFO cannot be created.
     """
 
     def __init__(self, mirror: Mirror, config: Config, path: Path) -> None:
@@ -36,7 +36,7 @@ class Session:
         self._pacer.__enter__()
 
     def hear(self, heard: SoundBlock) -> None:
-        """Take sound.
+        """Process a block of sound.
 
         Raises:
             DeviceError: If the model or the screen's FIFO fails.
@@ -52,11 +52,11 @@ class Session:
 
     @property
     def spoken_s(self) -> float:
-        """When somebody last spoke, `time.monotonic()`."""
+        """When somebody last spoke, in `time.monotonic` seconds."""
         return self._mirror.spoken_s
 
     def close(self) -> None:
-        """Stop; the loudspeaker and the FIFO are let go of."""
+        """Stop; close the loudspeaker and delete the FIFO."""
         self._pacer.__exit__(None, None, None)
         self._speaker.close()
         self._pipe.close()

@@ -1,21 +1,21 @@
-"""The service: takes jobs from the spool, has the worker do them, and does what each error asks for.
+"""The daemon: takes jobs from the spool, has the worker do them, and handles every error.
 
-It stays light and never opens a file of a job. Jobs are done in one thread (`service`), in two loops: waiting for a job
-(`Spool.watch`) and waiting for the worker. Each pass of either is the watchdog's sign of life, if the thread of the
-screen, the studio and people's orders (`kiosk`) turns as well; a worker that hangs is the daemon's own business, see
-``worker.stall_s``.
+It stays light and never opens a job's files. One thread handles the jobs (`service`), in two loops: waiting for a job
+(`Spool.watch`) and waiting for the worker. Each pass of either loop notifies the systemd watchdog, provided that the
+thread for the screen, the studio and orders (`kiosk`) is running too. A worker that hangs does not trip the watchdog:
+the daemon kills it itself, see ``worker.stall_s``.
 
 ================================  ================================================================================
-job: RequestError, ConfigError    to failed with reason.json; go on
-job: DeviceError, worker died     done again by a fresh worker, ``worker.attempts`` times in all; then to failed
-job: cancelled                    kill the worker, to failed
-worker cannot start: ConfigError  end with 78; the unit does not restart
-worker cannot start: other        try again with back-off, for five minutes; then end with 1; systemd restarts
-other settings, another bundle    the next worker gets them; if it cannot start with them, the old ones stay: told
-spool: disk trouble               wait with back-off; every step of the spool can be done again
-spool: no room                    no job is begun; the running one is stopped and counted as an attempt
-SIGHUP                            read the settings again; wrong ones are refused and told, the old ones stay
-SIGTERM, SIGINT                   kill the worker, park the job to be done again at the next start, end with 0
+job: RequestError, ConfigError    move to failed with reason.json; continue
+job: DeviceError, worker died     retry with a fresh worker, ``worker.attempts`` attempts in all; then move to failed
+job: cancelled                    kill the worker, move to failed
+worker cannot start: ConfigError  exit with 78; the unit does not restart
+worker cannot start: other        retry with back-off, for five minutes; then exit with 1; systemd restarts
+new settings, another bundle      the next worker gets them; if it cannot start, log it and keep the old ones
+spool: disk error                 wait with back-off; every step of the spool can be repeated
+spool: disk full                  start no job; stop the running one, which counts as an attempt
+SIGHUP                            reload the settings; if they are invalid, log it and keep the old ones
+SIGTERM, SIGINT                   kill the worker, park the job to be run again at the next start, exit with 0
 ================================  ================================================================================
 """
 
@@ -48,13 +48,13 @@ def run(
     command: Sequence[str] = COMMAND,
     studio: Sequence[str] = STUDIO,
 ) -> int:
-    """Serve until told to stop. To be called from the main thread.
+    """Run the daemon until a signal stops it. Call it from the main thread.
 
     Args:
         config: The settings.
-        config_path: Where they came from, and are read again from.
-        command: What to start as worker.
-        studio: What to start as studio.
+        config_path: The file they came from and are reloaded from.
+        command: The command that starts a worker.
+        studio: The command that starts a studio.
 
     Returns:
         The exit status: 0 after SIGTERM or SIGINT, 78 if a person must change something, 1 if the machine failed.
@@ -62,7 +62,7 @@ def run(
     recent = Recent()
     journal.set_up()
     logging.getLogger().addHandler(recent)
-    log.info("starting; settings from %s; spool %s", config_path or "nowhere, the defaults hold", config.spool.root)
+    log.info("starting; settings: %s; spool: %s", config_path or "the defaults", config.spool.root)
     with Signals() as signals:
         try:
             config = pinned(config)

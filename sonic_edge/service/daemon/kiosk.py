@@ -1,12 +1,12 @@
 """What people in front of the box see and hear: the screen, the studio, and the orders they give.
 
-A thread of its own beside the jobs, so that the screen never waits for a disk or a model. It touches no pixel and no
-sound: mpv and the studio do. Either may be missing, die or hang without the jobs taking notice.
+It runs in its own thread beside the jobs, so that the screen never waits for a disk or a model. It handles no pictures
+or sound itself: mpv and the studio do. Either may be missing, die or hang without affecting the jobs.
 
 ================================  ================================================================================
-studio                            see `live.supervisor`; the jobs go on without it
-screen                            see `live.display`; the jobs go on without it
-orders about jobs and settings    the jobs' thread is woken and takes them with `Kiosk.asked`
+studio fails                      see `live.supervisor`; the jobs continue without it
+screen fails                      see `live.display`; the jobs continue without it
+orders about jobs and settings    the jobs thread is woken and takes them with `Kiosk.asked`
 ================================  ================================================================================
 """
 
@@ -39,22 +39,22 @@ from ..status import JobStatus, Status
 log = logging.getLogger(__name__)
 
 HANGS_S = 30.0
-"""A turn of the thread takes a fraction of a second; when none has ended for so long it hangs."""
+"""A pass of the thread takes a fraction of a second; if none has finished for this long, the thread hangs."""
 
 _TURN_S = 0.2
 
 
 class Kiosk:
-    """As a context manager it runs its thread.
+    """Runs its thread while it is entered as a context manager.
 
     Args:
         config: The settings.
-        folder: For sockets, the FIFO and the idle scene: ``<spool>/run``; made when missing.
-        command: What to start as studio.
-        wake: Wakes the jobs' thread; called from the other.
+        folder: For sockets, the FIFO and the idle scene: ``<spool>/run``; created if missing.
+        command: The command that starts a studio.
+        wake: Wakes the jobs thread; called from the kiosk thread.
 
     Raises:
-        ConfigError, DeviceError: On entering, if the folder or the socket in it cannot be made.
+        ConfigError, DeviceError: On entering, if the folder or the socket in it cannot be created.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Kiosk:
         self._wake_jobs = wake
         self._notices = Notices(config.display.language)
         self._job: Optional[JobStatus] = None
-        self._status = Status()  # as far as the jobs' thread knows it
+        self._status = Status()  # the jobs thread's part of it
         self._for_jobs: Deque[Order] = deque()
         self._playing: Tuple[Path, ...] = ()
         self._turned = time.monotonic()
@@ -101,13 +101,13 @@ class Kiosk:
         os.close(self._wake_end)
         os.close(self._wake)
 
-    # ---- from the jobs' thread ------------------------------------------------------------------------------------
+    # ---- called from the jobs thread ------------------------------------------------------------------------------
 
     def check(self) -> bool:
-        """Whether the thread has come round lately.
+        """Whether the thread is alive: it has completed a pass within `HANGS_S`.
 
         Raises:
-            BaseException: What ended it: a mistake of ours.
+            BaseException: What ended it: a bug.
         """
         if self._error is not None:
             raise self._error
@@ -116,14 +116,14 @@ class Kiosk:
     def working(
         self, job: str, stage: str, done: int, total: int, attempt: int = 1, left_s: Optional[float] = None
     ) -> None:
-        """A job moves on; `left_s` is about how long it will take from here on."""
+        """Show a job's progress; `left_s` is the estimated time remaining, seconds."""
         percent = int(100 * done / max(1, total))
         left_s = None if left_s is None else round(left_s, 1)
         state = JobStatus(job, stage, done, total, percent, attempt, left_s)
         self._later(lambda: self._note(state))
 
     def finished(self, clip: Path) -> None:
-        """A job's video is in outbox."""
+        """Play a finished job's video, which is in outbox."""
 
         def do() -> None:
             self._note(None)
@@ -133,7 +133,7 @@ class Kiosk:
         self._later(do)
 
     def failed(self, job: str) -> None:
-        """A job could not be done."""
+        """Show that a job failed."""
 
         def do() -> None:
             self._note(None)
@@ -142,31 +142,31 @@ class Kiosk:
         self._later(do)
 
     def report(self, status: Status) -> None:
-        """What the jobs' thread knows of the status; the kiosk adds its own parts."""
+        """Set the jobs thread's part of the status; the kiosk adds its own."""
         self._status = status
 
     def playing(self) -> Collection[Path]:
-        """Videos in outbox that are being shown, or wait for it."""
+        """Videos in outbox that are being played or waiting to be."""
         return self._playing
 
     def figures(self) -> Optional[Status]:
-        """The status for monitoring, every ``metrics.every_s``; None if there is no other since this was asked last."""
+        """The status for monitoring, taken every ``metrics.every_s``; None if none was taken since the last call."""
         figures, self._figures = self._figures, None
         return figures
 
     def asked(self) -> List[Order]:
-        """Orders about jobs and settings, since this was asked last; each is to be answered."""
+        """Orders about jobs and settings since the last call; each must be answered."""
         orders = []
         while self._for_jobs:
             orders.append(self._for_jobs.popleft())
         return orders
 
     def answer(self, order: Order, answer: object) -> None:
-        """Answer one of `asked`; see `Control.answer`."""
+        """Answer an order from `asked`; see `Control.answer`."""
         self._later(lambda: self._control.answer(order.caller, answer))
 
     def configure(self, config: Config) -> None:
-        """Go on with other settings: what they do not concern is not disturbed."""
+        """Apply new settings; what they do not affect is left alone."""
 
         def do() -> None:
             old, self._config = self._config, config
@@ -230,7 +230,7 @@ class Kiosk:
         self._turned = time.monotonic()
 
     def _measure(self) -> None:
-        """Take down the figures for monitoring, now and then."""
+        """Take the figures for monitoring, every ``metrics.every_s``."""
         if time.monotonic() >= self._measure_at:
             self._measure_at = time.monotonic() + self._config.metrics.every_s
             self._figures = self._whole_status()
@@ -245,7 +245,7 @@ class Kiosk:
         kind = find(order.order)
         if kind is None:
             *names, last = (kind.name for kind in ORDERS)
-            self._refuse(order, f"{order.order}: is not known; {', '.join(names)} or {last}")
+            self._refuse(order, f"{order.order}: unknown order; it must be {', '.join(names)} or {last}")
         elif kind.by == "jobs":
             self._for_jobs.append(order)
             self._wake_jobs()
@@ -267,16 +267,16 @@ class Kiosk:
             self._remember_mute(order.on)
         if self._studio.is_running:
             self._studio.order(order.order, order.on, lambda error: self._refuse(order, error))
-        elif order.order == "mute":  # remembered for when it comes
+        elif order.order == "mute":  # applied when the studio starts
             self._control.answer(order.caller, Answer())
-        else:  # not remembered: the person may have left by then
+        else:  # not kept for later: the person may have left by then
             self._refuse(order, f"the studio is not running: {self._studio.error}")
 
     def _say_about_usb(self, order: Order) -> None:
-        """Words about a USB stick: from the import, which is not the daemon."""
-        known = (*USB_GOES_ON, *USB_ENDED)
-        if order.name not in known:
-            self._refuse(order, f"say {order.name}: is not known; {', '.join(known)}")
+        """Show a text about a USB stick; the order comes from the USB import, a process of its own."""
+        *names, last = (*USB_GOES_ON, *USB_ENDED)
+        if order.name not in (*names, last):
+            self._refuse(order, f"say {order.name}: unknown text; it must be {', '.join(names)} or {last}")
             return
         self._notices.usb(order.name)
         self._control.answer(order.caller, Answer())
@@ -286,7 +286,7 @@ class Kiosk:
         return self._folder / "muted"
 
     def _remember_mute(self, on: bool) -> None:
-        """A box that was muted stays so, whatever is started again."""
+        """Keep the mute in a file, so that a muted box stays muted after any restart."""
         try:
             if on:
                 self._muted.touch()
@@ -295,7 +295,7 @@ class Kiosk:
         except FileNotFoundError:
             pass
         except OSError as e:
-            log.error("%s: cannot be kept: %s", self._muted, e.strerror)
+            log.error("%s: cannot be changed, so the mute is lost at a restart: %s", self._muted, e.strerror)
 
     def _whole_status(self) -> Status:
         return replace(

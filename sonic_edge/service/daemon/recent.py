@@ -1,4 +1,4 @@
-"""The last things that went wrong, for `sonic-edge status`."""
+"""The most recent warnings and errors, for `sonic-edge status`."""
 
 import logging
 from collections import deque
@@ -12,17 +12,17 @@ _LONGEST = 500
 
 
 class Recent(logging.Handler):
-    """Keeps what is logged as a warning or worse."""
+    """A log handler that keeps the last `N_KEPT` warnings and errors."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._kept: Deque[RecentError] = deque(maxlen=N_KEPT)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Keep a record, dropping the oldest if there are too many."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
         self._kept.append(RecentError(when, record.getMessage()[:_LONGEST]))
 
     def errors(self) -> List[RecentError]:
-        """Those that are kept, the oldest first."""
+        """The kept ones, oldest first."""
         return list(self._kept)

@@ -1,4 +1,4 @@
-"""The jobs' side of the daemon: takes them from the spool and has the worker do them."""
+"""The daemon's jobs thread: takes jobs from the spool and has the worker do them."""
 
 import logging
 import os
@@ -27,30 +27,30 @@ from .systemd import notify
 log = logging.getLogger(__name__)
 
 METRICS = "sonic-edge.prom"
-"""The file of figures, in the spool's run folder unless the settings say otherwise."""
+"""The metrics file, in the spool's run folder unless the settings say otherwise."""
 
 _MOST_NAMES = 50
 
 
 class _Stopped(Exception):
-    """The daemon is to end; unwinds to `Service.serve`."""
+    """The daemon is to stop; caught in `Service.serve`."""
 
 
 class _Cancelled(Exception):
-    """The running job is not wanted any more; unwinds to where it was begun."""
+    """The running job was cancelled; caught where it was started."""
 
 
 class Service:
-    """One life of the daemon.
+    """Runs jobs from the daemon's start until it stops.
 
     Args:
         config: The settings.
-        config_path: Where they are read again from.
+        config_path: The file they are reloaded from.
         spool: The locked spool.
-        kiosk: Where people see what becomes of their jobs, and give their orders.
-        signals: What ends it, wakes it, and has it read its settings again.
-        recent: What went wrong lately.
-        command: What to start as worker.
+        kiosk: Shows people the progress of their jobs, and receives their orders.
+        signals: Stops the daemon, wakes it, and has it reload its settings.
+        recent: The recent warnings and errors.
+        command: The command that starts a worker.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Service:
             "retry": lambda order: Retried(self._spool.retry(order.name)),
             "reload": self._reload,
         }
-        """Those in `orders` that the jobs' thread carries out, and what each answers; None: later."""
+        """The orders that the jobs thread carries out; each returns its answer, or None to answer later."""
 
     def __enter__(self) -> "Service":
         return self
@@ -93,23 +93,23 @@ class Service:
         self._workers.drop()
 
     def serve(self) -> None:
-        """Take jobs until told to stop.
+        """Run jobs until a signal stops the daemon.
 
         Raises:
-            ConfigError: If the worker says that a setting is wrong.
+            ConfigError: If the worker reports that a setting is wrong.
             DeviceError: If no worker could be started for `GIVE_UP_S`.
         """
         try:
             left = self._spool.recover()
             if left:
-                log.info("left from last time: %s", ", ".join(job.id for job in left))
+                log.info("unfinished from last time: %s", ", ".join(job.id for job in left))
             self._workers.ready()
             notify("READY=1", patience_s=10.0)
             log.info("ready; watching %s", self._spool.inbox)
             for job in self._spool.watch(self._signals, self._idle, self._kiosk.playing):
                 try:
                     self._do(job)
-                except DeviceError as e:  # of the spool: the worker's own are dealt with in _do
+                except DeviceError as e:  # from the spool: the worker's are handled in _do
                     log.error("%s", e, extra={"JOB": job.id})
                     self._workers.back_off()
         except _Stopped:
@@ -118,15 +118,15 @@ class Service:
     # ---- a job -----------------------------------------------------------------------------------------------------
 
     def _do(self, job: Job) -> None:
-        """One attempt at a job, up to its end in outbox or failed, or back to where it will come again from.
+        """Make one attempt at a job. It ends in outbox or failed, or goes back to be attempted again.
 
         Raises:
-            ConfigError: If a fresh worker was needed and says that a setting is wrong.
+            ConfigError: If a fresh worker was needed and reports that a setting is wrong.
             DeviceError: If the spool's disk fails, or no worker can be started.
-            _Stopped: If the daemon is to end; the job is parked.
+            _Stopped: If the daemon is to stop; the job is parked.
         """
         self._job = job
-        too_late = f"{job.id}: came to its end before it could be cancelled"
+        too_late = f"{job.id}: ended before it could be cancelled"
         try:
             worker = self._workers.ready()
             self._say(f"{job.id}: starting")
@@ -139,11 +139,11 @@ class Service:
             except _Stopped:
                 self._workers.drop()
                 self._spool.put_back(job, died=False)
-                log.info("%s: parked, to be done again at the next start", job.id, extra={"JOB": job.id})
+                log.info("%s: parked, to be run again at the next start", job.id, extra={"JOB": job.id})
                 raise
             self._end(job, outcome)
         except _Cancelled:
-            self._workers.drop()  # what it is doing cannot be called off in any other way
+            self._workers.drop()  # there is no other way to stop a running job
             self._fail(job, RequestError(f"{job.id}: cancelled by order"))
             self._n_cancelled += 1
             too_late = ""
@@ -177,9 +177,9 @@ class Service:
         self._kiosk.failed(job.id)
 
     def _another_attempt(self, job: Job, error: SonicEdgeError, outcome: Optional[Failed] = None) -> None:
-        """The worker or the machine failed on a job: count it, and give the job up when that was once too often.
+        """Count a failure of the worker or the machine on a job; after the last attempt the job fails.
 
-        A machine that is really gone shows when the fresh worker cannot start; that is not counted against the job.
+        If the machine itself is broken, the fresh worker cannot start; that does not count against the job.
         """
         self._workers.drop()
         n_deaths = self._spool.put_back(job, died=True)
@@ -192,11 +192,11 @@ class Service:
             self._workers.back_off()
 
     def _outcome(self, worker: Worker, job: Job) -> Union[Finished, Failed, Died]:
-        """Wait for the end of a job.
+        """Wait for a job to end.
 
         Raises:
-            _Stopped: If the daemon is to end.
-            _Cancelled: If the job is.
+            _Stopped: If the daemon is to stop.
+            _Cancelled: If the job is cancelled.
         """
         stage, since, looked = "", 0.0, 0.0
         for message in self._workers.messages(worker):
@@ -218,7 +218,7 @@ class Service:
         raise AssertionError("a worker's messages have no end")
 
     def _show(self, job: Job, progress: Progress, since_s: float) -> None:
-        """How far the job is; the stage began `since_s` ago."""
+        """Show the job's progress; its stage began `since_s` seconds ago."""
         percent = 100 * progress.done // max(1, progress.total)
         self._say(f"{job.id}: {progress.stage} {percent} %")
         left_s = None
@@ -229,10 +229,10 @@ class Service:
     # ---- on each pass ----------------------------------------------------------------------------------------------
 
     def _idle(self) -> None:
-        """On each pass while there is no job: say that we live, and see that the worker does.
+        """One pass while there is no job: notify the watchdog, and replace a worker that has died.
 
         Raises:
-            ConfigError, DeviceError: As `WorkerSupervisor.ready`.
+            ConfigError, DeviceError: As for `WorkerSupervisor.ready`.
         """
         self._alive()
         self._workers.look_after_idle()
@@ -240,11 +240,11 @@ class Service:
         self._say(self._spool.held or "waiting for jobs")
 
     def _turn(self) -> None:
-        """While the worker is waited for.
+        """One pass while waiting for the worker.
 
         Raises:
-            _Stopped: If the daemon is to end.
-            _Cancelled: If the running job is not wanted any more.
+            _Stopped: If the daemon is to stop.
+            _Cancelled: If the running job was cancelled.
         """
         if self._signals.is_set():
             raise _Stopped
@@ -254,7 +254,7 @@ class Service:
             raise _Cancelled
 
     def _alive(self) -> None:
-        """We live, and so does what people see; do what they ask for."""
+        """On every pass: notify the watchdog if the kiosk is alive too, carry out orders, report."""
         if self._kiosk.check():
             notify("WATCHDOG=1")
         if self._signals.reads_again():
@@ -266,7 +266,7 @@ class Service:
         self._write_figures()
 
     def _write_figures(self) -> None:
-        """For monitoring. Here and not where they are made: the screen must not wait for a disk."""
+        """Write the metrics file. The kiosk thread takes the figures but must not wait for a disk."""
         figures, path = self._kiosk.figures(), self._settings.config.metrics.path
         if figures is None or path is None:
             return
@@ -282,7 +282,7 @@ class Service:
             self._report()
 
     def _report(self) -> None:
-        """Let `sonic-edge status` know."""
+        """Update what `sonic-edge status` shows."""
         self._reported = time.monotonic()
         waiting = self._spool.waiting()
         n_failed = self._spool.n_failed - self._n_cancelled
@@ -315,22 +315,22 @@ class Service:
             self._kiosk.answer(order, answer)
 
     def _cancel_job(self, order: Order) -> Optional[Answer]:
-        """None if it is answered once the running job has been stopped."""
+        """Cancel a job. Returns None for the running one, which is answered once it has stopped."""
         if self._job is not None and order.name == self._job.id:
             if self._cancel is not None:
-                raise RequestError(f"{order.name}: is being cancelled already")
-            self._cancel = order  # `_turn` looks at it
+                raise RequestError(f"{order.name}: is already being cancelled")
+            self._cancel = order  # checked by `_turn`
             return None
         if not self._spool.cancel(order.name, RequestError(f"{order.name}: cancelled by order")):
-            unknown = "no such job is waiting or being worked on; `sonic-edge status` lists them"
+            unknown = "no such job is waiting or running; `sonic-edge status` lists them"
             raise RequestError(f"{order.name}: {unknown}")
         self._n_cancelled += 1
         return Answer()
 
     def _reload(self, order: Optional[Order] = None) -> Reloaded:
-        """Read the settings again; what the next worker will have, and what it waits for."""
+        """Reload the settings; returns the next worker's model, and the job that has to finish first."""
         error = self._settings.read_again(lambda config: self._spool.configure(config.spool, config.disk))
-        self._report()  # before the answer: whoever asks next sees what has come of it
+        self._report()  # before the answer, so that the next `status` shows the effect
         folder = Path(self._settings.config.model.bundle)
         return Reloaded(
             error,

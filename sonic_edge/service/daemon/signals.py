@@ -1,4 +1,4 @@
-"""Signals to the daemon, and whatever else is to wake it."""
+"""Signals to the daemon, and its wake-up pipe."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from typing import Any, Dict, Optional, Type
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT as the order to stop, and SIGHUP as that to read the settings again.
+    """Handles SIGTERM and SIGINT (stop) and SIGHUP (reload the settings) while it is entered as a context manager.
 
-    As a context manager, from the main thread. Not made of `threading.Event`: setting one in a signal handler deadlocks
-    when the signal comes while the same thread is inside its `wait`.
+    Enter it from the main thread. It does not use `threading.Event`: setting one in a signal handler deadlocks if the
+    signal arrives while the same thread is inside its `wait`.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Signals:
         self.wake()
 
     def wake(self) -> None:
-        """End a wait that is under way, or else the next one. From any thread."""
+        """End the current `wait`, or the next one if there is none. May be called from any thread."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._write_end, b"x")
 
@@ -52,20 +52,20 @@ class Signals:
         return self._stops
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for `timeout` seconds or until woken; whether to stop."""
+        """Sleep for `timeout` seconds or until woken; returns whether to stop."""
         if not self._stops:
             select.select([self.fd], [], [], timeout)
             self.drain()
         return self._stops
 
     def drain(self) -> None:
-        """What was to wake us has: `fd` is not readable any more, unless we are to stop."""
+        """Clear the wake-up: `fd` is no longer readable, unless the daemon is to stop."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
         if self._stops:
             self.wake()
 
     def reads_again(self) -> bool:
-        """Whether the settings are to be read again since this was asked last."""
+        """Whether a SIGHUP has arrived since the last call: the settings are to be reloaded."""
         asked, self._reads_again = self._reads_again, False
         return asked

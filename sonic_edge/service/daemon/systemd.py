@@ -1,4 +1,4 @@
-"""What systemd is told."""
+"""Notifications to systemd."""
 
 import contextlib
 import os
@@ -6,12 +6,12 @@ import socket
 
 
 def notify(*lines: str, patience_s: float = 0.0) -> None:
-    """Tell systemd, if it listens: sd_notify(3) in a dozen lines.
+    """Notify systemd, if it started the daemon: sd_notify(3) in a dozen lines.
 
     Args:
         lines: Assignments, such as ``READY=1``.
-        patience_s: How long to wait when systemd is behind with listening. What then still cannot be said is dropped:
-            the next sign of life or status will say it as well.
+        patience_s: How long to wait, seconds, if systemd's socket is full. A notification that still cannot be sent is
+            dropped: the next watchdog notification or status replaces it.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

@@ -1,4 +1,4 @@
-"""``python -m sonic_edge.service.worker``: what the daemon starts."""
+"""``python -m sonic_edge.service.worker``: the worker process, started by the daemon."""
 
 import sys
 

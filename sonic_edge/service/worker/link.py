@@ -1,4 +1,4 @@
-"""The daemon's end: starts the process, gives it jobs, understands what it says, and notices when it says nothing."""
+"""The daemon's end: starts the worker process, sends it jobs, reads its messages, and kills it if it stalls."""
 
 import os
 import sys
@@ -13,15 +13,15 @@ from ...process.messages import encode
 from .messages import Crashed, Failed, Finished, Job, Progress, Ready, Start, from_worker
 
 COMMAND = (sys.executable, "-m", "sonic_edge.service.worker")
-"""How the daemon starts the process."""
+"""The command that starts the process."""
 
-_LONGEST_WORDS = 4000  # of what goes to the log and to reason.json
-_LONGEST_STAGE = 40
+_LONGEST_MESSAGE = 4000  # characters, in the log and in reason.json
+_LONGEST_STAGE = 40  # characters
 
 
 @dataclass(frozen=True)
 class Died:
-    """The process is gone: it crashed, hung and was ended, or sent what is no message and was ended."""
+    """The process is gone: it crashed, or it was killed because it hung or sent an invalid message."""
 
     reason: str
 
@@ -33,11 +33,11 @@ class Worker:
     """A running worker process, seen from the daemon.
 
     Args:
-        config: Its settings; they go over the pipe, so that nothing of them shows in the list of processes.
-        command: What to start.
+        config: Its settings; they are sent over the pipe, so that the list of processes shows none of them.
+        command: The command that starts it.
 
     Raises:
-        DeviceError: If no process can be started.
+        DeviceError: If the process cannot be started.
     """
 
     def __init__(self, config: Config, command: Sequence[str] = COMMAND) -> None:
@@ -53,22 +53,22 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         return self._child.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can still be given a job."""
+        """Whether it is running and can be given a job."""
         return self._child.is_alive
 
     def give(self, portrait: Path, speech: Path, controls: Optional[Path], output: Path) -> None:
-        """Let it do a job. Its folder must be there; nothing else may be under way.
+        """Start a job. No other may be running.
 
         Args:
             portrait: The photo.
             speech: The recording.
             controls: A YAML file with the job's own controls.
-            output: The video to write.
+            output: The video to write; its folder must exist.
         """
         self._heard = self._given = time.monotonic()
         self._patience_s = self._stall_s
@@ -77,10 +77,10 @@ class Worker:
         self._child.send(encode(Job(portrait, speech, controls, output)))
 
     def receive(self, timeout_s: float, wake: Optional[int] = None) -> Optional[Message]:
-        """The next message; None if there is none in time.
+        """The next message; None if none arrives in time.
 
         Args:
-            timeout_s: How long to wait.
+            timeout_s: How long to wait, seconds.
             wake: A file descriptor that ends the wait when it becomes readable.
         """
         message = self._next()
@@ -92,22 +92,22 @@ class Worker:
         return message
 
     def _overdue(self) -> Optional[Died]:
-        """End a process that makes no progress, or too little."""
+        """Kill the process if it makes no progress, or if the job takes too long."""
         now = time.monotonic()
         if self._patience_s is not None and now - self._heard >= self._patience_s:
             self.kill()
-            return Died(f"no progress for {now - self._heard:.0f} s while {self._doing}; the worker was ended")
+            return Died(f"no progress for {now - self._heard:.0f} s while {self._doing}; the worker was killed")
         if self._given is not None and now - self._given >= self._job_s:
             self.kill()
-            return Died(f"took longer than worker.job_s = {self._job_s:g} s, {self._doing}; the worker was ended")
+            return Died(f"took longer than worker.job_s = {self._job_s:g} s, {self._doing}; the worker was killed")
         return None
 
     def kill(self) -> None:
-        """End it at once; whatever it was writing is worth nothing."""
+        """Kill it at once; whatever it was writing is incomplete."""
         self._child.kill()
 
     def _next(self) -> Optional[Message]:
-        """A message that has come; None if none has come whole."""
+        """The next message that has arrived; None if none has arrived completely."""
         try:
             line = self._child.line()
         except EOFError as e:
@@ -117,7 +117,7 @@ class Worker:
         return self._understand(line)
 
     def _rest(self) -> None:
-        """There is nothing to be done, and nothing to wait for."""
+        """No job is running, so no deadline applies."""
         self._patience_s = self._given = None
 
     def _understand(self, line: bytes) -> Message:
@@ -128,15 +128,15 @@ class Worker:
         if isinstance(said, Progress):
             said = replace(said, stage="".join(c for c in said.stage[:_LONGEST_STAGE] if c.isprintable()))
             self._doing = f"{said.stage} ({said.done} of {said.total})"
-            if (said.stage, said.done) != self._at:  # the same again is no progress
+            if (said.stage, said.done) != self._at:  # a repeated message is no progress
                 self._at, self._heard = (said.stage, said.done), time.monotonic()
             return said
         if isinstance(said, Crashed):
             self.kill()
-            return Died(said.message[:_LONGEST_WORDS])
+            return Died(said.message[:_LONGEST_MESSAGE])
         self._rest()
         if isinstance(said, Failed):
             if said.last:
                 self.kill()
-            return replace(said, message=said.message[:_LONGEST_WORDS])
+            return replace(said, message=said.message[:_LONGEST_MESSAGE])
         return said

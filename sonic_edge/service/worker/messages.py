@@ -1,7 +1,7 @@
-"""What the daemon and its worker say to each other.
+"""The messages between the daemon and its worker.
 
-To the worker go `Start`, then `Job` after `Job`, each when the one before has ended. Back come `Ready`, `Progress` and,
-for each job, `Finished`, `Failed` or `Crashed`.
+The daemon sends `Start`, then one `Job` at a time, each after the one before has ended. The worker sends `Ready`,
+`Progress` and, for each job, `Finished`, `Failed` or `Crashed`.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from pydantic import Field
 from ...errors import SonicEdgeError
 from ...process.messages import ErrorKind, FilePath, Reader, Text, as_error
 
-_MOST_STEPS = 10**9  # nothing can be calculated with more
+_MOST_STEPS = 10**9  # more cannot be right, and would overflow when calculated with
 
 Steps = Annotated[int, Field(ge=0, le=_MOST_STEPS)]
 
@@ -22,7 +22,7 @@ class Start:
     """The first line to the worker."""
 
     parent: int
-    """The daemon's process; the worker ends when it does."""
+    """The daemon's process id; the worker is killed when the daemon dies."""
     config: Mapping[str, Any]
     """The settings, as `Config.model_dump` gives them."""
 
@@ -36,19 +36,19 @@ class Job:
     controls: Optional[FilePath]
     """A YAML file with the job's own controls."""
     output: FilePath
-    """The video to write; its folder is there."""
+    """The video to write; its folder exists."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded and has run once."""
+    """The model is loaded and has completed a trial run."""
 
     tell: Literal["ready"] = "ready"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The job moves on."""
+    """The job has made progress."""
 
     stage: Text
     done: Steps
@@ -66,25 +66,25 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job, or the start, failed with an error of ours."""
+    """The job, or the start-up, failed with a `SonicEdgeError`."""
 
     kind: ErrorKind
     message: Text
     controls: Dict[str, Any] = field(default_factory=dict)
-    """What the job asked for, as far as it could be read."""
+    """The job's own controls, as far as they could be read."""
     last: bool = False
-    """Whether the worker ends itself now, because it can no longer be trusted to have memory."""
+    """Whether the worker now exits: its start-up failed, or it ran out of memory."""
     tell: Literal["failed"] = "failed"
 
     @property
     def error(self) -> SonicEdgeError:
-        """What it failed with."""
+        """The error."""
         return as_error(self.kind, self.message)
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """A mistake of ours; the worker ends itself."""
+    """The worker hit a bug, and exits."""
 
     message: Text
     tell: Literal["crashed"] = "crashed"

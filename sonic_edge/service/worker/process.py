@@ -1,4 +1,4 @@
-"""The worker's own life: reads its settings and jobs from one pipe and reports on them through the other."""
+"""The worker process: reads its settings and jobs from one pipe and reports on them through another."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from ...process import die_with_parent, limit_resources, take_pipes
 from ...process.messages import encode, kind_of
 from .messages import Crashed, Failed, Finished, FromWorker, Job, Progress, Ready, jobs, starts
 
-if TYPE_CHECKING:  # numpy and what follows are loaded once memory is bounded and a failure can be told
+if TYPE_CHECKING:  # numpy and the rest are imported once memory is limited and a failure can be reported
     from ...engine import pipeline
     from ...media import Request
 
@@ -27,10 +27,10 @@ _REPORT_EVERY_S = 0.1
 
 
 class Renders(Protocol):
-    """What the process needs of a `pipeline.Pipeline`."""
+    """The part of `pipeline.Pipeline` that the process needs."""
 
     def render(self, request: "Request", progress: "Callable[[pipeline.Progress], None]") -> Dict[str, Any]:
-        """Make one video; its report."""
+        """Make one video; returns its report."""
 
 
 MakePipeline = Callable[[Config], ContextManager[Renders]]
@@ -43,10 +43,10 @@ def _make_pipeline(config: Config) -> ContextManager[Renders]:
 
 
 def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
-    """Live as a worker: settings and jobs come on standard input, messages go to standard output.
+    """Run the worker: it reads settings and jobs from standard input and writes messages to standard output.
 
     Args:
-        make_pipeline: Loads what does the work.
+        make_pipeline: Loads the pipeline.
 
     Returns:
         The exit status.
@@ -55,10 +55,10 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     reporter = _Reporter(messages)
     start = starts.read(lines.readline())
     die_with_parent(start.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal reaches us too; the daemon decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches this process too; the daemon decides
     config = check(Config, start.config, "settings from the daemon")
     limit_resources(config.worker.memory_mb)
-    os.nice(5)  # the daemon and the live picture go first
+    os.nice(5)  # the daemon and the live picture have priority
     try:
         with make_pipeline(config) as pipeline:
             reporter.send(Ready())
@@ -66,8 +66,8 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
                 if not _do(pipeline, jobs.read(line), config, reporter):
                     return 1
     except MemoryError:
-        words = f"worker.memory_mb = {config.worker.memory_mb}: too little to load the model"
-        reporter.failed(ConfigError(words), {}, last=True)
+        problem = f"worker.memory_mb = {config.worker.memory_mb}: too little to load the model"
+        reporter.failed(ConfigError(problem), {}, last=True)
         return 1
     except SonicEdgeError as e:
         reporter.failed(e, {}, last=True)
@@ -79,7 +79,7 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
 
 
 def _do(pipeline: Renders, job: Job, config: Config, reporter: "_Reporter") -> bool:
-    """One job; whether the process can take another."""
+    """Do one job; returns whether the process can take another."""
     from ...media import Request
 
     controls: Dict[str, object] = {}
@@ -93,9 +93,9 @@ def _do(pipeline: Renders, job: Job, config: Config, reporter: "_Reporter") -> b
         reporter.failed(e, controls)
     except MemoryError:
         traceback.print_exc()
-        words = f"{job.speech.name}: needs more memory than worker.memory_mb = {config.worker.memory_mb} allows"
-        reporter.failed(RequestError(words), controls, last=True)
-        return False  # what else could not be had in the meantime, nobody knows
+        problem = f"{job.speech.name}: needs more memory than worker.memory_mb = {config.worker.memory_mb} allows"
+        reporter.failed(RequestError(problem), controls, last=True)
+        return False  # other allocations may have failed too, so the process is not reused
     except Exception as e:
         reporter.crashed(e)
         return False
@@ -105,7 +105,7 @@ def _do(pipeline: Renders, job: Job, config: Config, reporter: "_Reporter") -> b
 
 
 def _read_controls(path: Path) -> Dict[str, object]:
-    """The job's own controls, as YAML gives them; their values are for the pipeline to check.
+    """The job's own controls, as parsed YAML; the pipeline checks the values.
 
     Raises:
         RequestError: If the file is too large or not YAML of the form ``name: value``.
@@ -117,7 +117,7 @@ def _read_controls(path: Path) -> Dict[str, object]:
             raise RequestError(f"{path.name}: larger than {MAX_CONTROLS_BYTES} bytes; controls are a few lines")
         text = raw.decode("utf-8-sig")
         depth = 0
-        for event in yaml.parse(text):  # before anything is built: some YAML takes for ever, or all memory
+        for event in yaml.parse(text):  # before it is loaded: some YAML takes endless time or memory to load
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > 2 or isinstance(event, yaml.AliasEvent):
                 raise RequestError(f"{path.name}: must hold `name: value` lines, not nested lists or YAML aliases")
@@ -137,7 +137,7 @@ class _Reporter:
     """Sends messages to the daemon.
 
     Args:
-        pipe: Where to.
+        pipe: The pipe to the daemon.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -152,7 +152,7 @@ class _Reporter:
         self._stage = ""
 
     def progress(self, progress: "pipeline.Progress") -> None:
-        """Pass on what is worth a line: a new stage, its end, and now and then in between."""
+        """Send progress at a stage's beginning and end, and in between at most every `_REPORT_EVERY_S`."""
         now = time.monotonic()
         if progress.stage == self._stage and progress.done < progress.total and now - self._sent < _REPORT_EVERY_S:
             return
@@ -163,6 +163,6 @@ class _Reporter:
         self.send(Failed(kind_of(error), str(error), dict(controls), last))
 
     def crashed(self, error: Exception) -> None:
-        """A mistake of ours: its trace goes to the log, its words to the daemon."""
+        """Report a bug: the traceback goes to the log, the message to the daemon."""
         traceback.print_exc()
         self.send(Crashed(f"{type(error).__name__}: {error}"[:1000]))

@@ -1,9 +1,9 @@
-"""Keeps a worker ready: starts it with the settings in force, and another when it is gone or the settings are others.
+"""Keeps a worker ready: starts one with the settings in force, and replaces it when it dies or they change.
 
 ================================  ================================================================================
-worker cannot start: ConfigError  raised; with new settings: they are refused, the old ones stay
-worker cannot start: other        tried again with back-off, for `GIVE_UP_S`, then raised; with another bundle: refused
-                                  after `TRIES` times, the old one stays
+worker cannot start: ConfigError  raised; with new settings: they are refused, the old ones stay in force
+worker cannot start: other        retried with back-off, for `GIVE_UP_S`, then raised; with another bundle: that is
+                                  refused after `TRIES` attempts, the old one stays in use
 ================================  ================================================================================
 """
 
@@ -25,25 +25,25 @@ from .messages import Failed, Ready
 log = logging.getLogger(__name__)
 
 GIVE_UP_S = 300.0
-"""A worker that has not started for this long is left to systemd, which starts everything afresh."""
+"""If no worker could be started for this long, the daemon exits and systemd restarts it."""
 TRIES = 3
-"""A bundle with which a worker fails to start this often in a row is refused, if there is an old one."""
+"""A new bundle is refused after this many failed starts in a row, if there is an old one."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """The back-off doubles from the first up to the second."""
 PASS_S = 1.0
-"""Nothing is waited for longer without `turn` being called."""
+"""The longest wait between two calls of `turn`."""
 
 
 class WorkerSupervisor:
-    """Holds the worker.
+    """Owns the worker.
 
     Args:
-        settings: What it is started with.
-        command: What to start.
-        turn: Called at least once in `PASS_S` while something is waited for. What it raises ends the wait.
-        sleep: Sleeps for so many seconds or until woken.
+        settings: The settings to start it with.
+        command: The command that starts it.
+        turn: Called at least once in `PASS_S` during every wait. An exception that it raises ends the wait.
+        sleep: Sleeps for the given number of seconds or until woken.
         wake: A file descriptor that ends a wait for the worker when it becomes readable.
-        say: Shows what is going on.
+        say: Shows what the daemon is doing.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class WorkerSupervisor:
         self._wait_s = FIRST_WAIT_S
         self.n_deaths = 0
         self.model: Optional[ModelStatus] = None
-        """What a worker loaded last."""
+        """The model that was last loaded."""
 
     def ready(self) -> Worker:
-        """The worker, started if need be, with its model loaded.
+        """The worker with its model loaded; starts one if necessary.
 
         Raises:
-            ConfigError: If the worker says that a setting is wrong.
+            ConfigError: If the worker reports that a setting is wrong.
             DeviceError: If none could be started for `GIVE_UP_S`.
         """
         since, n_tries = time.monotonic(), 0
@@ -86,7 +86,7 @@ class WorkerSupervisor:
                 log.info("the worker is ready")
                 self._prove(config)
             except ConfigError as e:
-                if self._settings.config is config:  # else others were read meanwhile
+                if self._settings.config is config:  # otherwise they were reloaded meanwhile
                     self._settings.go_back(ConfigError(self._with_way_back(e)))
             except DeviceError as e:
                 n_tries += 1
@@ -103,30 +103,30 @@ class WorkerSupervisor:
         return self._worker
 
     def messages(self, worker: Worker) -> Iterator[Optional[Message]]:
-        """What the worker says, and None at least once in `PASS_S`."""
+        """The worker's messages as they arrive; None if there is none for `PASS_S`."""
         while True:
             self._turn()
             yield worker.receive(PASS_S, self._wake)
 
     def drop(self) -> None:
-        """End it at once; what it was doing is lost."""
+        """Kill the worker at once; an unfinished job is lost."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
         self._started_with = None
 
     def look_after_idle(self) -> None:
-        """See that a worker with nothing to do lives; one that says something is replaced by `ready`."""
+        """Check an idle worker. One that has died or sends a message is dropped, and `ready` starts another."""
         message = self._worker.receive(0.0) if self._worker is not None else None
         if message is not None:
-            words = message.reason if isinstance(message, Died) else f"it said {message} with nothing to do"
-            log.error("%s; starting another worker", words)
+            idle = f"unexpected message from the idle worker: {message}"
+            log.error("%s; starting another worker", message.reason if isinstance(message, Died) else idle)
             self.n_deaths += 1
             self.drop()
             self.back_off()
 
     def back_off(self) -> None:
-        """Wait a little, longer each time."""
+        """Wait for the back-off time, and double it."""
         deadline = time.monotonic() + self._wait_s
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
         while time.monotonic() < deadline:
@@ -134,11 +134,11 @@ class WorkerSupervisor:
             self._sleep(min(PASS_S, max(0.0, deadline - time.monotonic())))
 
     def worked(self) -> None:
-        """Something went well: the next back-off is short again."""
+        """Reset the back-off, after a success."""
         self._wait_s = FIRST_WAIT_S
 
     def status(self, is_working: bool) -> WorkerStatus:
-        """For `sonic-edge status`."""
+        """The worker's part of the status."""
         if self._worker is None:
             return WorkerStatus()
         pid = self._worker.pid
@@ -157,12 +157,12 @@ class WorkerSupervisor:
                     return
                 if isinstance(message, Failed) and isinstance(message.error, ConfigError):
                     raise message.error
-                words = f"unexpected message {message}"
+                why = f"unexpected message {message}"
                 if isinstance(message, Failed):
-                    words = message.message
+                    why = message.message
                 elif isinstance(message, Died):
-                    words = message.reason
-                raise DeviceError(f"the worker cannot be started: {words}")
+                    why = message.reason
+                raise DeviceError(f"the worker cannot be started: {why}")
 
     def _prove(self, config: Config) -> None:
         self._settings.prove(config)
@@ -172,7 +172,7 @@ class WorkerSupervisor:
         )
 
     def _with_way_back(self, error: SonicEdgeError) -> str:
-        """If it is about the bundle, with what to do."""
+        """The error's message; if it is about the bundle, followed by a remedy."""
         model = self._settings.config.model
         is_about_it = model.bundle in str(error)
         return f"{error}; {remedy_for(Path(model.bundle), Path(model.store))}" if is_about_it else str(error)
