@@ -67,11 +67,12 @@ def test_mirror_survives_every_device_being_unplugged(tmp_path):
 
         # the sound server goes
         pulse.kill()
-        until(lambda: "microphone" in status()["live"]["errors"], "noticed")
+        # now and then PortAudio aborts over it, and the studio is started again
+        until(lambda: "microphone" in status()["live"].get("errors", {}), "noticed")
         assert status()["screen"]["showing"] == "idle"
         until(lambda: is_labelled(display), "the idle scene is made by AI too")
         pulse.start()
-        until(lambda: status()["screen"]["showing"] == "live" and not status()["live"]["errors"], "live again")
+        until(lambda: status()["screen"]["showing"] == "live" and not status()["live"].get("errors"), "live again")
 
         # the player goes
         os.kill(family(daemon.pid)["mpv"], signal.SIGKILL)
