@@ -9,7 +9,8 @@ from mindspore import Tensor
 
 from models import batches, faces, life, read_faces
 from models.batches import face_batch
-from models.network import FACE, FACE_TYPICAL, FRAMES, N_VISEMES, Denoiser, Encoder, Rest, Shut, multiplications
+from models.export import multiplications
+from models.network import FACE, FACE_TYPICAL, FRAMES, N_VISEMES, Denoiser, Encoder, Rest, Shut
 
 
 def visemes(silent: slice) -> np.ndarray:
