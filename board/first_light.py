@@ -78,11 +78,11 @@ def compare(cpu: Path, chip: Path) -> int:
 
 def speed(name: str, report: Path, figures: Path) -> None:
     """Print a line of the table: seconds per second of speech."""
-    told, spent = json.loads(report.read_text()), json.loads(figures.read_text())
-    speech_s = told["speech_s"]
+    reported, spent = json.loads(report.read_text()), json.loads(figures.read_text())
+    speech_s = reported["speech_s"]
     per: Dict[str, float] = {
-        "model": told["timings_s"]["thinking"],
-        "whole video": sum(told["timings_s"].values()),
+        "model": reported["timings_s"]["thinking"],
+        "whole video": sum(reported["timings_s"].values()),
         "with start": spent["wall_s"],
         "processor time": spent["cpu_s"],
     }

@@ -148,7 +148,7 @@ def main() -> None:
     rows = sweep(mouth, heard)
     seconds = sum(len(one.samples) for one in recordings) / RATE
     if args.json:
-        told: Dict[str, object] = {
+        reported: Dict[str, object] = {
             "recordings": len(recordings), "seconds": round(seconds, 1), "noise_db": args.noise_db,
             "figures": {
                 name: {"value": f.value, "n": f.n, "mark": marks.get(name),
@@ -157,7 +157,7 @@ def main() -> None:
             },
             "thresholds": rows,
         }  # fmt: skip
-        print(json.dumps(told, indent=2))
+        print(json.dumps(reported, indent=2))
         return
     noise = "" if args.noise_db is None else f", in noise at {args.noise_db:g} dB"
     print(f"{len(recordings)} recordings, {seconds:.0f} s{noise}")

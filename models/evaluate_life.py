@@ -48,14 +48,14 @@ def conditions(net: SonicNet, heard: FloatArray, n_known: int) -> List[FloatArra
 
 
 def walk(
-    net: SonicNet, told: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
+    net: SonicNet, reported: List[FloatArray], face: FloatArray, n_known: int, n_steps: int, rng: np.random.Generator
 ) -> FloatArray:
     """Life channels [9, n], window after window as by a `network.Take`, for a face that is set, not estimated."""
     spec = net.bundle.motion
     noise = spec.life.noise if n_known == PAST else spec.stream.noise
     spread = np.array(noise or np.ones(N_LIFE))[:, None]
     made = np.zeros((N_LIFE, n_known), np.float32)  # rest
-    for condition in told:
+    for condition in reported:
         condition[0, -len(FACE) :] = ((face - FACE_TYPICAL) / FACE_SPREAD)[:, None]
         start = (spread * rng.standard_normal((N_LIFE, FRAMES))).astype(np.float32)
         window = net.sample(condition, made[:, -n_known:], n_steps, start)
@@ -143,15 +143,15 @@ def main() -> None:
     print(" " * 22 + "".join(f"{name:>11}" for name in rows[0]))
     print_row("teacher", rows)
     for n_known, counts in STEPS.items():
-        told = [conditions(net, heard, n_known) for heard, _ in clips]
+        reported = [conditions(net, heard, n_known) for heard, _ in clips]
         for n_steps in counts:
-            takes = [walk(net, one, faces["frontal"], n_known, n_steps, rng) for one in told]
+            takes = [walk(net, one, faces["frontal"], n_known, n_steps, rng) for one in reported]
             where = "offline" if n_known == PAST else "streaming"
             print_row(f"{where} {n_steps} steps", [figures(take, FRAMES - n_known) for take in takes])
-    told = [conditions(net, heard, PAST) for heard, _ in clips]
+    reported = [conditions(net, heard, PAST) for heard, _ in clips]
     for name, face in faces.items():
         print_row(f"{name}, teacher", taught(face))
-        takes = [walk(net, one, face, PAST, 25, rng) for one in told]
+        takes = [walk(net, one, face, PAST, 25, rng) for one in reported]
         print_row(f"{name}, 25", [figures(take, FRAMES - PAST) for take in takes])
 
 

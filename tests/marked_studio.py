@@ -29,13 +29,13 @@ def mark(mirror_class):
             at_s = heard.at_s - (len(heard.samples) - int(loud[0])) / 16000
             if not clicks or at_s > clicks[-1] + 1:
                 clicks.append(at_s)
-                self.told = False
+                self.reported = False
         cues = hear(self, heard)
         for i, cue in enumerate(cues):
             if clicks and 0 <= cue.at_s - clicks[-1] < MARKED_S:
                 cues[i] = replace(cue, pose=Pose(cue.pose))
-                if not self.told:
-                    self.told = True
+                if not self.reported:
+                    self.reported = True
                     with Path(os.environ["SONIC_MARKS"]).open("a") as file:
                         file.write(f"{clicks[-1]} {cue.at_s}\n")
         return cues

@@ -125,10 +125,10 @@ def demo(out):
         pulse.play(samples, RATE)
         if recorder.wait(60) != 0:
             raise SystemExit("the recording failed")
-        told = status()["live"]["mirror"]
+        reported = status()["live"]["mirror"]
         part.replace(out)
-    print(f"{told['shown']} pictures shown, {told['late']} late, {told['refused']} refused; "
-          f"{told['latency_ms']['total']:.0f} ms behind the microphone (median)")  # fmt: skip
+    print(f"{reported['shown']} pictures shown, {reported['late']} late, {reported['refused']} refused; "
+          f"{reported['latency_ms']['total']:.0f} ms behind the microphone (median)")  # fmt: skip
 
 
 class Eye(threading.Thread):

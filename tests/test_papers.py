@@ -63,8 +63,8 @@ def test_the_change_log_is_in_the_form_that_people_know():
 def test_bundles_are_called_by_the_version():
     """In docs/; what installing says is copied from there."""
     for paper in (ROOT / "docs").glob("*.md"):
-        told = set(re.findall(r"sonic-edge-(\d+\.\d+\.\d+)-", paper.read_text(encoding="utf-8")))
-        assert told <= {version()}, f"{paper.name}: {told}"
+        reported = set(re.findall(r"sonic-edge-(\d+\.\d+\.\d+)-", paper.read_text(encoding="utf-8")))
+        assert reported <= {version()}, f"{paper.name}: {reported}"
 
 
 @pytest.mark.parametrize("name", ["bug", "feature"])

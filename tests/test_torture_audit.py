@@ -66,8 +66,8 @@ def with_a_draft(spool):
 
 
 def test_nothing_wrong_is_found_where_nothing_is(spool, done):
-    told = audit(spool, done)
-    assert (told.done, told.failed, told.broken) == (1, 1, [])
+    reported = audit(spool, done)
+    assert (reported.done, reported.failed, reported.broken) == (1, 1, [])
 
 
 @pytest.mark.parametrize(

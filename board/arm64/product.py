@@ -63,11 +63,11 @@ def install() -> str:
         shutil.copy(file, media)
     script = f"cd /media && sha256sum -c {made.name}.sha256 && tar -xf {made.name} && {made.stem}/install.sh"
     said = inside("sh", "-c", script, limit_s=3600)
-    (told,) = [line for line in said.splitlines() if line.startswith("install: installed")]
+    (reported,) = [line for line in said.splitlines() if line.startswith("install: installed")]
     n_packages = len(
         re.findall("^Status: install ok installed$", (ROOT / "var/lib/dpkg/status").read_text(), re.MULTILINE)
     )
-    return f"{told}; Debian has {n_packages} packages"
+    return f"{reported}; Debian has {n_packages} packages"
 
 
 def doctor() -> str:
@@ -120,23 +120,23 @@ def same_here() -> str:
         [sys.executable, str(speak), str(RESULT / "words.wav"), str(_SIDE), str(RESULT / "here.npz")], check=True
     )
     there, mine = np.load(RESULT / "arm64.npz"), np.load(RESULT / "here.npz")
-    told, wrong = [], []
+    reported, wrong = [], []
     for name, most in _MOST.items():
         off = float(np.abs(there[name] - mine[name]).max())
-        told.append(f"{name} {off:.2g} at most")
+        reported.append(f"{name} {off:.2g} at most")
         if not off <= most:
             wrong.append(f"{name}: {off:.3g} apart; at most {most:g} is expected")
     off = float(np.abs(there["pictures"].astype(np.float32) - mine["pictures"]).mean())
     videos = [compare.frames(RESULT / f"{name}.mp4") for name in ("arm64", "here")]
     coded = float(np.mean([compare.difference(a, b) for a, b in zip(*videos)]))
-    told += [f"pictures {off:.2f} of 255 on average", f"decoded videos {coded:.2f}"]
+    reported += [f"pictures {off:.2f} of 255 on average", f"decoded videos {coded:.2f}"]
     if not off <= _PICTURES:
         wrong.append(f"pictures: {off:.2f} apart; at most {_PICTURES} is expected")
     if not coded <= _VIDEOS:
         wrong.append(f"decoded videos: {coded:.2f} apart; at most {_VIDEOS} is expected")
     if wrong:
         raise Wrong("; ".join(wrong))
-    return ", ".join(told)
+    return ", ".join(reported)
 
 
 def _cut(out: Path) -> None:

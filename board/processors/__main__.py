@@ -81,10 +81,10 @@ def main() -> int:
         except NotRun as e:
             print(f"NOT RUN {name}: {e}", flush=True)
             return None
-        told = Measured(**json.loads((folder / "told.json").read_text()))
+        reported = Measured(**json.loads((folder / "reported.json").read_text()))
         made = dict(np.load(folder / "made.npz"))
-        good = report(name, how, told, made, expected, args.forms) and good
-        return told.features
+        good = report(name, how, reported, made, expected, args.forms) and good
+        return reported.features
 
     has = run("this machine", as_it_is) or []
     for kind in X86:
@@ -181,16 +181,16 @@ def _probe() -> bytes:
 def report(
     name: str,
     how: str,
-    told: Measured,
+    reported: Measured,
     made: Dict[str, NDArray[np.float32]],
     expected: Dict[str, NDArray[np.float32]],
     all_forms: bool,
 ) -> bool:
     """Print one processor's line; whether the product agrees."""
-    sums = "integer sums stop at 16 bits" if told.saturates else "integer sums are whole"
+    sums = "integer sums stop at 16 bits" if reported.saturates else "integer sums are whole"
     print(
-        f"== {name} ({how}): onnxruntime {told.onnxruntime}, {' '.join(told.features)}; its kernels "
-        f"{kernels(told.features)}; {sums}"
+        f"== {name} ({how}): onnxruntime {reported.onnxruntime}, {' '.join(reported.features)}; its kernels "
+        f"{kernels(reported.features)}; {sums}"
     )
     forms = ("product", *FORMS) if all_forms else ("product",)
     good = True
@@ -200,7 +200,7 @@ def report(
             good = min(agreed.values()) >= LEAST_R
         spent = ""
         if form != "product" and not how.startswith("QEMU"):
-            spent = "; ms a call: " + ", ".join(f"{stage} {ms[form]:.2f}" for stage, ms in told.ms.items())
+            spent = "; ms a call: " + ", ".join(f"{stage} {ms[form]:.2f}" for stage, ms in reported.ms.items())
         print(f"   {form:<12} r " + ", ".join(f"{key.split('/')[1]} {r:.4f}" for key, r in agreed.items()) + spent)
     sys.stdout.flush()
     return good

@@ -176,7 +176,7 @@ def measured_on_arm(kind: Kind, folder: Path) -> str:
     """
     path = "/src:/opt/model"
     debian.inside("python3", "/src/measure.py", "/result/case", limit_s=_LIMIT_S, QEMU_CPU=kind.qemu, PYTHONPATH=path)
-    for name in ("made.npz", "told.json"):
+    for name in ("made.npz", "reported.json"):
         shutil.copy(debian.RESULT / "case" / name, folder)
     return f"QEMU's {kind.qemu}"
 

@@ -163,8 +163,8 @@ def write(args: argparse.Namespace) -> int:
                 np.ascontiguousarray(array, np.float32).tofile(path)
         if len(calls) < args.samples:
             raise SonicEdgeError(f"{stage}: was called {len(calls)} times only; {args.samples} samples were asked for")
-    told = {"bundle": bundle.spec.version, "samples": args.samples, "seed": args.seed, "sha256": used}
-    (args.out / "calibration.json").write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf8")
+    origin = {"bundle": bundle.spec.version, "samples": args.samples, "seed": args.seed, "sha256": used}
+    (args.out / "calibration.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf8")
     return len(used)
 
 

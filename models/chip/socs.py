@@ -30,11 +30,11 @@ def check_soc(name: str) -> str:
     there = installed()
     if name in (there or KNOWN):
         return ""
-    told = "`npu-smi info` tells the chip's name; write Ascend before it: 310B4 is Ascend310B4"
+    reported = "`npu-smi info` tells the chip's name; write Ascend before it: 310B4 is Ascend310B4"
     if there and name in KNOWN:
         return f"--soc {name}: the CANN of this shell has no such chip; it has: {', '.join(sorted(there))}"
     wanted = name if name.lower().startswith("ascend") else f"Ascend{name}"
     folded = {known.lower(): known for known in (there or KNOWN)}
     near = difflib.get_close_matches(wanted.lower(), folded, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(folded[n] for n in near)}? " if near else ""
-    return f"--soc {name}: no such chip; {hint}{told}"
+    return f"--soc {name}: no such chip; {hint}{reported}"

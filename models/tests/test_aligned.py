@@ -141,7 +141,7 @@ def test_area_counts_pairs() -> None:
 
 
 class Fixed(Aligner):
-    """An aligner that heard what it is told."""
+    """An aligner that hears what the test says."""
 
     def __init__(self, phones: List[_Phone]) -> None:
         self._decoder = self
@@ -165,12 +165,12 @@ def test_alignments_become_segments_and_absurd_ones_are_refused() -> None:
     assert spoken[1].start_s == pytest.approx(0.2078) and spoken[4].start_s == pytest.approx(0.6078)
     far = [phone._replace(score=-2000) for phone in phones]
     slow = [_Phone("M", 20, 40, -200)]
-    for told, text, why in (
+    for reported, text, why in (
         (far, "my", "nats per frame"), (slow, "m", "phones a second"), (phones, "my xyzzy", "xyzzy"),
         (phones, "...", "no text"),
     ):  # fmt: skip
         with pytest.raises(alignment.NotAligned, match=why):
-            Fixed(told).align(samples, text)
+            Fixed(reported).align(samples, text)
 
 
 def test_what_is_loud_without_words_is_neither_pause_nor_closure() -> None:
@@ -239,11 +239,11 @@ def test_the_command_measures_the_bundle(
     (tmp_path / "word.seg").write_text("".join(f"{s.start_s} {s.end_s} {s.symbol}\n" for s in WORD), "utf8")
     monkeypatch.setattr(sys, "argv", ["aligned", str(tmp_path), "--json"])
     aligned.main()
-    told = json.loads(capsys.readouterr().out)
-    assert told["recordings"] == 1 and told["seconds"] == 2.4
-    assert set(lip_figures.MARKS) <= set(told["figures"])
-    assert told["figures"]["pauses shut"]["value"] == 1, "the product shuts the lips in its silences"
-    assert told["figures"]["closure recall"]["n"] == 2
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["recordings"] == 1 and reported["seconds"] == 2.4
+    assert set(lip_figures.MARKS) <= set(reported["figures"])
+    assert reported["figures"]["pauses shut"]["value"] == 1, "the product shuts the lips in its silences"
+    assert reported["figures"]["closure recall"]["n"] == 2
     monkeypatch.setattr(sys, "argv", ["aligned", str(tmp_path)])
     aligned.main()
     printed = capsys.readouterr().out

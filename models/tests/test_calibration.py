@@ -46,8 +46,8 @@ def test_a_folder_for_each_input_and_the_same_again(tmp_path):
             arrays = [np.fromfile(p, np.float32) for p in found]
             assert all(a.size == np.prod(shape) and np.isfinite(a).all() for a in arrays)
             assert tensor == "image_input" or len({a.tobytes() for a in arrays}) > 1
-    told = json.loads((tmp_path / "a" / "calibration.json").read_text("utf8"))
-    assert set(told["sha256"]) == {"speech.flac", "portrait.jpg"}
+    origin = json.loads((tmp_path / "a" / "calibration.json").read_text("utf8"))
+    assert set(origin["sha256"]) == {"speech.flac", "portrait.jpg"}
     assert made(tmp_path / "b").returncode == 0  # the samples are the default
     assert made(tmp_path / "c", "--seed=1").returncode == 0
     assert files(tmp_path / "a") == files(tmp_path / "b") != files(tmp_path / "c")

@@ -285,7 +285,7 @@ def test_another_bundle_is_not_written_over(tools, tmp_path, capsys):
     (tmp_path / "out" / "bundle.yaml").unlink()
     assert convert.main(words(tmp_path)) == 78
     assert "exists and is not a bundle" in capsys.readouterr().err
-    assert not (tmp_path / "work").exists()  # told before anything ran
+    assert not (tmp_path / "work").exists()  # reported before anything ran
 
 
 def test_an_earlier_result_for_the_chip_makes_room(tools, tmp_path):
@@ -300,8 +300,8 @@ def test_it_continues_after_a_failure_is_fixed(tools, tmp_path, capsys):
     working = (tools / "atc").read_text()
     script(tools / "atc", 'echo "E16002: No ONNX parser is registered for optype X."; exit 1')
     assert convert.main(words(tmp_path)) == 1
-    told = capsys.readouterr().err
-    assert "encoder: ATC: exit status 1\n    $ atc --mode=0" in told and "E16002: no parser" in told
+    reported = capsys.readouterr().err
+    assert "encoder: ATC: exit status 1\n    $ atc --mode=0" in reported and "E16002: no parser" in reported
     assert not (tmp_path / "out").exists()
     (tools / "atc").write_text(working)
     assert convert.main(words(tmp_path)) == 0
@@ -384,8 +384,8 @@ def test_a_graph_with_its_inputs_in_another_order(tools, tmp_path, speech):
     """An .om identifies tensors by their position: the order of the graph counts, not that of bundle.yaml."""
     bundle = changed(tmp_path, turned_inputs)
     assert convert.main([*words(tmp_path, "--route", "float"), "--bundle", str(bundle)]) == 0
-    told = (tmp_path / "work" / "denoiser-mindir" / "om.cfg").read_text()
-    assert "input_name_vector=noisy_motion:past_motion:step:condition" in told
+    reported = (tmp_path / "work" / "denoiser-mindir" / "om.cfg").read_text()
+    assert "input_name_vector=noisy_motion:past_motion:step:condition" in reported
     assert agreement(tmp_path / "out", ["acl", "mindspore_lite"], speech) > 0.99
 
 

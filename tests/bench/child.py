@@ -25,13 +25,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, Pipeline(config) as pipeline:
         before, since = cpu_s(), time.monotonic()
         report = pipeline.render(Request(PHOTO, Path(recording), Path(folder) / "x.mp4"))
-        told = {
+        reported = {
             "cpu_s": cpu_s() - before,
             "wall_s": time.monotonic() - since,
             "n_frames": report["video"]["n_frames"],
             "stages_s": report["timings_s"],
         }
-    print(json.dumps(told))
+    print(json.dumps(reported))
     return 0
 
 

@@ -41,7 +41,7 @@ def turn_by_turn(cases: Mapping[str, Callable[[], int]], rounds: int) -> Dict[st
 class Spent:
     """What a process took."""
 
-    told: Dict[str, Any]
+    reported: Dict[str, Any]
     """The last line that it printed, JSON; empty if it is not asked to."""
     cpu_s: float
     wall_s: float
@@ -70,5 +70,5 @@ def run(*command: str) -> Spent:
     if found["rc"]:
         raise SystemExit(f"{' '.join(command)} failed ({found['rc']}): {found['out'][-2000:]}")
     lines = found["out"].strip().splitlines()
-    told = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Spent(told, found["cpu"], found["wall"], found["peak"])
+    reported = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return Spent(reported, found["cpu"], found["wall"], found["peak"])

@@ -31,7 +31,7 @@ def beside(
     path, alone, videos, peaks = recording(folder, seconds), [turn(encode)], [], []
     for _ in range(rounds):
         spent = video(size, preset, path)
-        videos.append(1e3 * spent.told["cpu_s"] / spent.told["n_frames"])
+        videos.append(1e3 * spent.reported["cpu_s"] / spent.reported["n_frames"])
         peaks.append(spent.peak_mb)
         alone.append(turn(encode))
     ratios = [2 * v / (a + b) for v, a, b in zip(videos, alone, alone[1:])]
@@ -50,14 +50,14 @@ def second_core(folder: Path, seconds: float, rounds: int) -> Dict[str, float]:
     for _ in range(rounds):
         for cores, found in walls.items():
             spent = video(512, EncodeSettings().preset, path, cores, ModelSettings().threads)
-            found.append(spent.told["wall_s"])
+            found.append(spent.reported["wall_s"])
     return {"one": float(np.median(walls["0"])), "two": float(np.median(walls["0,1"]))}
 
 
 def growth(folder: Path, seconds: float) -> Dict[str, Any]:
     """A long video between two of ten seconds, at 512, as the settings have it."""
     made = [video(512, EncodeSettings().preset, recording(folder, s)) for s in (10, seconds, 10)]
-    ms = [1e3 * spent.told["cpu_s"] / spent.told["n_frames"] for spent in made]
+    ms = [1e3 * spent.reported["cpu_s"] / spent.reported["n_frames"] for spent in made]
     return {
         "seconds": seconds,
         "cost": 2 * ms[1] / (ms[0] + ms[2]),

@@ -61,15 +61,15 @@ def test_networks(arm64):
 
 
 @pytest.mark.parametrize(
-    "stem, told",
+    "stem, reported",
     [
         ("av-15.1.0-cp39-cp39-manylinux_2_28_aarch64", "av 15.1.0 (cp39-cp39-manylinux_2_28_aarch64)"),
         ("tqdm-4.70.1-py3-none-any", "tqdm 4.70.1 (py3-none-any)"),
         ("made-1.0-7-cp39-cp39-linux_aarch64", "made 1.0 (cp39-cp39-linux_aarch64)"),  # with a build number
     ],
 )
-def test_a_wheel_is_described(stem, told, arm64):
-    assert arm64[2].wheel(stem) == told
+def test_a_wheel_is_described(stem, reported, arm64):
+    assert arm64[2].wheel(stem) == reported
 
 
 @pytest.mark.parametrize("end", ["35 passed in 24.67s", "===== 35 passed in 106.13s (0:01:46) ====="])
@@ -78,7 +78,7 @@ def test_tests_that_passed(end, arm64):
 
 
 @pytest.mark.parametrize(
-    "end, told",
+    "end, reported",
     [
         ("1 failed, 34 passed in 2.00s", "1 failed, 34 passed; all must pass"),
         ("34 passed, 1 skipped in 2.00s", "34 passed, 1 skipped; all must pass"),
@@ -87,6 +87,6 @@ def test_tests_that_passed(end, arm64):
         ("Killed", "pytest printed no result"),
     ],
 )
-def test_tests_that_did_not(end, told, arm64):
-    with pytest.raises(arm64[0].Wrong, match=told):
+def test_tests_that_did_not(end, reported, arm64):
+    with pytest.raises(arm64[0].Wrong, match=reported):
         arm64[1].counted(f"...\n{end}\n")

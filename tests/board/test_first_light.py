@@ -222,16 +222,16 @@ def test_a_chip_that_computes_something_else_is_detected(board, has_reference):
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, reported",
     [
         (["--backend", "gpu"], "--backend gpu: must be acl or mindspore_lite"),
         (["--colour"], "--colour: unexpected argument"),
         (["--device", "one"], "--device one: must be a whole number"),
     ],
 )
-def test_an_invalid_command_line_is_refused(board, words, told):
+def test_an_invalid_command_line_is_refused(board, words, reported):
     status, said = board(*words)
-    assert status == 1 and told in said and "[1/6]" not in said
+    assert status == 1 and reported in said and "[1/6]" not in said
 
 
 def test_without_sonic_edge_there_is_nothing_to_run(board, tmp_path):

@@ -215,7 +215,7 @@ def altered(wheel, folder, name=None, **files):
 
 
 @pytest.mark.parametrize(
-    "tag, files, told",
+    "tag, files, reported",
     [
         (None, {PIXELS: None}, f"{PIXELS} is missing"),
         (None, {PIXELS: ELF["riscv64"]}, f"{PIXELS} is for another processor; {OTHER} is needed"),
@@ -231,11 +231,11 @@ def altered(wheel, folder, name=None, **files):
         ("py3-none-any", {}, "py3-none-any is for any Python and processor; its compiled part is for one"),
     ],
 )
-def test_a_wrong_wheel_of_the_product_is_refused(tag, files, told, bundle, tmp_path):
+def test_a_wrong_wheel_of_the_product_is_refused(tag, files, reported, bundle, tmp_path):
     wheel = own_wheel(bundle)
     done = check_wheel(altered(wheel, tmp_path, tag and f"{'-'.join(wheel.name.split('-')[:2])}-{tag}.whl", **files))
     assert done.returncode == 1
-    assert told in done.stderr
+    assert reported in done.stderr
 
 
 def test_two_wheels_with_the_same_files(bundle, tmp_path):
@@ -288,12 +288,12 @@ def test_a_failed_compilation_is_reported(make, tools, tmp_path):
 
 
 def test_every_file_is_in_the_manifest(bundle):
-    told = {}
+    reported = {}
     for line in (bundle / "SHA256SUMS").read_text().splitlines():
         digest, _, name = line.partition("  ./")
-        told[name] = digest
+        reported[name] = digest
     files = [f for f in bundle.rglob("*") if f.is_file() and f.name != "SHA256SUMS"]
-    assert told == {str(f.relative_to(bundle)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    assert reported == {str(f.relative_to(bundle)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def test_everybody_may_read_it_and_nobody_owns_it(bundle):
@@ -362,11 +362,11 @@ def test_markers_are_read_for_the_box_and_not_for_this_machine(tmp_path):
     make_wheel(tmp_path, "chip", "1.0", "py3-none-any")
     done = check(tmp_path, "product[live]")
     assert done.returncode == 1
-    told = done.stderr.splitlines()
-    assert len(told) == 3
-    assert any("old>=1" in line and "there is no wheel of it" in line for line in told)
-    assert any("chip>=2" in line and "there is chip-1.0-py3-none-any.whl" in line for line in told)
-    assert any("ours" in line for line in told)
+    reported = done.stderr.splitlines()
+    assert len(reported) == 3
+    assert any("old>=1" in line and "there is no wheel of it" in line for line in reported)
+    assert any("chip>=2" in line and "there is chip-1.0-py3-none-any.whl" in line for line in reported)
+    assert any("ours" in line for line in reported)
     for name, version in (("old", "1.1"), ("ours", "1.0")):
         make_wheel(tmp_path, name, version, "py3-none-any")
     (tmp_path / "chip-1.0-py3-none-any.whl").unlink()
@@ -378,7 +378,7 @@ def test_markers_are_read_for_the_box_and_not_for_this_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tag, files, told",
+    "tag, files, reported",
     [
         (f"cp39-cp39-linux_{OTHER}", {"p/a.cpython-39-x.so": ELF[OTHER]}, None),
         (f"cp36-abi3-manylinux_2_17_{OTHER}.manylinux2014_{OTHER}", {"p/a.abi3.so": ELF[OTHER]}, None),
@@ -393,14 +393,14 @@ def test_markers_are_read_for_the_box_and_not_for_this_machine(tmp_path):
         ),
     ],
 )
-def test_a_wheel_for_another_box_is_named(tag, files, told, tmp_path):
+def test_a_wheel_for_another_box_is_named(tag, files, reported, tmp_path):
     wheel = make_wheel(tmp_path, "product", "1.0", tag, files=files.items())
     done = check(tmp_path, "product")
-    assert (done.returncode, done.stderr) == ((1, f"bundle: {wheel.name}: {told}\n") if told else (0, ""))
+    assert (done.returncode, done.stderr) == ((1, f"bundle: {wheel.name}: {reported}\n") if reported else (0, ""))
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, reported",
     [
         (["--arch"], "--arch: a value must follow it"),
         (["--arch", "armhf"], "--arch armhf: must be aarch64 or x86_64"),
@@ -412,10 +412,10 @@ def test_a_wheel_for_another_box_is_named(tag, files, told, tmp_path):
         (["live"], "live: unexpected argument"),
     ],
 )
-def test_an_invalid_command_line_is_refused(words, told):
+def test_an_invalid_command_line_is_refused(words, reported):
     done = run(BOARD / "make_bundle.sh", *words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr
+    assert reported in done.stderr
 
 
 def test_set_up_names_what_it_compiles_with(tmp_path):

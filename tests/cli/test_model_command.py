@@ -330,7 +330,7 @@ def held_up(worker):
 
 
 @pytest.fixture
-def told(tmp_path):
+def reported(tmp_path):
     return lambda: ask(tmp_path / "spool/run", Request("status"))
 
 
@@ -339,22 +339,24 @@ def studio_models(tmp_path):
     return path.read_text().split() if path.exists() else []
 
 
-def test_a_running_job_ends_with_the_bundle_it_began_with(daemon, model, installed, told, tmp_path, settings, capfd):
+def test_a_running_job_ends_with_the_bundle_it_began_with(
+    daemon, model, installed, reported, tmp_path, settings, capfd
+):
     one = installed()
     settings(live={"mode": "record"}, worker={"stall_s": 600.0})
     running = daemon()
     running.until(lambda: studio_models(tmp_path) == ["sonic-net"], "the studio has it")
-    running.until(lambda: told().get("model", {}).get("name") == "sonic-net", "it is told")
-    worker = told()["worker"]["pid"]
+    running.until(lambda: reported().get("model", {}).get("name") == "sonic-net", "it is reported")
+    worker = reported()["worker"]["pid"]
     with held_up(worker):
         drop(running, "a", "ok")
         running.until_logged("a: started")
         status, said, _ = model("use", "my-net")
         assert status == 0 and "the daemon switches to it after the job a" in said
-        assert told()["worker"]["pid"] == worker and told()["model"]["name"] == "sonic-net"
+        assert reported()["worker"]["pid"] == worker and reported()["model"]["name"] == "sonic-net"
         assert studio_models(tmp_path) == ["sonic-net"], "nor is the studio disturbed"
     running.until_there("outbox/a.json")
-    running.until(lambda: told().get("model", {}).get("name") == "my-net", "taken over")
+    running.until(lambda: reported().get("model", {}).get("name") == "my-net", "taken over")
     running.until(lambda: studio_models(tmp_path) == ["sonic-net", one], "by the studio too")
     main(["status", "--config", str(settings())])
     assert f"model       my-net 1.0 ({one[-8:]}) on cpu" in capfd.readouterr().out
@@ -367,7 +369,7 @@ def test_a_running_job_ends_with_the_bundle_it_began_with(daemon, model, install
     ("name", "words"), [("bad-net", "is damaged or changed"), ("odd-net", "the NPU cannot load it")]
 )
 def test_a_bundle_that_the_worker_refuses_leaves_the_old_one_in_service(
-    daemon, model, installed, told, tmp_path, settings, name, words
+    daemon, model, installed, reported, tmp_path, settings, name, words
 ):
     one, bad = installed(), installed(name)
     settings(live={"mode": "record"})
@@ -378,13 +380,13 @@ def test_a_bundle_that_the_worker_refuses_leaves_the_old_one_in_service(
     assert status == 1 and "in use from now on" in said
     assert f"the daemon refuses {bad} and stays with the old bundle: " in complaint
     assert words in complaint and f"`sonic-edge model rollback` goes back to {one}" in complaint
-    assert told()["model"]["name"] == "my-net" and words in told()["settings"]["error"]
+    assert reported()["model"]["name"] == "my-net" and words in reported()["settings"]["error"]
     drop(running, "a", "ok")
     running.until_there("outbox/a.json")
     assert studio_models(tmp_path) == [one], "the studio was never given it"
     status, said, _ = model("rollback")
     assert status == 0 and "the daemon uses it now" in said
-    assert told()["settings"]["error"] == "" and told()["model"]["name"] == "my-net"
+    assert reported()["settings"]["error"] == "" and reported()["model"]["name"] == "my-net"
     assert chosen(tmp_path) == (one, bad)
 
 
@@ -408,7 +410,7 @@ def test_a_daemon_with_other_settings_is_reported(daemon, model, installed, sett
     assert running.process.poll() is None
 
 
-def test_a_choice_that_is_damaged_while_the_daemon_runs_changes_nothing(daemon, model, installed, told, tmp_path):
+def test_a_choice_that_is_damaged_while_the_daemon_runs_changes_nothing(daemon, model, installed, reported, tmp_path):
     one = installed()
     model("use", one)
     running = daemon()
@@ -417,7 +419,7 @@ def test_a_choice_that_is_damaged_while_the_daemon_runs_changes_nothing(daemon, 
         ask(tmp_path / "spool/run", Request("reload"))
     drop(running, "a", "ok")
     running.until_there("outbox/a.json")
-    assert told()["model"]["name"] == "my-net"
+    assert reported()["model"]["name"] == "my-net"
 
 
 # ---- a whole daemon ------------------------------------------------------------------------------------------------
@@ -450,7 +452,7 @@ def put_in(tmp_path):
 
 
 def test_a_running_daemon_switches_to_another_bundle_and_back(
-    whole, model, installed, told, tmp_path, short_speech, put_in
+    whole, model, installed, reported, tmp_path, short_speech, put_in
 ):
     one, bad = installed(), installed("bad-net")
     running = whole()
@@ -466,20 +468,20 @@ def test_a_running_daemon_switches_to_another_bundle_and_back(
     assert status == 0 and "the daemon uses it now" in said
 
     # intact when it is chosen, and damaged when the worker loads it
-    with held_up(told()["worker"]["pid"]):
+    with held_up(reported()["worker"]["pid"]):
         put_in(running, "b", short_speech)
         running.until_logged("b: started")
         status, said, _ = model("use", "bad-net")
         assert status == 0 and "after the job b" in said
         damage(tmp_path / "models" / bad)
     assert made_with("b") == "my-net"
-    running.until(lambda: f"{bad}/encoder.int8.onnx: is damaged" in told()["settings"]["error"], "refused")
-    assert f"`sonic-edge model rollback` goes back to {one}" in told()["settings"]["error"]
+    running.until(lambda: f"{bad}/encoder.int8.onnx: is damaged" in reported()["settings"]["error"], "refused")
+    assert f"`sonic-edge model rollback` goes back to {one}" in reported()["settings"]["error"]
     put_in(running, "c", short_speech)
-    assert made_with("c") == "my-net" and told()["model"]["name"] == "my-net"
+    assert made_with("c") == "my-net" and reported()["model"]["name"] == "my-net"
 
     status, said, _ = model("rollback")
-    assert status == 0 and "the daemon uses it now" in said and told()["settings"]["error"] == ""
+    assert status == 0 and "the daemon uses it now" in said and reported()["settings"]["error"] == ""
     status, said, _ = model("use", SHIPPED)
     assert status == 0 and "the daemon uses it now" in said
     put_in(running, "d", short_speech)

@@ -25,9 +25,9 @@ SAID = Path(__file__).parents[1].joinpath("npu_smi")
 BOARD = (SAID / "310B4_board.txt").read_text()
 
 
-def _case(backend="acl", told=None, **model):
+def _case(backend="acl", reported=None, **model):
     config = check(Config, {"model": {"backend": backend, **model}}, "test")
-    return Context(config, status=None if told is None else statuses.check(told))
+    return Context(config, status=None if reported is None else statuses.check(reported))
 
 
 def _by_state(found):
@@ -89,9 +89,9 @@ def test_a_healthy_chip(smi, compiled):
     smi(BOARD)
     found = list(chip.health(_case(bundle=compiled("Ascend310B4"))))
     assert [finding.state for finding in found] == [OK] * 5
-    told = " / ".join(finding.seen for finding in found)
+    reported = " / ".join(finding.seen for finding in found)
     for words in ("driver 23.0.rc3", "chip 0 is a 310B4", "51 °C, 8.1 W", "1473 of 3513 MB", "compiled for this chip"):
-        assert words in told
+        assert words in reported
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_the_daemons_answers_are_not_asked_for_again(smi):
     asked = smi(BOARD)
     watch = npu.Monitor()
     watch.report = npu.parse((SAID / "310_board.txt").read_text())
-    found = list(chip.health(_case(told={"npu": plain(watch.status())})))
+    found = list(chip.health(_case(reported={"npu": plain(watch.status())})))
     assert "driver 21.0.3.1" in found[0].seen and "chip 0 is a 310;" in found[1].seen and not asked.exists()
     watch.report = npu.parse("")
-    assert "driver 23.0.rc3" in next(iter(chip.health(_case(told={"npu": plain(watch.status())})))).seen
+    assert "driver 23.0.rc3" in next(iter(chip.health(_case(reported={"npu": plain(watch.status())})))).seen
 
 
 # ---- devices ----
@@ -294,5 +294,5 @@ def test_the_checks_are_made_in_the_environment_that_the_unit_gives(tmp_path):
 
 def test_the_support_bundle_describes_the_chip(smi):
     smi(BOARD)
-    told = chip.describe(_case())
-    assert told[-2] == "npu-smi: 23.0.rc3" and "310B4" in told[-1]
+    reported = chip.describe(_case())
+    assert reported[-2] == "npu-smi: 23.0.rc3" and "310B4" in reported[-1]

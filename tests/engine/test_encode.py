@@ -192,7 +192,7 @@ def test_a_picture_of_another_size_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings, told",
+    "settings, reported",
     [
         ({}, ["subme=1", "deadzone=12,11", "qcomp=0.90", "crf=21.0", "bframes=0", "mbtree=0"]),
         ({"crf": 30}, ["crf=30.0"]),
@@ -201,11 +201,11 @@ def test_a_picture_of_another_size_is_an_error(tmp_path):
         ({"preset": "medium"}, ["subme=7", "crf=18.0", "rc_lookahead=10"]),
     ],
 )
-def test_x264_gets_the_options_of_the_settings(tmp_path, settings, told):
+def test_x264_gets_the_options_of_the_settings(tmp_path, settings, reported):
     """It writes its arguments into the file, and skips names that it does not know."""
     video(tmp_path / "a.mp4", **settings)
     said = (tmp_path / "a.mp4").read_bytes().split(b"options: ")[1].split(b"\0")[0].decode("ascii", "replace").split()
-    assert {"threads=2", "lookahead_threads=1", "sliced_threads=0", *told} <= set(said)
+    assert {"threads=2", "lookahead_threads=1", "sliced_threads=0", *reported} <= set(said)
     assert {"b_pyramid=0", "bframes=0"} & set(said)
 
 
@@ -224,9 +224,9 @@ def test_pieces_of_sound_of_any_size(tmp_path):
 
 
 def test_progress_is_reported(tmp_path):
-    told = []
-    video(tmp_path / "a.mp4", 0.4, progress=told.append)
-    assert told == list(range(1, 11))
+    reported = []
+    video(tmp_path / "a.mp4", 0.4, progress=reported.append)
+    assert reported == list(range(1, 11))
 
 
 def test_sound_and_picture_are_taken_in_step(tmp_path):

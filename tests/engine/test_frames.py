@@ -46,9 +46,9 @@ def decoded(path):
 @BOTH
 def test_a_video_with_its_sheet_and_its_report(painted_bundle, tmp_path, short_speech, shape):
     with Pipeline(config(painted_bundle(shape), fps=30)) as pipeline:
-        told = []
+        reported = []
         request = Request(PORTRAIT, short_speech, tmp_path / "a.mp4", sheet=tmp_path / "a.png")
-        report = pipeline.render(request, told.append)
+        report = pipeline.render(request, reported.append)
         again = pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "b.mp4"))
         wide = Request(PORTRAIT, short_speech, tmp_path / "c.mp4", {"keep_resolution": True}, sheet=tmp_path / "c.png")
         whole = pipeline.render(wide)
@@ -58,7 +58,7 @@ def test_a_video_with_its_sheet_and_its_report(painted_bundle, tmp_path, short_s
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     assert all(Label(128, 128, LabelSettings()).is_on(frame) for frame in frames)
     assert report["model"]["bundle"] == f"painted-{shape}" and '"Label":"1"' in report["aigc"]
-    assert list(dict.fromkeys(p.stage for p in told)) == ["portrait", "listening", "thinking", "rendering"]
+    assert list(dict.fromkeys(p.stage for p in reported)) == ["portrait", "listening", "thinking", "rendering"]
     assert not any("without effect" in w or "inference_steps" in w for w in again["warnings"])
     assert (whole["video"]["width"], whole["video"]["height"]) == (512, 600)
     assert decoded(tmp_path / "c.mp4").shape[1:] == (600, 512, 3)
@@ -70,8 +70,8 @@ def test_controls_that_mean_nothing_are_told_once(painted_bundle, tmp_path, shor
     with Pipeline(config(painted_bundle("wav2lip"), inference_steps=4)) as pipeline:
         asked = {"seed": 3, "motion_scale": 0.5, "align_offset": 0.1}
         report = pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "a.mp4", asked))
-    told = [w for w in report["warnings"] if "without effect" in w or "inference_steps" in w]
-    assert told == ["seed, motion_scale: without effect: the model painted-wav2lip paints the face itself"]
+    reported = [w for w in report["warnings"] if "without effect" in w or "inference_steps" in w]
+    assert reported == ["seed, motion_scale: without effect: the model painted-wav2lip paints the face itself"]
 
 
 @BOTH

@@ -72,11 +72,11 @@ def test_the_seed_decides_the_take(pipeline, tmp_path, short_speech):
 
 
 def test_progress_runs_through_all_stages(pipeline, tmp_path, short_speech):
-    told = []
-    pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "out.mp4"), told.append)
-    stages = list(dict.fromkeys(p.stage for p in told))
+    reported = []
+    pipeline.render(Request(PORTRAIT, short_speech, tmp_path / "out.mp4"), reported.append)
+    stages = list(dict.fromkeys(p.stage for p in reported))
     assert stages == ["portrait", "listening", "thinking", "rendering"]
-    last = told[-1]
+    last = reported[-1]
     assert last == Progress("rendering", last.total, last.total)
 
 
@@ -203,8 +203,8 @@ def test_a_thread_ahead_is_bounded_and_ends_with_its_context():
 
 
 def test_the_idle_scene_is_a_silent_labelled_video(pipeline, tmp_path):
-    told = []
-    pipeline.scene(PORTRAIT, tmp_path / "scene.mp4", told.append)
+    reported = []
+    pipeline.scene(PORTRAIT, tmp_path / "scene.mp4", reported.append)
     with av.open(str(tmp_path / "scene.mp4")) as file:
         assert not file.streams.audio and "AIGC" in file.metadata
     frames = decoded(tmp_path / "scene.mp4")
@@ -212,7 +212,7 @@ def test_the_idle_scene_is_a_silent_labelled_video(pipeline, tmp_path):
     steps = np.abs(np.diff(frames[:, :100].astype(int), axis=0)).mean(axis=(1, 2, 3))
     seam = np.abs(frames[0, :100].astype(int) - frames[-1, :100]).mean()
     assert steps.max() > 0.5 and seam <= steps.max() * 1.2
-    assert {p.stage for p in told} == {"thinking", "rendering"}
+    assert {p.stage for p in reported} == {"thinking", "rendering"}
 
 
 def test_the_still_is_the_labelled_photo(pipeline, tmp_path):

@@ -317,9 +317,9 @@ class TestBounds:
         assert _pixels.bounds(points[:1]) == (*points[0], *points[0])
 
     def test_refuses_what_does_not_fit(self) -> None:
-        for wrong, told in (
+        for wrong, reported in (
             (np.zeros((0, 2)), "points: 0; at least one"),
             (np.zeros((3, 3)), "points: axis 1 is 3 long"),
         ):
-            with pytest.raises(ValueError, match=told):
+            with pytest.raises(ValueError, match=reported):
                 _pixels.bounds(wrong)

@@ -77,8 +77,8 @@ def test_the_moments_are_where_the_face_goes_furthest():
         yaw={75: 0.1, 80: -0.2},
         pitch={80: 0.1},
     )
-    told = [(m.what, m.index, m.value) for m in moments(moves)]
-    assert told == [
+    reported = [(m.what, m.index, m.value) for m in moments(moves)]
+    assert reported == [
         ("widest opening", 10, "jaw 0.90"),
         ("rounded", 20, "round 0.80"),
         ("shut", 50, "close 1.00"),
@@ -96,8 +96,8 @@ def test_shut_is_while_speaking_if_it_ever_is():
 
 
 def test_what_does_not_happen_is_not_claimed():
-    told = [m.what for m in moments(motion(50, blink={7: 0.3}, width={9: -0.5}, close={3: 0.2}))]
-    assert told == [
+    reported = [m.what for m in moments(motion(50, blink={7: 0.3}, width={9: -0.5}, close={3: 0.2}))]
+    assert reported == [
         *("never open", "never rounded", "never shut by speech"),
         *("never smiling", "never blinking", "never turned"),
     ]
@@ -294,18 +294,18 @@ def test_what_is_seen_says_which_frames_are_shown():
     level = np.full(5 * 4 + 1, -2.0)
     level[3 * 4] = 1.0
     level[4 * 4 :] = -4.0
-    told, opening = seen(portrait(), [0, 51, 102, 20, 10], level)
-    assert told["mouth changed most"] == (2, "40.0 %")
-    assert told["mouth changed least"] == (0, "0.0 %")
-    assert told["largest step"] == (3, "32.2 %")
-    assert told["loudest"] == (3, "0 dB")
-    assert told["softest"] == (4, "-50 dB")
+    reported, opening = seen(portrait(), [0, 51, 102, 20, 10], level)
+    assert reported["mouth changed most"] == (2, "40.0 %")
+    assert reported["mouth changed least"] == (0, "0.0 %")
+    assert reported["largest step"] == (3, "32.2 %")
+    assert reported["loudest"] == (3, "0 dB")
+    assert reported["softest"] == (4, "-50 dB")
     assert np.allclose(opening.values, np.array([0, 51, 102, 20, 10]) / 102, atol=1e-3) and opening.rate == FPS
 
 
 def test_a_mouth_that_never_moves_is_reported_and_a_single_frame_has_a_sheet(tmp_path):
-    told, opening = seen(portrait(), [1], [0.0])
-    assert told["mouth never changed"][0] == 0 and opening.values.max() < 1
+    reported, opening = seen(portrait(), [1], [0.0])
+    assert reported["mouth never changed"][0] == 0 and opening.values.max() < 1
     face = portrait()
     sheet = Sheet(
         tmp_path / "s.png", face, PictureChooser(face, 1, FPS, np.zeros(1, np.float32), 100.0), np.zeros(1), 100.0, 0.0

@@ -75,10 +75,10 @@ FACE = np.full((1, 3, 224, 224), 0.5, np.float32)
 
 
 def run(bundle, seconds, steps=4, seed=0):
-    encoder, denoiser, told = Encoder(), Denoiser(), []
+    encoder, denoiser, reported = Encoder(), Denoiser(), []
     net = SonicNet(bundle, encoder, denoiser)
-    motion = net.motion(wave(seconds), FACE, steps, seed, lambda done, total: told.append((done, total)))
-    return motion, encoder, denoiser, told
+    motion = net.motion(wave(seconds), FACE, steps, seed, lambda done, total: reported.append((done, total)))
+    return motion, encoder, denoiser, reported
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.96, 1.0, 1.6, 4.0, 7.77])
@@ -134,11 +134,11 @@ def test_each_window_goes_on_from_the_one_before(bundle):
 
 
 def test_as_many_steps_as_asked_from_noise_to_motion(bundle):
-    _, encoder, denoiser, told = run(bundle, 1, steps=7)
+    _, encoder, denoiser, reported = run(bundle, 1, steps=7)
     assert len(denoiser.calls) == 7 * len(encoder.faces)
     steps = [float(c["step"][0, 0]) for c in denoiser.calls[:7]]
     np.testing.assert_allclose(steps, np.arange(7) / 7, atol=1e-6)
-    assert told == [(i + 1, len(encoder.faces)) for i in range(len(encoder.faces))]
+    assert reported == [(i + 1, len(encoder.faces)) for i in range(len(encoder.faces))]
 
 
 def test_the_seed_decides(bundle):

@@ -121,7 +121,7 @@ def test_more_channels_than_can_be_read_safely_are_refused(tmp_path, alone):
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     # in a process of its own: it could crash the tests
-    told, _, _ = alone(f"""
+    reported, _, _ = alone(f"""
 from pathlib import Path
 from sonic_edge.model.store import find_bundle
 from sonic_edge.config import LimitSettings
@@ -132,7 +132,7 @@ try:
 except RequestError as e:
     print(e)
 """)
-    assert told == "many.mka: 16 channels; at most 8 can be read"
+    assert reported == "many.mka: 16 channels; at most 8 can be read"
 
 
 @pytest.mark.parametrize(("name", "codec", "container"), COMPRESSED)

@@ -176,7 +176,7 @@ def smi(tmp_path, monkeypatch):
 
 
 def _until(watch, condition):
-    until(lambda: condition(watch.report) or watch.tick(), lambda: f"what is waited for; {watch.report} was told")
+    until(lambda: condition(watch.report) or watch.tick(), lambda: f"what is waited for; {watch.report} was reported")
 
 
 def test_it_is_asked_with_info_and_in_plain_english(smi):

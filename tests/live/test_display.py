@@ -470,8 +470,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     environment = {**os.environ, "NOTIFY_SOCKET": "/nowhere"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, env=environment, check=False)
-    pid, told = done.stdout.split()
-    assert told == "False"
+    pid, reported = done.stdout.split()
+    assert reported == "False"
     until(lambda: not lives(pid), "it ends")
 
 

@@ -172,17 +172,17 @@ def test_a_portrait_that_is_painted_speaks_live_and_is_recorded(tmp_path, painte
         pulse.play(sentence(6, clicks=False), RATE)  # a device takes its time for the first sound
         outbox = tmp_path / "record" / "spool" / "outbox"
         until(lambda: list(outbox.glob("talk-*.mp4")), "done")
-        until(lambda: list(outbox.glob("talk-*.json")), "told")
+        until(lambda: list(outbox.glob("talk-*.json")), "reported")
         (report,) = outbox.glob("talk-*.json")
         assert json.loads(report.read_text(encoding="utf-8"))["model"]["bundle"] == "painted-wav2lip"
 
 
 def test_sound_and_picture_stay_together():
     """Clicks into the microphone: when they come out of the loudspeaker, and their pictures on the screen."""
-    told = measure(0.3)
-    skew = told["sound_after_picture_ms"]
-    assert told["clicks"] >= 5
+    reported = measure(0.3)
+    skew = reported["sound_after_picture_ms"]
+    assert reported["clicks"] >= 5
     # a player may drop a picture or two itself; the targets for the product are in `make bench-live`
-    assert -55 < skew["median"] < 75, told
-    assert told["microphone_to_screen_ms"] < 300, told
-    assert told["pictures"]["shown"] > 300, told
+    assert -55 < skew["median"] < 75, reported
+    assert reported["microphone_to_screen_ms"] < 300, reported
+    assert reported["pictures"]["shown"] > 300, reported

@@ -108,9 +108,9 @@ def test_every_failure_at_every_call(stage):
     for name, nth in calls_of_a_life(stage):
         for code in (0,) if any(part in name for part in NO_CODE) else CODES:
             faults.order(name, nth, code)
-            with pytest.raises(DeviceError) as told:
+            with pytest.raises(DeviceError) as raised:
                 live(stage)
-            words = str(told.value)
+            words = str(raised.value)
             assert "denoiser.om" in words and len(words) > 60, (name, nth, words)
             if code:
                 assert f"{code} (" in words and f"{name} " in words, (name, nth, words)

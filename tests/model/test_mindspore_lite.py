@@ -92,13 +92,13 @@ def test_every_failure_at_every_call(stage):
         statuses = STATUSES if "build" in name or "predict" in name else STATUSES[:1]
         for what in (*statuses, "TypeError: must be str, but got int", "ValueError: no", "AttributeError: gone"):
             faults.order(name, nth, what)
-            with pytest.raises(DeviceError) as told:
+            with pytest.raises(DeviceError) as reported:
                 live(stage)
-            words = str(told.value)
+            words = str(reported.value)
             assert what.rpartition(": ")[2] in words, (name, what, words)
             assert "MindSpore Lite" in words and len(words) > 70, (name, what, words)
             faults.clear()
-            del told  # its frames hold the model
+            del reported  # its frames hold the model
             assert mindspore_lite.alive() == 0, (name, nth, what)
     np.testing.assert_array_equal(live(stage)["velocity"], good["velocity"])
 
@@ -131,9 +131,9 @@ def test_a_run_that_failed_leaves_a_session_that_works(stage):
 )
 def test_what_the_vendor_says_becomes_what_to_do(stage, said, do):
     faults.order("mindspore_lite.Model.build_from_file", 1, f"RuntimeError: {said}")
-    with pytest.raises(DeviceError, match=r"denoiser\.mindir \(compiled for Ascend310B4\)") as told:
+    with pytest.raises(DeviceError, match=r"denoiser\.mindir \(compiled for Ascend310B4\)") as reported:
         backend().open(stage)
-    assert said in str(told.value) and do in str(told.value)
+    assert said in str(reported.value) and do in str(reported.value)
 
 
 def test_not_enough_memory_and_another_chip(stage, monkeypatch, capfd):
@@ -257,24 +257,28 @@ def test_for_a_bare_om_the_way_to_wrap_it_is_named(shipped, tmp_path):
     om = tmp_path / "denoiser.om"
     om.write_bytes(b"IMOD")
     stage = replace(shipped, path=om)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as reported:
         backend().open(stage)
     config = tmp_path / "denoiser.om.cfg"
     assert config.read_text(encoding="utf-8") == om_config(stage)
     assert (
         f"converter_lite --fmk=OM --modelFile={om} --outputFile={tmp_path / 'denoiser'} --device=Ascend "
-        f"--optimize=ascend_oriented --saveType=MINDIR --configFile={config}\n" in str(told.value)
+        f"--optimize=ascend_oriented --saveType=MINDIR --configFile={config}\n" in str(reported.value)
     )
-    assert "stages.denoiser.files.mindspore_lite" in str(told.value) and "model.backend to acl" in str(told.value)
+    assert "stages.denoiser.files.mindspore_lite" in str(reported.value) and "model.backend to acl" in str(
+        reported.value
+    )
 
 
 def test_a_folder_that_may_not_be_written_to(shipped, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stage = replace(shipped, path=Path("/proc/denoiser.om"))  # not even root writes there
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as reported:
         backend().open(stage)
     (written,) = tmp_path.glob("sonic-edge-*/denoiser.om.cfg")
-    assert written.read_text(encoding="utf-8") == om_config(stage) and f"--configFile={written}\n" in str(told.value)
+    assert written.read_text(encoding="utf-8") == om_config(stage) and f"--configFile={written}\n" in str(
+        reported.value
+    )
 
 
 def test_it_may_be_held_by_one_thread_and_run_by_another(stage):

@@ -59,8 +59,8 @@ def serve(folder):
 
 def test_an_order_and_its_answer(serve, folder):
     serve(lambda order: {"error": "", "what": order.order, "on": order.on, "words": "正在录音"})
-    told = {"error": "", "what": "talk", "on": False, "words": "正在录音"}
-    assert ask(folder, Request("talk", on=False)) == told
+    reported = {"error": "", "what": "talk", "on": False, "words": "正在录音"}
+    assert ask(folder, Request("talk", on=False)) == reported
     assert ask(folder, Request("status"))["on"] is True
 
 

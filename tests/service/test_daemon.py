@@ -95,8 +95,8 @@ def test_a_job_that_hangs_is_ended_and_counted(ready):
     daemon = ready(stall_s=5, attempts=1)
     drop(daemon, "a", "stall")
     daemon.until_there("failed/a/reason.json")
-    told = re.search(r"no progress for (\d+) s while rendering", daemon.json("failed/a/reason.json")["what"])
-    assert int(told[1]) >= 5
+    reported = re.search(r"no progress for (\d+) s while rendering", daemon.json("failed/a/reason.json")["what"])
+    assert int(reported[1]) >= 5
     drop(daemon, "good", "ok")
     daemon.until_there("outbox/good.json")
 

@@ -50,9 +50,9 @@ def test_orders_reach_the_studio_and_its_state_comes_back(run, tmp_path, capsys)
         assert sonic_edge(tmp_path, "talk", "start") == 0
         until(lambda: status(tmp_path)["live"]["talking"], "talking")
         assert sonic_edge(tmp_path, "status") == 0
-        told = capsys.readouterr().out
+        reported = capsys.readouterr().out
         for words in ("record, talking", "a microphone; overruns: 3, disconnected: 1", "screen      none"):
-            assert words in told
+            assert words in reported
         assert sonic_edge(tmp_path, "talk", "stop") == 0
         until(lambda: not status(tmp_path)["live"]["talking"], "not talking")
         assert sonic_edge(tmp_path, "snapshot") == 2
@@ -103,7 +103,7 @@ def test_a_studio_that_talks_nonsense_is_ended(run, tmp_path):
 
 def test_a_wrong_setting_is_reported_and_not_retried(run, tmp_path, capsys):
     with run("config") as kiosk:
-        until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "told")
+        until(lambda: "camera.device = x" in status(tmp_path)["live"]["error"], "reported")
         time.sleep(1.5)
         assert kiosk._studio.studio is None
         assert sonic_edge(tmp_path, "status") == 0
@@ -231,10 +231,10 @@ def _config(tmp_path, backend):
 def test_the_chip_is_in_the_status_and_its_faults_in_the_log(chip, tmp_path, capsys, caplog):
     chip("310B4_board.txt")
     with Kiosk(_config(tmp_path, "acl"), tmp_path / "run"):
-        until(lambda: status(tmp_path)["npu"], "told")
+        until(lambda: status(tmp_path)["npu"], "reported")
         assert sonic_edge(tmp_path, "status") == 0
-        told = capsys.readouterr().out
-        assert "chip 0      310B4: OK, 51 C, 8.1 W, AI cores 12 % busy, 2040 of 3513 MB used" in told
+        reported = capsys.readouterr().out
+        assert "chip 0      310B4: OK, 51 C, 8.1 W, AI cores 12 % busy, 2040 of 3513 MB used" in reported
         chip("310B1_alarm.txt")
         until(lambda: len(status(tmp_path)["npu"]["chips"]) == 2, "two chips")
         until(lambda: "its health is Alarm" in caplog.text, "logged")
@@ -253,7 +253,7 @@ def test_npu_smi_is_run_only_where_the_settings_want_the_chip(chip, tmp_path):
         time.sleep(0.6)
         assert status(tmp_path)["npu"] == {}
         kiosk.configure(_config(tmp_path, "acl"))
-        until(lambda: status(tmp_path)["npu"], "told")
+        until(lambda: status(tmp_path)["npu"], "reported")
         kiosk.configure(_config(tmp_path, "cpu"))
         until(lambda: status(tmp_path)["npu"] == {}, "no more")
 

@@ -22,7 +22,7 @@ def order(tmp_path):
 
 
 @pytest.fixture
-def told(tmp_path):
+def reported(tmp_path):
     return lambda: ask(tmp_path / "spool/run", Request("status"))
 
 
@@ -44,7 +44,7 @@ def change(tmp_path):
 # ---- cancel, retry -------------------------------------------------------------------------------------------------
 
 
-def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order, told, capsys):
+def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order, reported, capsys):
     daemon = ready()
     drop(daemon, "a", "slow 600")
     daemon.until_logged("a: started")
@@ -55,7 +55,9 @@ def test_a_job_under_way_is_cancelled_at_once_and_the_next_is_done(ready, order,
     assert reason["what"] == "a: cancelled by order" and reason["error"] == "RequestError"
     assert (daemon.spool / "failed/a/a.wav").read_text() == "slow 600"
     daemon.until_there("outbox/b.json")
-    daemon.until(lambda: told()["counts"] == {"done": 1, "failed": 0, "cancelled": 1, "worker_deaths": 0}, "counted")
+    daemon.until(
+        lambda: reported()["counts"] == {"done": 1, "failed": 0, "cancelled": 1, "worker_deaths": 0}, "counted"
+    )
     daemon.until_empty("work")
 
 
@@ -75,19 +77,19 @@ def test_a_job_that_hangs_or_keeps_dying_is_cancelled_at_once(ready, order, acti
     daemon.until_empty("work")
 
 
-def test_jobs_that_wait_are_listed_and_cancelled(ready, order, told, capsys):
+def test_jobs_that_wait_are_listed_and_cancelled(ready, order, reported, capsys):
     daemon = ready()
     drop(daemon, "a", "slow 600")
-    daemon.until(lambda: told()["job"].get("id") == "a", "a is worked on")
+    daemon.until(lambda: reported()["job"].get("id") == "a", "a is worked on")
     drop(daemon, "-课 文\n", "ok")
     drop(daemon, "c", "ok")
-    daemon.until(lambda: told()["queue"]["names"] == ["_课 文_", "c"], "listed")
+    daemon.until(lambda: reported()["queue"]["names"] == ["_课 文_", "c"], "listed")
     assert order("cancel", "_课 文_", "c") == 0
     assert list((daemon.spool / "inbox").iterdir()) == []
     assert sorted(p.name for p in (daemon.spool / "failed").iterdir()) == ["_课 文_", "c"]
     assert order("cancel", "nobody") == 2
     assert "nobody: no such job is waiting or running" in capsys.readouterr().err
-    assert told()["job"]["id"] == "a"
+    assert reported()["job"]["id"] == "a"
 
 
 def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order, capsys):
@@ -109,39 +111,39 @@ def test_a_failed_job_is_put_into_the_inbox_again_with_its_controls(ready, order
 # ---- settings ------------------------------------------------------------------------------------------------------
 
 
-def test_new_settings_hold_without_a_restart(ready, change, told):
+def test_new_settings_hold_without_a_restart(ready, change, reported):
     daemon = ready()
-    daemon.until(lambda: told()["worker"]["state"] == "ready", "told")
-    pid = told()["worker"]["pid"]
+    daemon.until(lambda: reported()["worker"]["state"] == "ready", "reported")
+    pid = reported()["worker"]["pid"]
     change(daemon, spool={"keep_inputs": False})
     daemon.until_logged("the settings were read again")
     drop(daemon, "a", "ok")
     daemon.until_there("outbox/a.json")
     assert not (daemon.spool / "outbox/a.inputs").exists()
-    daemon.until(lambda: told()["worker"]["pid"] == pid, "the worker stays: nothing of its own changed")
+    daemon.until(lambda: reported()["worker"]["pid"] == pid, "the worker stays: nothing of its own changed")
     change(daemon, controls={"seed": 7})
     daemon.until_logged("the worker is ready", times=2)
-    assert told()["settings"]["error"] == ""
+    assert reported()["settings"]["error"] == ""
 
 
-def test_wrong_settings_are_refused_and_the_old_ones_stay(ready, change, told, order, capsys):
+def test_wrong_settings_are_refused_and_the_old_ones_stay(ready, change, reported, order, capsys):
     daemon = ready()
     change(daemon, worker={"attempts": 99})
-    daemon.until(lambda: "worker.attempts = 99" in told()["settings"]["error"], "told")
+    daemon.until(lambda: "worker.attempts = 99" in reported()["settings"]["error"], "reported")
     order("status")
     assert "settings    refused at" in capsys.readouterr().out
     drop(daemon, "a", "ok")
     daemon.until_there("outbox/a.json")
     change(daemon, worker={"attempts": 3}, spool={"root": str(daemon.spool.parent / "other")})
-    daemon.until(lambda: "cannot change while the daemon runs" in told()["settings"]["error"], "told")
+    daemon.until(lambda: "cannot change while the daemon runs" in reported()["settings"]["error"], "reported")
     change(daemon, spool={"root": str(daemon.spool)})
-    daemon.until(lambda: told()["settings"]["error"] == "", "mended")
+    daemon.until(lambda: reported()["settings"]["error"] == "", "mended")
 
 
-def test_settings_that_only_the_worker_finds_wrong_are_refused_too(ready, change, told):
+def test_settings_that_only_the_worker_finds_wrong_are_refused_too(ready, change, reported):
     daemon = ready("picky")
     change(daemon, controls={"seed": 13})
-    daemon.until(lambda: "seed = 13: brings bad luck" in told()["settings"]["error"], "told")
+    daemon.until(lambda: "seed = 13: brings bad luck" in reported()["settings"]["error"], "reported")
     drop(daemon, "a", "ok")
     daemon.until_there("outbox/a.json")
 
@@ -164,12 +166,12 @@ def plenty(folder):
     return shutil.disk_usage(folder).free // 1_000_000 + 10_000
 
 
-def test_jobs_wait_for_room_and_go_on_by_themselves(ready, change, told, order, capsys):
+def test_jobs_wait_for_room_and_go_on_by_themselves(ready, change, reported, order, capsys):
     daemon = ready()
     change(daemon, disk={"floor_mb": plenty(daemon.spool)})
     daemon.until_logged("disk full")
     drop(daemon, "a", "ok")
-    daemon.until(lambda: told()["queue"]["names"] == ["a"], "it waits")
+    daemon.until(lambda: reported()["queue"]["names"] == ["a"], "it waits")
     order("status")
     shown = capsys.readouterr().out
     assert "no job is started: disk full" in shown and "waiting     1: a" in shown
@@ -179,13 +181,13 @@ def test_jobs_wait_for_room_and_go_on_by_themselves(ready, change, told, order, 
     assert "there is room on the disk again" in daemon.text()
 
 
-def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, told):
+def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, reported):
     daemon = ready(attempts=2)
     drop(daemon, "a", "slow 600")
     daemon.until_logged("a: started")
     change(daemon, disk={"floor_mb": 2 * plenty(daemon.spool)})
     daemon.until_logged("(attempt 1 of 2)")
-    daemon.until(lambda: "disk full" in told()["queue"]["held"], "held")
+    daemon.until(lambda: "disk full" in reported()["queue"]["held"], "held")
     assert [p.name for p in (daemon.spool / "work").iterdir()] == ["a"]
     (daemon.spool / "work/a/inputs/a.wav").write_text("ok")
     change(daemon, disk={"floor_mb": 10})
@@ -195,15 +197,15 @@ def test_a_job_that_fills_the_disk_is_stopped_and_waits(ready, change, told):
 # ---- seen from outside ---------------------------------------------------------------------------------------------
 
 
-def test_status_shows_the_past_and_the_present(ready, order, told, capsys):
+def test_status_shows_the_past_and_the_present(ready, order, reported, capsys):
     daemon = ready()
     drop(daemon, "bad", "refuse")
     daemon.until_there("failed/bad/reason.json")
     drop(daemon, "a", "slow 600")
-    daemon.until(lambda: told()["job"].get("percent") == 50, "half way")
-    daemon.until(lambda: told()["job"]["left_s"] > 1, "about how long it takes")
-    daemon.until(lambda: told()["queue"]["waiting"] == 0, "told")
-    status = told()
+    daemon.until(lambda: reported()["job"].get("percent") == 50, "half way")
+    daemon.until(lambda: reported()["job"]["left_s"] > 1, "about how long it takes")
+    daemon.until(lambda: reported()["queue"]["waiting"] == 0, "reported")
+    status = reported()
     assert status["counts"]["failed"] == 1 and status["errors"][-1]["what"] == "bad: failed: bad.wav: nobody speaks"
     assert status["worker"]["state"] == "working" and status["worker"]["pid"] == worker_of(daemon)
     assert status["job"]["left_s"] > 1 and status["disk"]["free_mb"] > 0
@@ -216,9 +218,9 @@ def test_status_shows_the_past_and_the_present(ready, order, told, capsys):
     assert "sonic_edge" in figures
 
 
-def test_watch_goes_on_while_the_daemon_is_away(ready, order, told, monkeypatch, capsys):
+def test_watch_goes_on_while_the_daemon_is_away(ready, order, reported, monkeypatch, capsys):
     daemon = ready()
-    daemon.until(lambda: told()["state"] == "waiting for jobs", "told")
+    daemon.until(lambda: reported()["state"] == "waiting for jobs", "reported")
     passes = []
 
     def wait(seconds):

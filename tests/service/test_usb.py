@@ -253,8 +253,8 @@ def test_an_impossible_order_is_answered_with_a_message(box, stick):
     box.serve()
     box.plug(stick)
     assert results(stick) == [f"{name} 失败 failed.txt" for name in ("alone", "bad", "empty", "twice")]
-    told = (stick / RESULTS / "bad 失败 failed.txt").read_bytes().decode("utf-8-sig")
-    assert "视频未能生成。录音或照片无法使用" in told and "Why: bad.jpg: no face found\r\n" in told
+    reported = (stick / RESULTS / "bad 失败 failed.txt").read_bytes().decode("utf-8-sig")
+    assert "视频未能生成。录音或照片无法使用" in reported and "Why: bad.jpg: no face found\r\n" in reported
     for name, words in (
         ("alone", "there is no photo with it"),
         ("twice", "holds 2 files of kind recording"),
@@ -364,14 +364,15 @@ def full(monkeypatch, number):
 
 
 @pytest.mark.parametrize(
-    "number, told", [(errno.ENOSPC, "the stick is full"), (errno.EIO, "cannot be written onto the stick: Input/output")]
+    "number, reported",
+    [(errno.ENOSPC, "the stick is full"), (errno.EIO, "cannot be written onto the stick: Input/output")],
 )
-def test_a_stick_that_fails_while_it_is_written(box, folder, monkeypatch, number, told):
+def test_a_stick_that_fails_while_it_is_written(box, folder, monkeypatch, number, reported):
     put(folder, "a")
     box.serve()
     import_jobs(box.config, folder)
     full(monkeypatch, number)
-    with pytest.raises(DeviceError, match=told):
+    with pytest.raises(DeviceError, match=reported):
         export_results(box.config, folder)
     announce_end(box.config, folder, failed=True)
     assert results(folder) == [] and box.said[-1] == "usb_failed"

@@ -177,9 +177,14 @@ def test_a_recording_alone_in_a_folder_too(make, clock, tmp_path):
 def test_a_recording_alone_without_a_configured_portrait_fails_in_words(spool, clock):
     put(spool.inbox / "a.mp3", "speech")
     assert work(spool, clock) == []
-    told = reason(spool, "a")
-    assert "no photo and spool.portrait is not set" in told["what"]
-    assert told["error"] == "RequestError" and told["attempts"] == 0 and told["controls"] == {} and "T" in told["time"]
+    reported = reason(spool, "a")
+    assert "no photo and spool.portrait is not set" in reported["what"]
+    assert (
+        reported["error"] == "RequestError"
+        and reported["attempts"] == 0
+        and reported["controls"] == {}
+        and "T" in reported["time"]
+    )
     assert names(spool.failed / "a") == ["a.mp3", "reason.json"]
 
 
@@ -206,8 +211,8 @@ def test_unknown_files_stay_and_are_reported_once(spool, clock, caplog):
     (spool.inbox / "link").symlink_to("/etc")
     work(spool, clock, 100)
     assert names(spool.inbox) == ["Makefile", "empty", "link", "notes.txt"]
-    (told,) = [r.message for r in caplog.records if "not a recording" in r.message]
-    assert "'Makefile'" in told and "'link'" in told
+    (reported,) = [r.message for r in caplog.records if "not a recording" in r.message]
+    assert "'Makefile'" in reported and "'link'" in reported
     put(spool.inbox / "another.doc")
     work(spool, clock, 10)
     assert len([r for r in caplog.records if "not a recording" in r.message]) == 2
@@ -610,9 +615,9 @@ def test_a_failed_jobs_reason_says_everything(spool, clock):
         spool.start(job)
         spool.fail(job, RequestError("a.wav: 没有人声"), {"seed": 3})
     assert "没有人声" in (spool.failed / "a" / "reason.json").read_text(encoding="utf-8")
-    told = reason(spool, "a")
-    assert (told["error"], told["attempts"], told["controls"]) == ("RequestError", 1, {"seed": 3})
-    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$", told["time"])
+    reported = reason(spool, "a")
+    assert (reported["error"], reported["attempts"], reported["controls"]) == ("RequestError", 1, {"seed": 3})
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$", reported["time"])
 
 
 def test_a_failed_job_dragged_back_is_a_job_again(spool, clock):

@@ -282,7 +282,7 @@ def test_submit_takes_photo_and_recording_in_either_order(box):
 
 
 @pytest.mark.parametrize(
-    "words, status, told",
+    "words, status, reported",
     [
         (["{speech}"], 2, "there is no photo with it, and spool.portrait is not set"),
         (["{photo}"], 2, "me.jpg: is not a recording"),
@@ -294,11 +294,11 @@ def test_submit_takes_photo_and_recording_in_either_order(box):
         (["{speech}", "{photo}", "--name", ""], 2, "--name: must not be empty"),
     ],
 )
-def test_submit_finds_mistakes_before_it_puts_anything_in(box, capsys, words, status, told):
+def test_submit_finds_mistakes_before_it_puts_anything_in(box, capsys, words, status, reported):
     (box.speech.parent / "empty.wav").touch()
     fill = {"speech": box.speech, "photo": box.photo, "folder": box.speech.parent}
     assert box.submit(*(word.format(**fill) for word in words)) == status
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
     assert names(box.root / "inbox") == []
 
 

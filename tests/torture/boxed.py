@@ -22,7 +22,7 @@ STUB = (sys.executable, str(Path(__file__).with_name("stub.py")))
 
 def die_at(root: Path, job: str, number: int, log: Path) -> None:
     """Kill this process before step `number` of a job."""
-    told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    reported = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     n_seen = 0
 
     def each(step: Step) -> None:
@@ -31,7 +31,7 @@ def die_at(root: Path, job: str, number: int, log: Path) -> None:
         if n_seen == 0 and job not in named:
             return
         n_seen += 1
-        os.write(told, f"{n_seen} {step.kind} {step.path} {step.target}\n".encode(errors="replace"))
+        os.write(reported, f"{n_seen} {step.kind} {step.path} {step.target}\n".encode(errors="replace"))
         if n_seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -53,12 +53,12 @@ def run(folder: Path, seed: int) -> Result:
             years.add(box.last_words(1)[:4])
             result.progress(f"{i + 1} of {len(JUMPS)} jumps, {len(given)} jobs")
         result.expect(box.stop() == 0, "the daemon did not end well")
-        told = audit(box.spool, given)
+        reported = audit(box.spool, given)
     result.row("jumps / jobs / looks at outbox and failed", f"{len(JUMPS)} / {len(given)} / {watch.n_looks}")
     result.row("years the daemon's log knows", ", ".join(sorted(years)))
     result.expect({"1970", "2040"} <= years, f"the clock did not jump: {sorted(years)}")
-    result.row("of the jobs", told)
-    for words in told.broken + watch.broken:
+    result.row("of the jobs", reported)
+    for words in reported.broken + watch.broken:
         result.expect(False, words)
     return result
 

@@ -202,12 +202,12 @@ class _Flow:
         self.again()
         self.result.expect(self.box.stop() == 0, f"{self.name}: the daemon did not end well")
         self.result.row(f"{self.name}: restarts that systemd would have had to do", self.n_restarts)
-        told = audit(self.box.spool, self.given, excuses=("disk full", "disk read-only", "cannot be written"))
-        self.result.row(f"{self.name}: of {len(self.given)} jobs", told)
+        found = audit(self.box.spool, self.given, excuses=("disk full", "disk read-only", "cannot be written"))
+        self.result.row(f"{self.name}: of {len(self.given)} jobs", found)
         self.result.row(
             f"{self.name}: looks at outbox and failed, broken", f"{self._watch.n_looks}, {len(self._watch.broken)}"
         )
-        for words in told.broken + self._watch.broken:
+        for words in found.broken + self._watch.broken:
             self.result.expect(False, f"{self.name}: {words}")
         words = [line for line in self.box.text().splitlines() if " ERROR " in line or " WARNING " in line]
         self.result.row(f"{self.name}: it says, for example", words[0].split(" ", 3)[-1][:90] if words else "nothing")

@@ -212,52 +212,52 @@ def audit(spool: Path, given: List[Given], mark_of: MarkOf = stub_mark, excuses:
         mark_of: Reads what is in outbox.
         excuses: Reasons accepted for a job that failed only because its worker was disturbed.
     """
-    told = Audit()
+    reported = Audit()
     ends: Dict[str, List[str]] = {}
     reasons: Dict[str, str] = {}
     marks = {_key(content): job.mark for job in given for content in job.contents}
     found = _contents(spool)
     for folder in ("inbox", "work"):
-        told.broken += [f"{folder}/{name!r} is left" for name in _names(spool / folder)]
+        reported.broken += [f"{folder}/{name!r} is left" for name in _names(spool / folder)]
     for path in sorted((spool / "outbox").iterdir()):
         if path.suffix == ".json":
             try:
                 report = json.loads(path.read_bytes())
                 mark = mark_of(report, (spool / "outbox" / str(report["result"])).read_bytes())
             except (OSError, ValueError, KeyError) as e:
-                told.broken.append(f"{path.name!r} in outbox: {e!r}")
+                reported.broken.append(f"{path.name!r} in outbox: {e!r}")
             else:
                 ends.setdefault(mark, []).append("outbox")
         elif not path.with_suffix(".json").exists() or path.suffix not in (".mp4", ".inputs"):
-            told.broken.append(f"{path.name!r} in outbox belongs to nothing")
+            reported.broken.append(f"{path.name!r} in outbox belongs to nothing")
     for path in sorted((spool / "failed").iterdir()):
         what = ""
         try:
             what = json.loads((path / "reason.json").read_bytes())["what"]
             assert what, "says nothing"
         except (OSError, ValueError, KeyError, AssertionError) as e:
-            told.broken.append(f"failed/{path.name!r}/reason.json: {e!r}")
+            reported.broken.append(f"failed/{path.name!r}/reason.json: {e!r}")
         inside = {marks[key] for key, where in found.items() if key in marks and any(path in p.parents for p in where)}
         if len(inside) != 1:
-            told.broken.append(f"failed/{path.name!r} holds files of {sorted(inside) or 'no job'}")
+            reported.broken.append(f"failed/{path.name!r} holds files of {sorted(inside) or 'no job'}")
         for mark in inside:
             reasons[mark] = what
             ends.setdefault(mark, []).append("failed")
     for job in given:
         here = ends.pop(job.mark, [])
-        told.done += here == ["outbox"]
-        told.failed += here == ["failed"]
+        reported.done += here == ["outbox"]
+        reported.failed += here == ["failed"]
         if len(here) != 1:
-            told.broken.append(f"{job.mark} ({job.kind}) {'is LOST' if not here else f'ended {here}'}")
+            reported.broken.append(f"{job.mark} ({job.kind}) {'is LOST' if not here else f'ended {here}'}")
         elif here != [job.ends] and not any(excuse in reasons.get(job.mark, "") for excuse in excuses):
-            told.broken.append(f"{job.mark} ({job.kind}) ended in {here[0]}: {reasons.get(job.mark, '')}")
+            reported.broken.append(f"{job.mark} ({job.kind}) ended in {here[0]}: {reasons.get(job.mark, '')}")
         n_kept = 0 if job.kind == "deep" and here == ["outbox"] else 1  # what the box recorded itself goes
         for content in job.contents:
             where = found.get(_key(content), [])
             if len(where) != n_kept:
-                told.broken.append(f"{job.mark} ({job.kind}): {content[:40]!r} is there {len(where)} times")
-    told.broken += [f"{mark} ended in {where} but was never given in" for mark, where in ends.items()]
-    return told
+                reported.broken.append(f"{job.mark} ({job.kind}): {content[:40]!r} is there {len(where)} times")
+    reported.broken += [f"{mark} ended in {where} but was never given in" for mark, where in ends.items()]
+    return reported
 
 
 def _names(folder: Path) -> List[str]:

@@ -41,7 +41,7 @@ def run(folder: Path, seed: int) -> Result:
     n_said, share = len(box.text().splitlines()) - n_log, (cpu_s(box.process.pid) - used) / MEASURED_S
     result.row("processor share of the daemon with nothing to do", f"{100 * share:.1f} %")
     result.row("log lines in all / in the next 20 s / bytes", f"{n_log} / {n_said} / {box.log.stat().st_size}")
-    result.expect(n_said == 0, f"the junk is told of again and again: {n_said} lines in {MEASURED_S:.0f} s")
+    result.expect(n_said == 0, f"the junk is reported of again and again: {n_said} lines in {MEASURED_S:.0f} s")
     result.expect(n_log < 2000, f"{n_log} log lines: one for each piece of junk")
     missing = junk - set(box.names("inbox"))
     result.expect(not missing, f"{len(missing)} pieces of junk are gone: {sorted(missing)[:5]}")
@@ -51,9 +51,9 @@ def run(folder: Path, seed: int) -> Result:
     result.expect(milliseconds < MOST_MS, f"a look takes {milliseconds:.0f} ms, more than {MOST_MS:.0f}")
     for name in junk:
         _take_away(box.spool / "inbox" / name)
-    told = audit(box.spool, given)
-    result.row("of the jobs", told)
-    result.broken += told.broken
+    reported = audit(box.spool, given)
+    result.row("of the jobs", reported)
+    result.broken += reported.broken
     return result
 
 

@@ -174,10 +174,10 @@ def _close(
 ) -> None:
     status = box.stop()
     result.expect(status == 0, f"{what}: the last daemon ended with {status}")
-    told = audit(box.spool, given, mark_of, excuses)
-    result.row(f"{what}: of {len(given)} jobs", told)
+    reported = audit(box.spool, given, mark_of, excuses)
+    result.row(f"{what}: of {len(given)} jobs", reported)
     result.row(f"{what}: looks at outbox and failed, broken", f"{watch.n_looks}, {len(watch.broken)}")
-    for words in told.broken + watch.broken:
+    for words in reported.broken + watch.broken:
         result.expect(False, f"{what}: {words}")
 
 

@@ -40,9 +40,9 @@ def run(folder: Path, seed: int) -> Result:
     n_workers = box.text().count("the worker is ready")
     result.expect(n_workers == 1, f"{n_workers} workers were needed")
     result.expect(box.stop() == 0, "the daemon did not end well")
-    told = audit(box.spool, given, giver.mark_of)
-    result.row("of the jobs", told)
-    result.broken += told.broken
+    reported = audit(box.spool, given, giver.mark_of)
+    result.row("of the jobs", reported)
+    result.broken += reported.broken
     return result
 
 

@@ -59,9 +59,9 @@ def run(folder: Path, seed: int) -> Result:
     result.row("orders / answers", f"{N_ORDERS} / {n_answered}")
     result.expect(control.ask(box.spool / "run", Request("status"))["error"] == "", "status does not answer any more")
     result.expect(box.stop() == 0, "the daemon did not end well")
-    told = audit(box.spool, given)
-    result.row("of the jobs meanwhile", told)
-    result.broken += told.broken
+    reported = audit(box.spool, given)
+    result.row("of the jobs meanwhile", reported)
+    result.broken += reported.broken
     return result
 
 

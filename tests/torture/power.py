@@ -178,7 +178,7 @@ class Simulator:
         Args:
             before: What the folder holds.
             act: Changes it.
-            wrong: Says what is wrong with what a power cut left in the folder, told whether all was done.
+            wrong: Says what is wrong with what a power cut left in the folder, reported whether all was done.
         """
         broken: List[str] = []
         ops = self._record(before, lambda: act(self._root))

@@ -29,7 +29,7 @@ def run(folder: Path, seed: int) -> Result:
     given += [giver.give("pair") for _ in range(5)]
     second.until_idle()
     result.expect(second.stop() == 0, "the second, once alone, did not end well")
-    told = audit(first.spool, given)
-    result.row("jobs before and after the first was killed", told)
-    result.broken += told.broken
+    reported = audit(first.spool, given)
+    result.row("jobs before and after the first was killed", reported)
+    result.broken += reported.broken
     return result

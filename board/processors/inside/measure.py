@@ -1,7 +1,7 @@
 """Compute a bundle's graphs on this processor: ``measure.py FOLDER``.
 
 FOLDER holds ``features.so`` (x86), ``<form>/<stage>.onnx``, ``<stage>.npz`` with inputs, and ``options.json``; the
-results are ``made.npz`` and ``told.json``. Needs only onnxruntime, numpy and the product's backend.
+results are ``made.npz`` and ``reported.json``. Needs only onnxruntime, numpy and the product's backend.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _ARM = (("dotprod", _HWCAP, 20), ("sve", _HWCAP, 22), ("i8mm", _HWCAP2, 13))
 
 
 class Measured(NamedTuple):
-    """What ``told.json`` says."""
+    """What ``reported.json`` says."""
 
     features: List[str]
     """What the processor has, of what decides which kernels run."""
@@ -76,7 +76,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "options.json").read_text())
     stops = saturates((folder / "probe.onnx").read_bytes())
-    told = Measured(features(folder), ort.__version__, platform.machine(), stops, {})
+    reported = Measured(features(folder), ort.__version__, platform.machine(), stops, {})
     made: Dict[str, NDArray[Any]] = {}
     bundle = Bundle(folder / "bundle")
     for stage in bundle.spec.stages:
@@ -101,9 +101,9 @@ def main() -> None:
         for form, found in outputs.items():
             for k, name in enumerate(names):
                 made[f"{form}/{stage}/{name}"] = np.concatenate([call[k] for call in found])
-        told.ms[stage] = {form: 1000 * float(np.median(spent)) for form, spent in times.items()}
+        reported.ms[stage] = {form: 1000 * float(np.median(spent)) for form, spent in times.items()}
     np.savez(folder / "made.npz", **made)  # type: ignore[arg-type]  # numpy: a ** might hold its own allow_pickle
-    (folder / "told.json").write_text(json.dumps(told._asdict()))
+    (folder / "reported.json").write_text(json.dumps(reported._asdict()))
 
 
 if __name__ == "__main__":

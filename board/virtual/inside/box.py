@@ -179,7 +179,7 @@ def wait_until_done(name: str, within_s: float = 90.0) -> str:
     others = {p.name for p in places} - {f"{name}.mp4", f"{name}.json", f"{name}.inputs"}
     if videos != [f"{name}.mp4"] or len(ends) != 1 or others:
         raise Wrong(
-            f"{name}: videos {videos}, told as done {len(ends)} times, left over: {sorted(others) or 'nothing'}"
+            f"{name}: videos {videos}, reported as done {len(ends)} times, left over: {sorted(others) or 'nothing'}"
         )
     return video(SPOOL / "outbox" / f"{name}.mp4")
 

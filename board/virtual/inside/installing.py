@@ -56,7 +56,7 @@ def refuses() -> str:
     """A bundle that is damaged, incomplete, for another processor, Debian or Python: refused, nothing changed."""
     real = bundle("now")
     wheel = next((real / "wheels").glob("numpy-*.whl"))
-    told = {}
+    reported = {}
     for name, change in {
         "damaged": f"printf x | dd of={wheel.relative_to(real)} bs=1 seek=5000 conv=notrunc status=none",
         "missing": f"rm {wheel.relative_to(real)}",
@@ -68,11 +68,11 @@ def refuses() -> str:
         run("cp", "-r", real, copy)
         run("sh", "-c", f"cd {copy} && {change}")
         said = run(copy / "install.sh", status=1).splitlines()
-        told[name] = said[-1]
+        reported[name] = said[-1]
         shutil.rmtree(copy)
         if HOME.exists() or UNIT_FILE.exists() or SETTINGS.exists() or "nothing was changed" not in said[-1]:
             raise Wrong(f"{name}: {said}; {HOME} {HOME.exists()}, {UNIT_FILE} {UNIT_FILE.exists()}")
-    return str(told)
+    return str(reported)
 
 
 def fails_at_first() -> str:
@@ -117,11 +117,11 @@ def installs_again() -> str:
 def _state() -> Dict[str, str]:
     """A snapshot of everything that installing may change."""
     releases = sorted(folder.name for folder in (HOME / "releases").iterdir() if (folder / ".ran").exists())
-    told = {"releases": str(releases), "current": str(CURRENT.resolve()), "previous": str(PREVIOUS.resolve())}
+    reported = {"releases": str(releases), "current": str(CURRENT.resolve()), "previous": str(PREVIOUS.resolve())}
     for folder in ("/etc/systemd/system", "/etc/udev/rules.d", "/etc/sysusers.d", "/etc/tmpfiles.d", "/etc/sonic-edge"):
         for file in sorted(Path(folder).rglob("*sonic-edge*")):
-            told[str(file)] = file.read_text() if file.is_file() else ""
-    return told
+            reported[str(file)] = file.read_text() if file.is_file() else ""
+    return reported
 
 
 def goes_back_by_itself() -> str:
@@ -154,7 +154,7 @@ def waits_no_longer() -> str:
 
 def survives_a_kill() -> str:
     """install.sh killed midway: the old release or the new one starts, and installing again succeeds."""
-    told = []
+    reported = []
     for moment in ("making", "starting"):
         process = subprocess.Popen(
             [bundle("next") / "install.sh"], stdout=subprocess.PIPE, start_new_session=True, text=True
@@ -168,14 +168,14 @@ def survives_a_kill() -> str:
         process.wait()
         run("systemctl", "restart", UNIT)  # as the box would start after a power cut
         box.wait_until_ready()
-        told.append(f"{moment}: {runs(CURRENT.resolve())}")
+        reported.append(f"{moment}: {runs(CURRENT.resolve())}")
     install("next")
-    return f"killed after saying {', '.join(told)}; then {runs(CURRENT.resolve())}"
+    return f"killed after saying {', '.join(reported)}; then {runs(CURRENT.resolve())}"
 
 
 def is_left_or_stopped() -> str:
     """install.sh continues without its terminal; at Ctrl-C it rolls back."""
-    old, told = CURRENT.resolve(), []
+    old, reported = CURRENT.resolve(), []
     for name, wanted in (("SIGINT", "old"), ("SIGHUP", "new")):
         process = subprocess.Popen(
             [bundle("next") / "install.sh"],
@@ -192,9 +192,9 @@ def is_left_or_stopped() -> str:
         said, _ = process.communicate(timeout=120)
         if (process.returncode != 0) != (wanted == "old") or (CURRENT.resolve() == old) != (wanted == "old"):
             raise Wrong(f"{name}: ended with {process.returncode}; {CURRENT.resolve()} is current; it says {said!r}")
-        told.append(f"{name}: {runs(CURRENT.resolve())}")
+        reported.append(f"{name}: {runs(CURRENT.resolve())}")
     run(HOME / "rollback", timeout_s=120)
-    return f"{', '.join(told)}; then {runs(old)}"
+    return f"{', '.join(reported)}; then {runs(old)}"
 
 
 def upgrades() -> str:
@@ -210,22 +210,22 @@ def upgrades() -> str:
         w: [int(e["__MONOTONIC_TIMESTAMP"]) for e in box.said(w)][-1] for w in (f"Stopping {UNIT}", f"Stopped {UNIT}")
     }
     took_s = (times[f"Stopped {UNIT}"] - times[f"Stopping {UNIT}"]) / 1e6
-    told = f"{old.name} -> {runs(new)}, stopped in {took_s:.1f} s"
+    reported = f"{old.name} -> {runs(new)}, stopped in {took_s:.1f} s"
     if new == old or PREVIOUS.resolve() != old or took_s > 10:
-        raise Wrong(f"{told}, previous {PREVIOUS.resolve()}")
-    return f"{doing!r}; {told}; {box.wait_until_done('upgraded', 240)}"
+        raise Wrong(f"{reported}, previous {PREVIOUS.resolve()}")
+    return f"{doing!r}; {reported}; {box.wait_until_done('upgraded', 240)}"
 
 
 def goes_back_by_hand() -> str:
     """/opt/sonic-edge/rollback: the previous release; a second time: the newer one again."""
     new, old = CURRENT.resolve(), PREVIOUS.resolve()
-    told = []
+    reported = []
     for target, other in ((old, new), (new, old), (old, new)):
         run(HOME / "rollback", timeout_s=120)
-        told.append(runs(target))
+        reported.append(runs(target))
         if PREVIOUS.resolve() != other:
             raise Wrong(f"previous is {PREVIOUS.resolve()}")
-    return ", then ".join(told)
+    return ", then ".join(reported)
 
 
 def _peoples() -> List[str]:

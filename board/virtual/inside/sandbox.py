@@ -40,21 +40,21 @@ def has_no_network() -> str:
     links = run("nsenter", f"--net=/proc/{pids[0]}/ns/net", "cat", "/proc/net/dev").splitlines()[2:]
     names = [line.split(":")[0].strip() for line in links]
     sockets = found.sockets
-    told = f"daemon and {len(pids) - 1} children in a namespace with {names}; sockets {sockets}"
+    reported = f"daemon and {len(pids) - 1} children in a namespace with {names}; sockets {sockets}"
     refused = all(sockets[family] == "EAFNOSUPPORT" for family in ("inet", "inet6", "packet"))
     if outside in inside or names != ["lo"] or not refused or sockets["unix"] != "ok":
-        raise Wrong(f"{told}; outside {outside}, inside {sorted(inside)}")
-    return told
+        raise Wrong(f"{reported}; outside {outside}, inside {sorted(inside)}")
+    return reported
 
 
 def denies_devices() -> str:
     """Devices: those that the unit does not list cannot be opened, those that it lists can."""
     shut, named = _probe().devices, _probe(f"DeviceAllow={DENIED} r").devices
     others = {path: outcome for path, outcome in shut.items() if path != DENIED}
-    told = f"{DENIED} (root outside may): {shut[DENIED]}; were it named: {named[DENIED]}; others: {others}"
+    reported = f"{DENIED} (root outside may): {shut[DENIED]}; were it named: {named[DENIED]}; others: {others}"
     if (shut[DENIED], named[DENIED]) != ("EPERM", "ok") or set(others.values()) != {"ok"}:
-        raise Wrong(told)
-    return told
+        raise Wrong(reported)
+    return reported
 
 
 def writes_only_its_spool() -> str:

@@ -105,14 +105,14 @@ def reloads() -> str:
         small = box.wait_until_done("reloaded")
         SETTINGS.write_text(good.replace("settle_s: 1.0", "settle_s: soon"))
         run("systemctl", "reload", UNIT, status=1)
-        told = box.wait_for("status says so", _refused, 10)
+        reported = box.wait_for("status says so", _refused, 10)
     finally:
         SETTINGS.write_text(good)
         run("systemctl", "reload", UNIT)
     box.wait_for("status says that they hold", lambda: not _refused(), 10)
     if box.main_pid() != pid or not small.startswith("160x160"):
         raise Wrong(f"daemon {pid}, then {box.main_pid()}; with min_resolution: 160 a job came out as {small}")
-    return f"same daemon; a job with the new settings: {small}; of the bad ones status said {told[0]!r}"
+    return f"same daemon; a job with the new settings: {small}; of the bad ones status said {reported[0]!r}"
 
 
 def _refused() -> List[str]:

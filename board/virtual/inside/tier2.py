@@ -72,10 +72,10 @@ def _label(seen: np.ndarray, made: np.ndarray) -> str:
     there, wanted = compare.label_of(seen), compare.label_of(compare.as_large_as(seen, made))
     off = compare.difference(there, wanted)
     white, dark = float((there.min(axis=2) > 200).mean()), float((there.max(axis=2) < 90).mean())
-    told = f"label off by {off:.1f}, {100 * white:.0f} % white letters on {100 * dark:.0f} % dark plate"
+    reported = f"label off by {off:.1f}, {100 * white:.0f} % white letters on {100 * dark:.0f} % dark plate"
     if off > NEAR or white < 0.05 or dark < 0.3:
-        raise Wrong(told)
-    return told
+        raise Wrong(reported)
+    return reported
 
 
 def plays_a_clip() -> str:
@@ -111,10 +111,10 @@ def plays_its_sound() -> str:
     """
     heard = compare.played(SOUND, int((MATERIAL / "since").read_text()))
     share, n = compare.share_heard(compare.sound_of(SPOOL / "outbox/clip.mp4"), heard, 0.98)
-    told = f"{100 * share:.0f} % of {n} loud tenths of a second found in order, each alike to 0.98 or more"
+    reported = f"{100 * share:.0f} % of {n} loud tenths of a second found in order, each alike to 0.98 or more"
     if share < 0.75:
-        raise Wrong(f"{told}; {len(heard) / compare.RATE:.1f} s were played")
-    return told
+        raise Wrong(f"{reported}; {len(heard) / compare.RATE:.1f} s were played")
+    return reported
 
 
 def takes_a_snapshot() -> str:
@@ -123,9 +123,9 @@ def takes_a_snapshot() -> str:
     for device in (camera, seen):
         run("v4l2-ctl", f"--device={device}", "--set-dv-bt-timings=index=0")  # 640x480
     run("v4l2-ctl", f"--device={camera}", "--set-ctrl=osd_text_mode=2")
-    told = sonic_edge("snapshot", status=2)
-    if "shows one person" not in told:
-        raise Wrong(told)
+    reported = sonic_edge("snapshot", status=2)
+    if "shows one person" not in reported:
+        raise Wrong(reported)
     # what is written to one device is read from the other, if it has the format that OpenCV asks for
     run("v4l2-ctl", f"--device={seen}", "--set-fmt-video-out=pixelformat=BGR3")
     run("v4l2-ctl", f"--device={camera}", "--set-ctrl=loop_video=1")
@@ -139,7 +139,7 @@ def takes_a_snapshot() -> str:
     finally:
         showing.kill()
         showing.wait()
-    return f"colour bars: {told.split(': ', 1)[-1]!r}; a face: taken"
+    return f"colour bars: {reported.split(': ', 1)[-1]!r}; a face: taken"
 
 
 def hears() -> str:
@@ -163,11 +163,11 @@ def hears() -> str:
     face, own = compare.frames(clip)[0], compare.frames(SPOOL / "outbox/clip.mp4")[0]
     face, own = face[: len(face) * 3 // 4], own[: len(own) * 3 // 4]  # without the label
     mirrored, same = compare.difference(face, own[:, ::-1]), compare.difference(face, own)
-    told = f"{name}: {100 * share:.0f} % of {n} loud tenths of a second heard; "
-    told += f"off by {mirrored:.0f} from the camera's face (the portrait mirrored), by {same:.0f} from the portrait"
+    reported = f"{name}: {100 * share:.0f} % of {n} loud tenths of a second heard; "
+    reported += f"off by {mirrored:.0f} from the camera's face (the portrait mirrored), by {same:.0f} from the portrait"
     if share < 0.5 or mirrored > same / 2:
-        raise Wrong(told)
-    return f"{told}; {box.video(clip)}"
+        raise Wrong(reported)
+    return f"{reported}; {box.video(clip)}"
 
 
 def takes_a_stick() -> str:

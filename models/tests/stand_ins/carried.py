@@ -24,5 +24,5 @@ def read_om(path: Path) -> Tuple[onnx.ModelProto, str]:
 
 def write_mindir(path: Path, model: onnx.ModelProto, soc: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """`inputs` and `outputs` are what the file calls them, in the graph's order."""
-    told = file.Description(soc=soc, input_names=list(inputs), output_names=list(outputs))
-    file.write(path, file.MINDIR, model.SerializeToString(), told)
+    reported = file.Description(soc=soc, input_names=list(inputs), output_names=list(outputs))
+    file.write(path, file.MINDIR, model.SerializeToString(), reported)

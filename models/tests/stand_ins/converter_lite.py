@@ -105,13 +105,13 @@ def sections_of(path):
 def wrap(flags, sections):
     if flags.get("device") != "Ascend":
         fail("When set OM, device must be set to Ascend.")
-    told = sections.get("om_converter")
-    if not told:
+    reported = sections.get("om_converter")
+    if not reported:
         fail("Can not find info.")
     model, soc = read_om(Path(flags["modelFile"]))
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
         names, dims, types = (
-            told.get(f"{kind}_{what}_vector", "").split(":") for what in ("name", "shape", "data_type")
+            reported.get(f"{kind}_{what}_vector", "").split(":") for what in ("name", "shape", "data_type")
         )
         if not names[0] or len(dims) != len(names) or len(types) != len(names):
             fail(f"Invalid {kind}s info.")
@@ -120,8 +120,8 @@ def wrap(flags, sections):
         # the real one accepts any name and fails when the model is loaded
         has = [",".join(str(d.dim_value) for d in t.type.tensor_type.shape.dim) for t in tensors]
         if dims != has or set(types) != {"FLOAT32"}:
-            fail(f"{kind}s: told {dims} {types}, the .om has {has}")
-    return model, soc, *(told[f"{kind}_name_vector"].split(":") for kind in ("input", "output"))
+            fail(f"{kind}s: reported {dims} {types}, the .om has {has}")
+    return model, soc, *(reported[f"{kind}_name_vector"].split(":") for kind in ("input", "output"))
 
 
 def quantise(flags, sections):
