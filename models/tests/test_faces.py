@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import faces, heads, portraits, read_faces
-from models.aligned import area
+from models.lip_figures import area
 from sonic_edge.config import Controls, share_dir
 from sonic_edge.engine.portrait import FaceFinder, make_portrait
 from sonic_edge.engine.renderer import Renderer
