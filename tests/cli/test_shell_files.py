@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_they_are_what_the_command_line_gives(name, tmp_path):
 def bash(folder, *words):
     """What bash offers for the last of these words, in a folder."""
     script = f"""
-        source {SHELL}/sonic-edge
+        source {shlex.quote(str(SHELL))}/sonic-edge
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         "$(complete -p sonic-edge | sed 's/.* -F \\([^ ]*\\) .*/\\1/')" 2>&1
         printf '%s\\n' "${{COMPREPLY[@]}}"
@@ -109,7 +110,7 @@ def typed(folder):
             start_new_session=True,
         )
         os.close(child)
-        os.write(parent, f"source {SHELL}/sonic-edge\n{keys}\n".encode())
+        os.write(parent, f"source {shlex.quote(str(SHELL))}/sonic-edge\n{keys}\n".encode())
         shown = ""
         while "<end>" not in shown and select.select([parent], [], [], 60)[0]:
             shown += os.read(parent, 4096).decode()

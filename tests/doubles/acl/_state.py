@@ -110,7 +110,7 @@ def function(failed: Callable[[int], Any], needs_context: bool = False, gives_ba
         def call(*args: Any) -> Any:  # no keywords: METH_VARARGS
             what = faults.due(name)
             if what is not None:
-                state.recent[:] = [f"EZ9999: Inner Error! {name} was reported to fail"]
+                state.recent[:] = [f"EZ9999: Inner Error! {name} was told to fail"]
                 if gives_back:
                     body(*args)
                 return failed(int(what))
