@@ -22,9 +22,9 @@ def mark_files(parser: argparse.ArgumentParser) -> None:
             for command in action.choices.values():
                 mark_files(command)
         elif action.metavar == "FOLDER":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab's own field
         elif action.type is Path or action.metavar == "BUNDLE":  # a bundle may have a name alone
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's own field
 
 
 def completions(shell: str) -> str:

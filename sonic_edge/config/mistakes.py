@@ -1,7 +1,7 @@
 """How mistakes in settings are reported, and what a setting may be, in words."""
 
 import difflib
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type, Union
+from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type, Union
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -57,17 +57,17 @@ def _type_words(annotation: Any) -> str:
         return _TYPE_WORDS[annotation]
     args: Tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is Literal:
-        return _either([str(a) or "empty" for a in args])
+        return either([str(a) or "empty" for a in args])
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveFloat
         return f"{_type_words(annotation.__origin__)} over 0"
     if getattr(annotation, "__origin__", None) is Union:
-        return _either([_type_words(a) for a in args])
+        return either([_type_words(a) for a in args])
     if getattr(annotation, "__origin__", None) is list:
         return f"a list of {_type_words(args[0])}"
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _either(words: List[str]) -> str:
+def either(words: Sequence[str]) -> str:
     """``a``, ``a or b``, ``a, b or c``."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 

@@ -35,6 +35,7 @@ def test_each_order_is_carried_out_by_whom_the_table_names(tmp_path):
     service = Service(Config(), None, None, kiosk, SimpleNamespace(wait=None, fd=0), None, ())
     assert set(service.orders) == by("jobs")
     with Kiosk(Config(), tmp_path / "run") as kiosk:
+        assert set(kiosk.orders) == by("kiosk")
         for order in by("kiosk"):
             try:
                 ask(tmp_path / "run", Request(order))

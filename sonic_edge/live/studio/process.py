@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Option
 
 from ... import journal
 from ...config import Config, check
-from ...errors import ConfigError, DeviceError, RequestError, SonicEdgeError
+from ...errors import DeviceError, RequestError, SonicEdgeError
 from ...process import LineReader, die_with_parent, limit_resources, take_pipes
+from ...process.messages import kind_of
 from ..state import MirrorState, StudioState
 from .messages import Answer, Command, Failed, Ready, Recorded, Scene, Stream, commands, starts
 from .reporter import Reporter
@@ -66,7 +67,7 @@ def main(make_pipeline: MakePipeline = _make_pipeline) -> int:
     except MemoryError:
         failed = Failed("ConfigError", f"worker.memory_mb = {config.worker.memory_mb}: too little for the model")
     except SonicEdgeError as e:
-        failed = Failed("ConfigError" if isinstance(e, ConfigError) else "DeviceError", str(e))
+        failed = Failed(kind_of(e), str(e))
     except Exception as e:
         traceback.print_exc()
         failed = Failed("DeviceError", f"the studio: {type(e).__name__}: {e}")

@@ -20,9 +20,10 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Collection, Deque, List, Optional, Sequence, Tuple, Type
+from typing import Callable, Collection, Deque, List, Mapping, Optional, Sequence, Tuple, Type
 
 from ...config import Config
+from ...config.mistakes import either
 from ...errors import ConfigError
 from ...hardware.machine import temperatures
 from ...hardware.npu import Monitor, needs_chip
@@ -76,6 +77,11 @@ class Kiosk:
         self._todo: Deque[Callable[[], None]] = deque()
         self._ends = False
         self._error: Optional[BaseException] = None
+        self.orders: Mapping[str, Callable[[Order], object]] = {
+            "status": lambda _: self._whole_status(),
+            "say": self._say_about_usb,
+        }
+        """The orders that the kiosk carries out at once; each returns its answer."""
 
     def __enter__(self) -> "Kiosk":
         try:
@@ -244,17 +250,14 @@ class Kiosk:
     def _obey(self, order: Order) -> None:
         kind = find(order.order)
         if kind is None:
-            *names, last = (kind.name for kind in ORDERS)
-            self._refuse(order, f"{order.order}: unknown order; it must be {', '.join(names)} or {last}")
+            self._refuse(order, f"{order.order}: unknown order; it must be {either([k.name for k in ORDERS])}")
         elif kind.by == "jobs":
             self._for_jobs.append(order)
             self._wake_jobs()
         elif kind.by == "studio":
             self._order_studio(order)
-        elif order.order == "status":
-            self._control.answer(order.caller, self._whole_status())
         else:
-            self._say_about_usb(order)
+            self._control.answer(order.caller, self.orders[order.order](order))
 
     def _refuse(self, order: Order, error: str) -> None:
         self._control.answer(order.caller, Answer(error))
@@ -272,14 +275,13 @@ class Kiosk:
         else:  # not kept for later: the person may have left by then
             self._refuse(order, f"the studio is not running: {self._studio.error}")
 
-    def _say_about_usb(self, order: Order) -> None:
+    def _say_about_usb(self, order: Order) -> Answer:
         """Show a text about a USB stick; the order comes from the USB import, a process of its own."""
-        *names, last = (*USB_GOES_ON, *USB_ENDED)
-        if order.name not in (*names, last):
-            self._refuse(order, f"say {order.name}: unknown text; it must be {', '.join(names)} or {last}")
-            return
+        known = (*USB_GOES_ON, *USB_ENDED)
+        if order.name not in known:
+            return Answer(f"say {order.name}: unknown text; it must be {either(known)}")
         self._notices.usb(order.name)
-        self._control.answer(order.caller, Answer())
+        return Answer()
 
     @property
     def _muted(self) -> Path:

@@ -74,6 +74,7 @@ class Service:
         self._state = ""
         self._since = time.monotonic()
         self._started = now()
+        self._version = version("sonic-edge")  # looked up once: it reads files
         self._reported = 0.0
         self._metrics_error = ""
         self._n_done = self._n_cancelled = 0
@@ -288,7 +289,7 @@ class Service:
         n_failed = self._spool.n_failed - self._n_cancelled
         self._kiosk.report(
             Status(
-                version=version("sonic-edge"),
+                version=self._version,
                 pid=os.getpid(),
                 started=self._started,
                 settings=self._settings.status,
